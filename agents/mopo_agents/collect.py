@@ -1,0 +1,116 @@
+"""Collect a dataset by D4RL's recipes (paper, section 5.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from tqdm import tqdm
+
+from mopo_env.errors import ConfigError
+from mopo_env.real_env import make_real_env
+from mopo_env.tasks import Task, get_task
+from mopo_env.transitions import Transitions
+
+__all__ = ["COLLECTORS", "collect", "collect_mixed"]
+
+# D4RL trained with rlkit, which acts at random for the first 1000 steps.
+_RANDOM_STEPS = 1000
+
+
+def collect(task: str, *, steps: int | None = None, seed: int = 0, progress: bool = True) -> Transitions:
+    """Collect a task's dataset by its recipe.
+
+    Args:
+        task: A task's name or id.
+        steps: Number of transitions; default: the recipe's own.
+        seed: Of the environment and the behaviour policy; the same seed gives the same data on one machine.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        ConfigError: If the recipe cannot be collected, or `steps` is too small for it.
+        MissingExtraError: If MuJoCo is not installed.
+    """
+    found = get_task(task)
+    if found.recipe not in COLLECTORS:
+        raise ConfigError(
+            f"{found.name}: the recipe {found.recipe!r} has no collector yet; those of {', '.join(COLLECTORS)} have. "
+            "Pass data of your own as dataset=."
+        )
+    return COLLECTORS[found.recipe](found, steps=steps, seed=seed, progress=progress)
+
+
+def collect_mixed(task: Task, *, steps: int | None = None, seed: int = 0, progress: bool = True) -> Transitions:
+    """Train SAC in the real environment and keep its whole replay buffer: the recipe "mixed".
+
+    D4RL stops at a return that depends on the environment, which for halfcheetah is after 101,000 steps. A fixed
+    number of steps makes the size of the dataset independent of the seed.
+    """
+    steps = 101_000 if steps is None else steps
+    if steps <= _RANDOM_STEPS:
+        raise ConfigError(f"steps: found {steps}, expected more than the {_RANDOM_STEPS} random steps at the start.")
+    env = Monitor(make_real_env(task.name))
+    agent = SAC("MlpPolicy", env, buffer_size=steps, learning_starts=_RANDOM_STEPS, seed=seed, device="cpu", verbose=0)
+    with tqdm(total=steps, desc=f"collect {task.name}", unit="step", disable=not progress) as bar:
+        agent.learn(steps, callback=_CollectionProgress(bar), log_interval=None)  # type: ignore[arg-type]  # SB3 accepts None
+    env.close()
+    metadata: dict[str, Any] = {
+        "name": task.name,
+        "recipe": f"the replay buffer of SAC (Stable-Baselines3's defaults) after {steps} steps",
+        "real_env_id": task.real_env_id,
+        "seed": seed,
+        "episode_returns": [round(value, 3) for value in env.get_episode_rewards()],
+    }
+    if not isinstance(agent.action_space, Box) or not isinstance(agent.replay_buffer, ReplayBuffer):
+        raise ConfigError(f"{task.real_env_id}: only environments with box spaces can be collected.")
+    return transitions_from_replay_buffer(agent.replay_buffer, agent.action_space, metadata=metadata)
+
+
+def transitions_from_replay_buffer(
+    buffer: ReplayBuffer, action_space: Box, *, metadata: dict[str, Any] | None = None
+) -> Transitions:
+    """Convert the filled part of a Stable-Baselines3 replay buffer of one environment, oldest row first.
+
+    Stable-Baselines3 keeps actions scaled to −1…1; they are scaled back to the action space here.
+    """
+    newest = buffer.pos
+    order = np.r_[newest : buffer.buffer_size, :newest] if buffer.full else np.arange(newest)
+    scaled = buffer.actions[order, 0]
+    low, high = action_space.low, action_space.high
+    dones, truncations = buffer.dones[order, 0].astype(bool), buffer.timeouts[order, 0].astype(bool)
+    terminations = dones & ~truncations
+    truncations[-1] = not terminations[-1]  # collection stopped here, whatever the episode was doing
+    return Transitions(
+        observations=buffer.observations[order, 0],
+        actions=low + (scaled + 1.0) * 0.5 * (high - low),
+        rewards=buffer.rewards[order, 0],
+        next_observations=buffer.next_observations[order, 0],
+        terminations=terminations,
+        truncations=truncations,
+        action_space=Box(low, high, dtype=np.float32),
+        metadata=metadata or {},
+    )
+
+
+COLLECTORS = {"mixed": collect_mixed}
+
+
+class _CollectionProgress(BaseCallback):
+    """Moves a progress bar and shows the latest episode's return on it."""
+
+    def __init__(self, bar: tqdm[Any]) -> None:
+        super().__init__()
+        self._bar = bar
+
+    def _on_step(self) -> bool:
+        self._bar.update()
+        episode = self.locals["infos"][0].get("episode")
+        if episode is not None:
+            self._bar.set_postfix({"return": f"{episode['r']:.0f}"})
+        return True

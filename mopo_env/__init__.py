@@ -1,0 +1,80 @@
+"""MOPO: turn a fixed dataset into a Gymnasium environment one can train on.
+
+`import mopo_env` registers the ids, such as ``gymnasium.make("MOPO-halfcheetah-mixed")``. Everything named here is
+imported when it is first used, so that importing the package stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mopo_env.registration import register_all
+
+if TYPE_CHECKING:
+    from mopo_env.datasets import find_dataset, load_transitions, save_transitions
+    from mopo_env.datasets.minari import load_minari, save_minari
+    from mopo_env.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
+    from mopo_env.env import PenalizedModelEnv
+    from mopo_env.fit import fit_ensemble
+    from mopo_env.fit_config import FitConfig
+    from mopo_env.make import make_simulator
+    from mopo_env.simulator import Simulator
+    from mopo_env.tasks import TASKS, Task, get_task
+    from mopo_env.transitions import Episode, Transitions
+    from mopo_env.vector_env import PenalizedModelVectorEnv
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
+    "mopo_env.datasets.minari": ("load_minari", "save_minari"),
+    "mopo_env.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
+    "mopo_env.env": ("PenalizedModelEnv",),
+    "mopo_env.fit": ("fit_ensemble",),
+    "mopo_env.fit_config": ("FitConfig",),
+    "mopo_env.make": ("make_simulator",),
+    "mopo_env.simulator": ("Simulator",),
+    "mopo_env.tasks": ("TASKS", "Task", "get_task"),
+    "mopo_env.transitions": ("Episode", "Transitions"),
+    "mopo_env.vector_env": ("PenalizedModelVectorEnv",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "TASKS",
+    "Episode",
+    "FitConfig",
+    "GaussianEnsemble",
+    "PenalizedModelEnv",
+    "PenalizedModelVectorEnv",
+    "Simulator",
+    "Task",
+    "Transitions",
+    "__version__",
+    "find_dataset",
+    "fit_ensemble",
+    "get_task",
+    "load_ensemble",
+    "load_minari",
+    "load_transitions",
+    "make_simulator",
+    "save_ensemble",
+    "save_minari",
+    "save_transitions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mopo_env' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those not imported yet."""
+    return sorted(__all__)
+
+
+register_all()

@@ -1,0 +1,137 @@
+"""A batch of h-step model rollouts that restart where they end: what the vector environments share."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32
+
+from mopo_env.checks import check_integer
+from mopo_env.errors import InputError
+from mopo_env.simulator import Simulator
+
+__all__ = ["BranchStep", "Branches", "check_array", "new_generator"]
+
+
+class BranchStep(NamedTuple):
+    """One step of every branch, in raw units, after the branches that ended were restarted.
+
+    Attributes:
+        observations: What the policy sees next: s′, or the start of the next rollout where one ended.
+        final_observations: s′ of every branch.
+        rewards: r̃.
+        terminations: Whether s′ is terminal.
+        truncations: Whether the rollout reached the horizon.
+        model_rewards: r̂.
+        penalties: u(s, a).
+        diverged: Whether the model's answer was not finite.
+        returns: Sum of r̃ since the branch started.
+        lengths: Steps since the branch started.
+    """
+
+    observations: Float32[np.ndarray, "branch observation"]
+    final_observations: Float32[np.ndarray, "branch observation"]
+    rewards: Float32[np.ndarray, " branch"]
+    terminations: Bool[np.ndarray, " branch"]
+    truncations: Bool[np.ndarray, " branch"]
+    model_rewards: Float32[np.ndarray, " branch"]
+    penalties: Float32[np.ndarray, " branch"]
+    diverged: Bool[np.ndarray, " branch"]
+    returns: Float32[np.ndarray, " branch"]
+    lengths: np.ndarray
+
+    @property
+    def dones(self) -> Bool[np.ndarray, " branch"]:
+        """Whether the branch ended, for either reason."""
+        dones: np.ndarray = self.terminations | self.truncations
+        return dones
+
+
+class Branches:
+    """b rollouts of at most h steps, side by side.
+
+    A branch that ends restarts at once from a state of the dataset, so every step yields exactly b transitions.
+    """
+
+    def __init__(self, simulator: Simulator, *, num_branches: int, horizon: int) -> None:
+        """Allocate the branches; call `reset` before the first step.
+
+        Raises:
+            ConfigError: If a number is not a positive integer.
+        """
+        self.simulator = simulator
+        self.num_branches = check_integer("num_envs", num_branches)
+        self.horizon = check_integer("horizon", horizon)
+        self._shape = (num_branches, *simulator.action_space.shape)
+        self._lengths = np.zeros(num_branches, dtype=np.int64)
+        self._returns = np.zeros(num_branches, dtype=np.float32)
+
+    def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "branch observation"]:
+        """Start every branch from a state of the dataset."""
+        self._generator = generator
+        self._observations = self.simulator.reset(self.num_branches, generator)
+        self._lengths[:] = 0
+        self._returns[:] = 0
+        return _to_numpy(self._observations).copy()
+
+    def step(self, actions: np.ndarray) -> BranchStep:
+        """Step every branch, and restart those that end.
+
+        Raises:
+            InputError: If the actions have the wrong shape or are not finite.
+        """
+        actions = check_array("actions", actions, self._shape)
+        step = self.simulator.step(
+            self._observations, torch.from_numpy(actions).to(self.simulator.device), self._generator
+        )
+        rewards, terminations = _to_numpy(step.rewards), _to_numpy(step.terminations)
+        self._lengths += 1
+        self._returns += rewards
+        returns, lengths = self._returns.copy(), self._lengths.copy()
+        truncations = lengths >= self.horizon
+        final_observations = _to_numpy(step.next_observations)
+        self._observations = step.next_observations
+        ended = np.flatnonzero(terminations | truncations)
+        if len(ended):
+            starts = self.simulator.reset(len(ended), self._generator)
+            rows = torch.from_numpy(ended).to(self.simulator.device)
+            self._observations = step.next_observations.index_copy(0, rows, starts)
+            self._lengths[ended] = 0
+            self._returns[ended] = 0
+        # A copy, so that a caller who writes into what it was given does not move the branches.
+        observations = _to_numpy(self._observations).copy()
+        return BranchStep(
+            observations=observations,
+            final_observations=final_observations if len(ended) else observations,
+            rewards=rewards,
+            terminations=terminations,
+            truncations=truncations,
+            model_rewards=_to_numpy(step.model_rewards),
+            penalties=_to_numpy(step.penalties),
+            diverged=_to_numpy(step.diverged),
+            returns=returns,
+            lengths=lengths,
+        )
+
+
+def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
+    """Derive a torch generator from an environment's own, so that its seed decides every draw."""
+    return torch.Generator(device).manual_seed(int(np_random.integers(2**63 - 1)))
+
+
+def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+    """Return an action or an observation as float32.
+
+    Raises:
+        InputError: If its shape is another, or a value is not a finite number.
+    """
+    array = np.asarray(values)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name}: every number must be finite, found {array[~np.isfinite(array)][:3].tolist()}.")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()

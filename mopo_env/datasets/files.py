@@ -1,0 +1,84 @@
+"""Transitions in our own file format: flat, checked, and quick to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from mopo_env.errors import DatasetError, StoreError
+from mopo_env.store import read_artifact, write_artifact
+from mopo_env.transitions import Transitions
+
+__all__ = ["load_transitions", "save_transitions"]
+
+_NAME = "dataset"
+
+
+def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
+    """Write a dataset into a folder.
+
+    Within an episode the next observation is the following row's observation, so only those that are not are kept:
+    this nearly halves the file and loses nothing.
+
+    Returns:
+        The path of the manifest, ``dataset.json``.
+
+    Raises:
+        StoreError: If the folder cannot be written.
+    """
+    follows = np.zeros(len(transitions), dtype=bool)
+    follows[:-1] = (transitions.next_observations[:-1] == transitions.observations[1:]).all(axis=1)
+    tensors = {
+        "observations": transitions.observations,
+        "actions": transitions.actions,
+        "rewards": transitions.rewards,
+        "terminations": transitions.terminations,
+        "truncations": transitions.truncations,
+        "breaks": np.flatnonzero(~follows),
+        "break_next_observations": transitions.next_observations[~follows],
+        "observation_bounds": np.stack([transitions.observation_space.low, transitions.observation_space.high]),
+        "action_bounds": np.stack([transitions.action_space.low, transitions.action_space.high]),
+    }
+    metadata = {
+        **transitions.metadata,
+        "rows": len(transitions),
+        "episodes": len(transitions.episode_ends),
+        "fingerprint": transitions.fingerprint,
+    }
+    return write_artifact(folder, _NAME, tensors, metadata)
+
+
+def load_transitions(folder: Path | str) -> Transitions:
+    """Read what `save_transitions` wrote.
+
+    Raises:
+        StoreError: If the files are missing or damaged.
+        DatasetError: If their content is not a valid dataset.
+    """
+    tensors, metadata = read_artifact(folder, _NAME)
+    try:
+        return _from_tensors(tensors, metadata)
+    except (KeyError, IndexError, ValueError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise StoreError(f"{folder}: the dataset's tensors do not fit together: {error}.") from error
+
+
+def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Transitions:
+    next_observations = np.empty_like(tensors["observations"])
+    next_observations[:-1] = tensors["observations"][1:]
+    next_observations[tensors["breaks"]] = tensors["break_next_observations"]
+    return Transitions(
+        observations=tensors["observations"],
+        actions=tensors["actions"],
+        rewards=tensors["rewards"],
+        next_observations=next_observations,
+        terminations=tensors["terminations"],
+        truncations=tensors["truncations"],
+        observation_space=Box(*tensors["observation_bounds"], dtype=np.float32),
+        action_space=Box(*tensors["action_bounds"], dtype=np.float32),
+        metadata=metadata,
+    )

@@ -1,0 +1,67 @@
+"""Find the dataset that a name, a path or a Minari id stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mopo_env.datasets.files import load_transitions
+from mopo_env.errors import DatasetError
+from mopo_env.tasks import TASKS
+from mopo_env.transitions import Transitions
+
+__all__ = ["bundled_folder", "find_dataset", "find_folder", "user_folder"]
+
+_BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
+
+
+def user_folder() -> Path:
+    """Return where collected data are kept: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
+    return Path(os.environ.get("MOPO_DATASETS_PATH") or Path.home() / ".mopo" / "datasets")
+
+
+def bundled_folder(task: str) -> Path | None:
+    """Return the folder of data that came with the package, or None."""
+    folder = _BUNDLED / task
+    return folder if (folder / "dataset.json").is_file() else None
+
+
+def find_folder(name: str | Path) -> Path | None:
+    """Return the folder of a dataset in our own format, or None.
+
+    A task's bundled data come before data of the same name that the user collected, so that an id means the same
+    data on every machine; pass the path to use one's own.
+    """
+    if isinstance(name, str) and name in TASKS:
+        bundled = bundled_folder(name)
+        if bundled is not None:
+            return bundled
+        folder = user_folder() / name
+    else:
+        folder = Path(name).expanduser()
+    return folder if (folder / "dataset.json").is_file() else None
+
+
+def find_dataset(name: str | Path) -> Transitions:
+    """Load a dataset by task name, by the path of its folder, or by Minari id.
+
+    Raises:
+        DatasetError: If there is no such dataset; the message says how to get one.
+        StoreError: If its files are damaged.
+    """
+    folder = find_folder(name)
+    if folder is not None:
+        return load_transitions(folder)
+    if isinstance(name, str) and name in TASKS:
+        raise DatasetError(
+            f"no data for the task {name!r}: nothing is bundled, and {user_folder() / name} holds no dataset. "
+            f"Collect it with `mopo collect {name}`, or pass dataset= a folder or a Minari id."
+        )
+    from mopo_env.datasets.minari import has_minari_dataset, load_minari  # Minari is slow to import: only when asked
+
+    if isinstance(name, str) and has_minari_dataset(name):
+        return load_minari(name)
+    raise DatasetError(
+        f"no dataset {str(name)!r}: it is no task, no folder that holds a dataset.json, and no local Minari dataset. "
+        "`mopo tasks` lists the tasks, `minari list local` the Minari datasets."
+    )

@@ -1,0 +1,82 @@
+"""Every error this project raises on purpose.
+
+Each message says what was found, what was expected, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = [
+    "ConfigError",
+    "DatasetError",
+    "InputError",
+    "MissingExtraError",
+    "MopoError",
+    "SpaceMismatchError",
+    "StoreError",
+    "UnknownNameError",
+    "require_extra",
+]
+
+
+class MopoError(Exception):
+    """Base class, so that one `except` catches whatever this project refuses."""
+
+
+class ConfigError(MopoError, ValueError):
+    """Raised when an option has the wrong type or lies outside its range."""
+
+
+class UnknownNameError(ConfigError):
+    """Raised when no task, agent, penalty or termination rule has the given name."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        """Compose the message, the nearest known names first."""
+        known = sorted(known)
+        lowered = {entry.lower(): entry for entry in known}
+        near = difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.5)
+        suggestion = f" Did you mean {' or '.join(repr(lowered[entry]) for entry in near)}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(known)}.")
+
+
+class DatasetError(MopoError, ValueError):
+    """Raised when transitions cannot be found, or their arrays are wrong."""
+
+
+class SpaceMismatchError(DatasetError):
+    """Raised when a dataset and a model disagree about observations or actions."""
+
+
+class StoreError(MopoError, RuntimeError):
+    """Raised when a file of ours is missing, damaged, of a newer format, or cannot be written."""
+
+
+class InputError(MopoError, ValueError):
+    """Raised when an action or a start state has the wrong shape or is not finite."""
+
+
+class MissingExtraError(MopoError, ImportError):
+    """Raised when a feature needs an optional dependency that is not installed."""
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency.
+
+    Args:
+        module: The module to import, such as ``"sb3_contrib"``.
+        extra: The extra of ``mopo-env`` that installs it.
+
+    Raises:
+        MissingExtraError: If it is not installed; the message holds the pip line.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module!r} is needed here and could not be imported ({error}). "
+            f'Install it with: pip install "mopo-env[{extra}]"'
+        ) from error

@@ -1,0 +1,196 @@
+"""Fit a `GaussianEnsemble` to a dataset by maximum likelihood (paper, Algorithm 2, line 1)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from tqdm import tqdm
+
+from mopo_env.ensemble import GaussianEnsemble
+from mopo_env.fit_config import FitConfig
+from mopo_env.transitions import Transitions
+
+__all__ = ["fit_ensemble", "gaussian_loss"]
+
+
+def fit_ensemble(
+    transitions: Transitions,
+    config: FitConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> GaussianEnsemble:
+    """Fit every member on its own bootstrap, keep each at its best epoch, and choose the elites.
+
+    Args:
+        transitions: D_env.
+        config: How to fit; default: as the paper's code does.
+        device: Where to compute.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The ensemble; its `metadata` holds the configuration, the dataset's fingerprint, the hold-out errors and
+        their history. On the CPU the same dataset and configuration give the same weights, bit for bit.
+    """
+    config = config or FitConfig()
+    generator = torch.Generator().manual_seed(config.seed)
+    ensemble = GaussianEnsemble(
+        transitions.observation_dim,
+        transitions.action_dim,
+        num_members=config.num_members,
+        hidden_sizes=config.hidden_sizes,
+        generator=generator,
+    )
+    inputs, targets = _regression_arrays(transitions)
+    holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
+    order = torch.randperm(len(inputs), generator=generator)
+    holdout, train = order[:holdout_size], order[holdout_size:]
+    _set_input_scale(ensemble, inputs[train])
+    ensemble.to(device)
+    data = _FitData(ensemble, inputs, targets, train, holdout, device)
+    bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
+    optimizer = _optimizer(ensemble, config)
+    best = _BestSnapshots(ensemble)
+    history: list[list[float]] = []
+
+    best.update(data.holdout_errors(ensemble), config.min_improvement)
+    epochs_without_improvement = 0
+    with tqdm(total=config.max_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
+        for _ in range(config.max_epochs):
+            for rows in _batches(bootstraps, config.batch_size, generator):
+                loss = data.loss(ensemble, rows, config)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            errors = data.holdout_errors(ensemble)
+            history.append([float(error) for error in errors])
+            improved = best.update(errors, config.min_improvement)
+            epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
+            bar.update()
+            bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4f}"})
+            if epochs_without_improvement > config.patience:
+                break
+    best.restore()
+    ensemble.elites = best.errors.argsort()[: config.num_elites].to(ensemble.device)
+    ensemble.metadata = {
+        "config": asdict(config),
+        "dataset_fingerprint": transitions.fingerprint,
+        "dataset_name": transitions.metadata.get("name"),
+        "holdout_mse": best.errors.tolist(),
+        "holdout_mse_history": history,
+        "epochs": len(history),
+    }
+    return ensemble.requires_grad_(False)
+
+
+def gaussian_loss(
+    mean: Float[Tensor, "member batch output"],
+    logvar: Float[Tensor, "member batch output"],
+    targets: Float[Tensor, "member batch output"],
+) -> Float[Tensor, ""]:
+    """Negative log-likelihood of diagonal Gaussians: a mean over rows and outputs, summed over members.
+
+    Constants and the factor ½ are left out, as in the paper's code, where the other terms are weighed against this.
+    """
+    squared_error = (mean - targets).square()
+    return torch.addcmul(logvar, squared_error, torch.exp(-logvar)).mean(dim=(1, 2)).sum()
+
+
+class _FitData:
+    """The regression problem: normalised inputs, and targets in raw units."""
+
+    def __init__(
+        self,
+        ensemble: GaussianEnsemble,
+        inputs: Tensor,
+        targets: Tensor,
+        train: Tensor,
+        holdout: Tensor,
+        device: torch.device | str,
+    ) -> None:
+        normalised = ensemble.normalise(inputs.to(device))
+        targets = targets.to(device)
+        self._inputs, self._targets = normalised[train], targets[train]
+        self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
+
+    def loss(self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig) -> Tensor:
+        rows = rows.to(self._inputs.device)
+        mean, logvar = ensemble(self._inputs[rows])
+        bounds = ensemble.max_logvar.sum() - ensemble.min_logvar.sum()
+        loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows]) + config.logvar_bound_coef * bounds
+        return loss
+
+    @torch.no_grad()
+    def holdout_errors(self, ensemble: GaussianEnsemble) -> Float[Tensor, " member"]:
+        """Return each member's mean squared error on the hold-out, raw units, on the CPU."""
+        inputs = self._holdout_inputs.expand(ensemble.num_members, *self._holdout_inputs.shape)
+        mean, _ = ensemble(inputs)
+        errors: Tensor = (mean - self._holdout_targets).square().mean(dim=(1, 2))
+        return errors.cpu()
+
+
+class _BestSnapshots:
+    """Each member's parameters at the epoch of its smallest hold-out error.
+
+    The bounds of the log-variance belong to all members and are kept as they end.
+    """
+
+    def __init__(self, ensemble: GaussianEnsemble) -> None:
+        self.errors = torch.full((ensemble.num_members,), torch.inf)
+        self._parameters = {
+            name: parameter for name, parameter in ensemble.named_parameters() if not name.endswith("_logvar")
+        }
+        self._snapshots = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self, errors: Float[Tensor, " member"], min_improvement: float) -> bool:
+        """Keep the members that improved enough; return whether any did."""
+        improved = errors < self.errors * (1.0 - min_improvement)
+        self.errors[improved] = errors[improved]
+        for name, parameter in self._parameters.items():
+            self._snapshots[name][improved] = parameter[improved]
+        return bool(improved.any())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Set every member back to its best epoch."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_(self._snapshots[name])
+
+
+def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:
+    """Return raw inputs (s, a), and the targets: the change of the observation, then the reward."""
+    inputs = np.concatenate([transitions.observations, transitions.actions], axis=1)
+    change = transitions.next_observations - transitions.observations
+    targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _set_input_scale(ensemble: GaussianEnsemble, inputs: Float[Tensor, "row input"]) -> None:
+    mean, std = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
+    ensemble.input_mean.copy_(mean)
+    # A constant column carries no information; left unscaled it stays at zero instead of dividing by zero.
+    ensemble.input_std.copy_(torch.where(std < 1e-12, torch.ones_like(std), std))
+
+
+def _optimizer(ensemble: GaussianEnsemble, config: FitConfig) -> torch.optim.Adam:
+    """Return Adam with the L2 penalty on the weights alone, not on biases nor on the bounds."""
+    layers = [*ensemble.hidden, ensemble.mean_head, ensemble.logvar_head]
+    decays = [*config.weight_decay, config.weight_decay[-1]]
+    groups: list[dict[str, Any]] = [
+        {"params": [layer.weight], "weight_decay": decay} for layer, decay in zip(layers, decays, strict=True)
+    ]
+    groups.append({"params": [layer.bias for layer in layers] + [ensemble.max_logvar, ensemble.min_logvar]})
+    return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+
+
+def _batches(
+    bootstraps: Int64[Tensor, "member row"], batch_size: int, generator: torch.Generator
+) -> Iterator[Int64[Tensor, "member batch"]]:
+    """Shuffle each member's bootstrap on its own, and yield it in batches."""
+    shuffle = torch.rand(bootstraps.shape, generator=generator).argsort(dim=1)
+    yield from torch.split(bootstraps.gather(1, shuffle), batch_size, dim=1)

@@ -1,0 +1,89 @@
+"""What a dynamics model must offer: T̂ in the paper."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+__all__ = ["DynamicsModel", "GaussianPrediction", "Prediction"]
+
+
+@runtime_checkable
+class Prediction(Protocol):
+    """What a model says of a batch of states and actions: a distribution one can draw from.
+
+    A penalty receives the whole object, so a model may carry in it whatever its penalty needs.
+    """
+
+    @property
+    def observations(self) -> Tensor:
+        """The states s the prediction starts from, raw units."""
+        ...
+
+    @property
+    def actions(self) -> Tensor:
+        """The actions a."""
+        ...
+
+    def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+        """Draw next observations and rewards, in raw units."""
+        ...
+
+
+@runtime_checkable
+class DynamicsModel(Protocol):
+    """Predicts next observations and rewards; `GaussianEnsemble` is ours, any object of this shape will do."""
+
+    @property
+    def observation_dim(self) -> int:
+        """Width of an observation."""
+        ...
+
+    @property
+    def action_dim(self) -> int:
+        """Width of an action."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        ...
+
+    def predict(
+        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
+    ) -> Prediction:
+        """Describe the distribution of the next observations and rewards, all in raw units."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPrediction:
+    """The diagonal Gaussians of an ensemble's members, in raw units.
+
+    The last axis holds the next observation and then the reward.
+
+    Attributes:
+        observations: The states s the prediction starts from.
+        actions: The actions a.
+        mean: μᵢ(s, a) of every member.
+        std: The square roots of the diagonal of Σᵢ(s, a), of every member.
+        elites: The members that next states are drawn from.
+    """
+
+    observations: Float[Tensor, "batch observation"]
+    actions: Float[Tensor, "batch action"]
+    mean: Float[Tensor, "member batch output"]
+    std: Float[Tensor, "member batch output"]
+    elites: Int64[Tensor, " elite"]
+
+    def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+        """Pick an elite for each row, then draw from its Gaussian (paper, Algorithm 2, line 8)."""
+        num_rows = self.mean.shape[1]
+        choice = torch.randint(len(self.elites), (num_rows,), generator=generator, device=self.mean.device)
+        member, row = self.elites[choice], torch.arange(num_rows, device=self.mean.device)
+        mean, std = self.mean[member, row], self.std[member, row]
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        outcome = torch.addcmul(mean, std, noise)
+        return outcome[:, :-1], outcome[:, -1]

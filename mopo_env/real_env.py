@@ -1,0 +1,49 @@
+"""The real environments: where data are collected and policies are evaluated, never where they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from mopo_env.errors import require_extra
+from mopo_env.tasks import get_task
+from mopo_env.transitions import as_float32_box
+
+__all__ = ["make_real_env"]
+
+
+def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build the MuJoCo environment behind a task, with float32 observations like those of the model.
+
+    Args:
+        task: A task's name or id.
+        **kwargs: Passed to `gymnasium.make`, such as ``render_mode``.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        MissingExtraError: If MuJoCo is not installed.
+    """
+    real_env_id = get_task(task).real_env_id
+    mujoco = require_extra("mujoco", "mujoco")
+    with _quiet(mujoco):
+        env = gym.make(real_env_id, **kwargs)
+    space = as_float32_box(env.observation_space, f"the observations of {real_env_id}")
+    return gym.wrappers.TransformObservation(env, lambda observation: observation.astype(np.float32), space)
+
+
+@contextmanager
+def _quiet(mujoco: Any) -> Iterator[None]:
+    """Keep the warnings of MuJoCo's compiler away from the terminal and from MUJOCO_LOG.TXT in the current folder.
+
+    HalfCheetah's model file uses an attribute that MuJoCo 4 calls deprecated; a user can do nothing about it.
+    """
+    previous = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(previous)

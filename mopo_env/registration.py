@@ -1,0 +1,27 @@
+"""Registers one Gymnasium id for every task. Light on purpose: whatever is heavy is imported when an id is made."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+from mopo_env.tasks import TASKS
+
+__all__ = ["TOY_ID", "register_all"]
+
+TOY_ID = "MOPO-linear-gaussian"
+
+
+def register_all() -> None:
+    """Register every id; `import mopo_env` calls this once."""
+    for task in TASKS.values():
+        gym.register(
+            id=task.id,
+            entry_point="mopo_env.make:make_env",
+            vector_entry_point="mopo_env.make:make_vector_env",
+            kwargs={"task": task.name},
+        )
+    gym.register(
+        id=TOY_ID,
+        entry_point="mopo_env.toys.linear_gaussian:make_toy_env",
+        vector_entry_point="mopo_env.toys.linear_gaussian:make_toy_vector_env",
+    )

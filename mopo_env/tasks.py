@@ -1,0 +1,115 @@
+"""The table of tasks: what each id means, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mopo_env.errors import UnknownNameError
+
+__all__ = ["ID_PREFIX", "TASKS", "Task", "get_task"]
+
+ID_PREFIX = "MOPO-"
+Recipe = Literal["random", "medium", "mixed", "med-expert"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One setting of the paper.
+
+    Attributes:
+        name: Such as ``"halfcheetah-mixed"``; the id is this after ``MOPO-``.
+        recipe: How the data are collected (paper, section 5.1).
+        real_env_id: The Gymnasium environment the data come from and policies are evaluated in.
+        termination: Name of the analytic rule in `mopo_env.terminations`.
+        horizon: h, the length of a model rollout (paper, Table 4).
+        penalty_coef: λ (paper, Table 4).
+        reference_min: D4RL's return of a random policy; 0 on the normalised scale.
+        reference_max: D4RL's return of an expert; 100 on the normalised scale.
+        paper_dataset_mean: Mean episode return of the paper's own batch (Table 1).
+        paper_dataset_max: Largest episode return of the paper's own batch (Table 1).
+        paper_return: What the paper reports for MOPO (Table 1).
+    """
+
+    name: str
+    recipe: Recipe
+    real_env_id: str
+    termination: str
+    horizon: int
+    penalty_coef: float
+    reference_min: float
+    reference_max: float
+    paper_dataset_mean: float
+    paper_dataset_max: float
+    paper_return: float
+
+    @property
+    def id(self) -> str:
+        """The name under which Gymnasium knows the task."""
+        return ID_PREFIX + self.name
+
+    def normalised(self, episode_return: float) -> float:
+        """Return a return on D4RL's scale: 0 is a random policy, 100 an expert (measured on v2 environments)."""
+        return 100.0 * (episode_return - self.reference_min) / (self.reference_max - self.reference_min)
+
+
+@dataclass(frozen=True)
+class _Robot:
+    real_env_id: str
+    reference_min: float
+    reference_max: float
+
+
+_ROBOTS = {
+    "halfcheetah": _Robot("HalfCheetah-v5", -280.178953, 12135.0),
+    "hopper": _Robot("Hopper-v5", -20.272305, 3234.3),
+    "walker2d": _Robot("Walker2d-v5", 1.629008, 4592.3),
+}
+
+# recipe, robot: h, λ (Table 4); mean and max return of the paper's batch, MOPO's return (Table 1)
+_ROWS: dict[tuple[Recipe, str], tuple[int, float, float, float, float]] = {
+    ("random", "halfcheetah"): (5, 0.5, -303.2, -0.1, 3679.8),
+    ("random", "hopper"): (5, 1.0, 299.26, 365.9, 412.8),
+    ("random", "walker2d"): (1, 1.0, 0.9, 57.3, 596.3),
+    ("medium", "halfcheetah"): (1, 1.0, 3953.0, 4410.7, 4706.9),
+    ("medium", "hopper"): (5, 5.0, 1021.7, 3254.3, 840.9),
+    ("medium", "walker2d"): (5, 5.0, 498.4, 3752.7, 645.5),
+    ("mixed", "halfcheetah"): (5, 1.0, 2300.6, 4834.2, 6418.3),
+    ("mixed", "hopper"): (1, 5.0, 470.5, 1377.9, 2988.7),
+    ("mixed", "walker2d"): (1, 1.0, 358.4, 1956.5, 1540.7),
+    ("med-expert", "halfcheetah"): (5, 5.0, 8074.9, 12940.2, 6913.5),
+    ("med-expert", "hopper"): (5, 1.0, 1850.5, 3760.5, 1663.5),
+    ("med-expert", "walker2d"): (1, 2.0, 1062.3, 5408.6, 2527.1),
+}
+
+
+def _task(recipe: Recipe, robot: str) -> Task:
+    horizon, penalty_coef, dataset_mean, dataset_max, paper_return = _ROWS[recipe, robot]
+    return Task(
+        name=f"{robot}-{recipe}",
+        recipe=recipe,
+        real_env_id=_ROBOTS[robot].real_env_id,
+        termination=robot,
+        horizon=horizon,
+        penalty_coef=penalty_coef,
+        reference_min=_ROBOTS[robot].reference_min,
+        reference_max=_ROBOTS[robot].reference_max,
+        paper_dataset_mean=dataset_mean,
+        paper_dataset_max=dataset_max,
+        paper_return=paper_return,
+    )
+
+
+TASKS: dict[str, Task] = {task.name: task for task in (_task(*row) for row in _ROWS)}
+
+
+def get_task(name: str) -> Task:
+    """Look a task up by name or id.
+
+    Raises:
+        UnknownNameError: If there is none; the message holds the nearest names.
+    """
+    try:
+        return TASKS[name.removeprefix(ID_PREFIX)]
+    except KeyError:
+        raise UnknownNameError("task", name, TASKS) from None

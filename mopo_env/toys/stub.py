@@ -1,0 +1,94 @@
+"""`StubEnsemble`: an ensemble that says what it is told to."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from mopo_env.errors import ConfigError
+from mopo_env.model import GaussianPrediction
+
+__all__ = ["StubEnsemble"]
+
+MeanFunction: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+StdFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+class StubEnsemble:
+    """A dynamics model whose means and standard deviations are dictated.
+
+    With it one can check by hand how a penalty moves the reward::
+
+        model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), std=[[3.0, 4.0], [1.0, 1.0]])
+        # two members; the larger norm is 5, so with λ = 2 every step pays −10 plus noise
+
+    Attributes:
+        observation_dim: Width of an observation.
+        action_dim: Width of an action.
+        num_members: N.
+        elites: Members that next states are drawn from.
+        device: Always the CPU.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        mean: MeanFunction,
+        std: ArrayLike | StdFunction = 0.0,
+        offsets: ArrayLike = (0.0,),
+        num_members: int | None = None,
+        elites: Sequence[int] | None = None,
+    ) -> None:
+        """Dictate an ensemble.
+
+        Args:
+            observation_dim: Width of an observation.
+            action_dim: Width of an action.
+            mean: Maps observations and actions to the mean next observations, shape ``(batch, observation)``, and
+                mean rewards, shape ``(batch,)``.
+            std: Standard deviations: one number, an array of shape ``(member, output)`` whose last column is the
+                reward's, or a function of observations and actions that returns ``(member, batch, output)``.
+            offsets: Added to every output of a member, one number each, so that a draw tells which member spoke.
+            num_members: N; default: what `std` and `offsets` say.
+            elites: Default: all members.
+
+        Raises:
+            ConfigError: If the numbers of members disagree.
+        """
+        self.observation_dim, self.action_dim = observation_dim, action_dim
+        self._mean = mean
+        offset_rows = np.atleast_1d(np.asarray(offsets, dtype=np.float32))
+        sizes = {len(offset_rows)} - {1}
+        self._std: StdFunction
+        if callable(std):
+            self._std = std
+        else:
+            rows = np.asarray(std, dtype=np.float32)
+            if rows.ndim == 2:
+                sizes |= {len(rows)} - {1}
+            columns = torch.from_numpy(np.broadcast_to(rows, (*rows.shape[:-1], observation_dim + 1)).copy())
+            self._std = lambda observations, actions: columns.reshape(-1, 1, observation_dim + 1)
+        if num_members is not None:
+            sizes.add(num_members)
+        if len(sizes - {1}) > 1:
+            raise ConfigError(f"num_members: std, offsets and num_members disagree: {sorted(sizes)}.")
+        self.num_members = max(sizes, default=1)
+        self._offsets = torch.from_numpy(np.broadcast_to(offset_rows, (self.num_members,)).copy())
+        self.elites = torch.tensor(list(range(self.num_members)) if elites is None else list(elites))
+
+    def predict(
+        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
+    ) -> GaussianPrediction:
+        """Return the dictated means and standard deviations, in raw units."""
+        next_observations, rewards = self._mean(observations, actions)
+        mean = torch.cat([next_observations, rewards[:, None]], dim=1) + self._offsets[:, None, None]
+        std = self._std(observations, actions).to(mean.dtype).expand(mean.shape)
+        return GaussianPrediction(observations=observations, actions=actions, mean=mean, std=std, elites=self.elites)

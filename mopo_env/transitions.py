@@ -1,0 +1,303 @@
+"""`Transitions`: the one in-memory form of a dataset, D_env in the paper."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+
+from mopo_env.errors import DatasetError
+
+__all__ = ["Episode", "Transitions", "as_float32_box"]
+
+_FLOATING = ("observations", "actions", "rewards", "next_observations")
+_FLAGS = ("terminations", "truncations")
+# float32 rounding may carry an action that sat on a bound just past it.
+_BOUND_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One recorded episode, in raw units.
+
+    Attributes:
+        observations: Shape ``(steps + 1, observation)``; the last one follows the last action.
+        actions: Shape ``(steps, action)``.
+        rewards: Shape ``(steps,)``.
+        terminated: Whether the last step reached a terminal state; otherwise the episode was cut off.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transitions:
+    """A fixed dataset of transitions in raw units, checked once and read-only ever after.
+
+    Rows are in the order in which they were recorded; an episode ends at a row flagged terminated or truncated,
+    or at the last row.
+
+    Attributes:
+        observations: Shape ``(rows, observation)``, float32.
+        actions: Shape ``(rows, action)``, float32.
+        rewards: Shape ``(rows,)``, float32.
+        next_observations: Shape ``(rows, observation)``, float32; the true next state also where an episode ends.
+        terminations: Shape ``(rows,)``, bool; whether the next state is terminal.
+        truncations: Shape ``(rows,)``, bool; whether the episode was cut off here although it could have gone on.
+        observation_space: Default: unbounded.
+        action_space: Default: the box from −1 to 1, if every action lies in it.
+        metadata: Anything JSON can hold; where the data come from.
+
+    Raises:
+        DatasetError: If a shape, a type or a value is wrong; the message names array, episode and step.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+    observation_space: Box = cast(Box, None)  # filled in by __post_init__, so that a reader never sees None
+    action_space: Box = cast(Box, None)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Convert, check and freeze every array."""
+        for name in _FLOATING:
+            self._freeze(name, _as_float32(name, getattr(self, name)))
+        for name in _FLAGS:
+            self._freeze(name, _as_flags(name, getattr(self, name)))
+        self._check_shapes()
+        for name in _FLOATING:
+            self._check_finite(name)
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        given: dict[str, Any] = {name: getattr(self, name) for name in ("observation_space", "action_space")}
+        if given["observation_space"] is None:
+            unbounded = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32)
+            object.__setattr__(self, "observation_space", unbounded)
+        if given["action_space"] is None:
+            object.__setattr__(self, "action_space", self._default_action_space())
+        self._check_spaces()
+
+    @classmethod
+    def from_episodes(
+        cls,
+        episodes: Iterable[Episode],
+        *,
+        observation_space: Box | None = None,
+        action_space: Box | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Transitions:
+        """Join whole episodes into one dataset.
+
+        Raises:
+            DatasetError: If there is no episode, or one has arrays whose lengths disagree.
+        """
+        episodes = list(episodes)
+        if not episodes:
+            raise DatasetError("the dataset has no episodes; at least two transitions are needed.")
+        for index, episode in enumerate(episodes):
+            steps = len(episode.actions)
+            found = (len(episode.observations), steps, len(episode.rewards))
+            if steps == 0 or found != (steps + 1, steps, steps):
+                raise DatasetError(
+                    f"episode {index}: found {found[0]} observations, {found[1]} actions and {found[2]} rewards; "
+                    "expected one observation more than actions, as many rewards as actions, and at least one action."
+                )
+        ends = np.cumsum([len(episode.actions) for episode in episodes]) - 1
+        terminations = np.zeros(ends[-1] + 1, dtype=bool)
+        truncations = np.zeros(ends[-1] + 1, dtype=bool)
+        terminated = np.array([episode.terminated for episode in episodes], dtype=bool)
+        terminations[ends], truncations[ends] = terminated, ~terminated
+        return cls(
+            observations=_join("observations", [episode.observations[:-1] for episode in episodes]),
+            actions=_join("actions", [episode.actions for episode in episodes]),
+            rewards=_join("rewards", [episode.rewards for episode in episodes]),
+            next_observations=_join("observations", [episode.observations[1:] for episode in episodes]),
+            terminations=terminations,
+            truncations=truncations,
+            observation_space=observation_space,  # type: ignore[arg-type]
+            action_space=action_space,  # type: ignore[arg-type]
+            metadata=metadata or {},
+        )
+
+    def __len__(self) -> int:
+        """Return the number of transitions."""
+        return len(self.rewards)
+
+    def __repr__(self) -> str:
+        """Return sizes and fingerprint, not the arrays."""
+        return (
+            f"Transitions({len(self):,} rows, {len(self.episode_ends):,} episodes, "
+            f"observation {self.observation_dim}, action {self.action_dim}, fingerprint {self.fingerprint[:12]})"
+        )
+
+    @property
+    def observation_dim(self) -> int:
+        """Return the width of an observation."""
+        return int(self.observations.shape[1])
+
+    @property
+    def action_dim(self) -> int:
+        """Return the width of an action."""
+        return int(self.actions.shape[1])
+
+    @cached_property
+    def episode_ends(self) -> np.ndarray:
+        """Return the row of each episode's last transition, shape ``(episodes,)``."""
+        ends = np.flatnonzero(self.terminations | self.truncations)
+        last = len(self) - 1
+        return ends if len(ends) and ends[-1] == last else np.append(ends, last)
+
+    @cached_property
+    def episode_returns(self) -> np.ndarray:
+        """Return the undiscounted return of each episode, shape ``(episodes,)``, float64."""
+        starts = np.concatenate([[0], self.episode_ends[:-1] + 1])
+        return np.add.reduceat(self.rewards.astype(np.float64), starts)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the arrays and the spaces; equal content has an equal fingerprint."""
+        digest = hashlib.sha256()
+        for name in (*_FLOATING, *_FLAGS):
+            array = getattr(self, name)
+            digest.update(f"{name}{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        for space in (self.observation_space, self.action_space):
+            digest.update(np.stack([space.low, space.high]).astype(np.float32).tobytes())
+        return digest.hexdigest()
+
+    def episodes(self) -> Iterable[Episode]:
+        """Yield the episodes in the order in which they were recorded."""
+        start = 0
+        for end in self.episode_ends:
+            rows = slice(start, end + 1)
+            yield Episode(
+                observations=np.concatenate([self.observations[rows], self.next_observations[end : end + 1]]),
+                actions=self.actions[rows],
+                rewards=self.rewards[rows],
+                terminated=bool(self.terminations[end]),
+            )
+            start = end + 1
+
+    def locate(self, row: int) -> str:
+        """Name a row by its episode and step, both counted from 0."""
+        episode = int(np.searchsorted(self.episode_ends, row))
+        first = 0 if episode == 0 else int(self.episode_ends[episode - 1]) + 1
+        return f"episode {episode}, step {row - first}"
+
+    def _freeze(self, name: str, array: np.ndarray) -> None:
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
+
+    def _check_shapes(self) -> None:
+        rows = len(self.rewards) if self.rewards.ndim else 0
+        expected = {
+            "observations": "(rows, observation)",
+            "actions": "(rows, action)",
+            "next_observations": "(rows, observation)",
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array.ndim != 2 or array.shape[1] == 0:
+                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.")
+        for name in ("rewards", *_FLAGS):
+            if getattr(self, name).ndim != 1:
+                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,).")
+        for name in (*_FLOATING, *_FLAGS):
+            if len(getattr(self, name)) != rows:
+                raise DatasetError(f"{name}: found {len(getattr(self, name))} rows, but rewards has {rows}.")
+        if self.next_observations.shape != self.observations.shape:
+            raise DatasetError(
+                f"next_observations: found shape {self.next_observations.shape}, "
+                f"but observations has {self.observations.shape}."
+            )
+        if rows < 2:
+            raise DatasetError(
+                f"found {rows} transition{'s' * (rows != 1)}; at least two are needed, one to fit and one to hold out."
+            )
+
+    def _check_finite(self, name: str) -> None:
+        array = getattr(self, name)
+        finite = np.isfinite(array).reshape(len(array), -1)
+        bad = np.flatnonzero(~finite.all(axis=1))
+        if len(bad):
+            row = int(bad[0])
+            column = int(np.flatnonzero(~finite[row])[0])
+            value = array.reshape(len(array), -1)[row, column]
+            raise DatasetError(
+                f"{name}: found {value} at {self.locate(row)} (row {row}, column {column}), and "
+                f"{len(bad)} such row{'s' * (len(bad) != 1)} in all; every value must be finite in float32. "
+                "Drop or repair these rows."
+            )
+
+    def _default_action_space(self) -> Box:
+        low, high = float(self.actions.min()), float(self.actions.max())
+        if low < -1 - _BOUND_TOLERANCE or high > 1 + _BOUND_TOLERANCE:
+            raise DatasetError(
+                f"actions: found values from {low:.4g} to {high:.4g} and no action_space. The default box is −1 to 1; "
+                "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system."
+            )
+        return Box(-1.0, 1.0, self.actions.shape[1:], np.float32)
+
+    def _check_spaces(self) -> None:
+        for name, field_name in (("observations", "observation_space"), ("actions", "action_space")):
+            space = as_float32_box(getattr(self, field_name), name)
+            object.__setattr__(self, field_name, space)
+            array = getattr(self, name)
+            if space.shape != array.shape[1:]:
+                raise DatasetError(f"{name}: found width {array.shape[1]}, but the space has shape {space.shape}.")
+        below = self.actions < self.action_space.low - _BOUND_TOLERANCE
+        above = self.actions > self.action_space.high + _BOUND_TOLERANCE
+        outside = np.flatnonzero((below | above).any(axis=1))
+        if len(outside):
+            row = int(outside[0])
+            raise DatasetError(
+                f"actions: found {self.actions[row]} at {self.locate(row)} (row {row}), outside {self.action_space}; "
+                f"{len(outside)} such row{'s' * (len(outside) != 1)} in all. Clip them, or declare the true bounds."
+            )
+
+
+def as_float32_box(space: gym.Space[Any], name: str) -> Box:
+    """Return a box of the same bounds in float32, which halves every buffer of float64 environments.
+
+    Raises:
+        DatasetError: If the space is not a one-dimensional box.
+    """
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise DatasetError(f"{name}: found the space {space}, expected a one-dimensional gymnasium.spaces.Box.")
+    with np.errstate(over="ignore"):
+        return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
+
+
+def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:
+    widths = {np.shape(part)[1:] for part in parts}
+    if len(widths) != 1:
+        raise DatasetError(f"{name}: the episodes differ in shape: {sorted(map(str, widths))} were found.")
+    return np.concatenate(parts)
+
+
+def _as_float32(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DatasetError(f"{name}: found the type {array.dtype}, expected real numbers.")
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=np.float32, order="C")
+
+
+def _as_flags(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+        raise DatasetError(f"{name}: found the type {array.dtype}, expected booleans (or zeros and ones).")
+    return np.array(array, dtype=bool, order="C")
