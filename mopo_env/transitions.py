@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -68,8 +68,9 @@ class Transitions:
     next_observations: np.ndarray
     terminations: np.ndarray
     truncations: np.ndarray
-    observation_space: Box = cast(Box, None)  # filled in by __post_init__, so that a reader never sees None
-    action_space: Box = cast(Box, None)
+    # Filled in by __post_init__ when not given, so that a reader never sees None.
+    observation_space: Box = None  # type: ignore[assignment]
+    action_space: Box = None  # type: ignore[assignment]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
