@@ -1,0 +1,141 @@
+"""The agents by name: which class, from which package, and what MOPO asks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
+from mopo_agents.vec_env import PenalizedModelVecEnv
+from mopo_env.checks import check_integer
+from mopo_env.errors import ConfigError, UnknownNameError, require_extra
+from mopo_env.simulator import Simulator
+from mopo_env.transitions import Transitions
+
+__all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent"]
+
+
+@dataclass(frozen=True)
+class AgentSource:
+    """Where an agent's class comes from.
+
+    Attributes:
+        module: What to import.
+        class_name: The class in it.
+        extra: The extra of ``mopo-env`` that installs it, or None.
+    """
+
+    module: str
+    class_name: str
+    extra: str | None = None
+
+
+AGENTS: dict[str, AgentSource] = {
+    "SAC": AgentSource("stable_baselines3", "SAC"),
+    "TD3": AgentSource("stable_baselines3", "TD3"),
+    "DDPG": AgentSource("stable_baselines3", "DDPG"),
+    "PPO": AgentSource("stable_baselines3", "PPO"),
+    "TQC": AgentSource("sb3_contrib", "TQC", "contrib"),
+    "CrossQ": AgentSource("sb3_contrib", "CrossQ", "contrib"),
+    "SBX-SAC": AgentSource("sbx", "SAC", "sbx"),
+    "SBX-TD3": AgentSource("sbx", "TD3", "sbx"),
+    "SBX-DDPG": AgentSource("sbx", "DDPG", "sbx"),
+    "SBX-TQC": AgentSource("sbx", "TQC", "sbx"),
+    "SBX-CrossQ": AgentSource("sbx", "CrossQ", "sbx"),
+}
+
+
+def find_agent(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+    """Return an agent's class, given by name or as the class itself.
+
+    Raises:
+        UnknownNameError: If no agent has this name.
+        MissingExtraError: If its package is not installed; the message holds the pip line.
+        ConfigError: If it is neither a name nor a Stable-Baselines3 class.
+    """
+    if isinstance(agent, str):
+        by_lower_case = {name.lower(): source for name, source in AGENTS.items()}
+        if agent.lower() not in by_lower_case:
+            raise UnknownNameError("agent", agent, AGENTS)
+        source = by_lower_case[agent.lower()]
+        agent = getattr(require_extra(source.module, source.extra or "all"), source.class_name)
+    if not (isinstance(agent, type) and issubclass(agent, BaseAlgorithm)):
+        raise ConfigError(
+            f"agent: expected a name or a subclass of Stable-Baselines3's BaseAlgorithm, found {agent!r}."
+        )
+    return agent
+
+
+def agent_name(agent_class: type[BaseAlgorithm]) -> str:
+    """Return the name under which a class is known here, or its full name if it is not."""
+    for name, source in AGENTS.items():
+        if agent_class.__name__ == source.class_name and agent_class.__module__.split(".")[0] == source.module:
+            return name
+    return f"{agent_class.__module__}.{agent_class.__qualname__}"
+
+
+def make_agent(
+    agent: str | type[BaseAlgorithm],
+    simulator: Simulator,
+    transitions: Transitions,
+    *,
+    horizon: int,
+    rollout_batch_size: int = 50_000,
+    gradient_steps: int = 1000,
+    real_ratio: float = 0.05,
+    retain_epochs: int = 5,
+    seed: int = 0,
+    device: str = "cpu",
+    **agent_options: Any,
+) -> BaseAlgorithm:
+    """Set any Stable-Baselines3 agent up so that its own `learn` is MOPO's loop (paper, Algorithm 2, lines 3 to 11).
+
+    One call of its `collect_rollouts` takes h steps in b rollouts, one of its `train` does the updates; so
+    ``agent.learn(epochs * b * h, log_interval=None)`` is `epochs` epochs.
+
+    Args:
+        agent: A name in `AGENTS`, or any off-policy or on-policy class.
+        simulator: The batched core to train in.
+        transitions: D_env, mixed into the batches of off-policy agents; on-policy agents cannot use it.
+        horizon: h.
+        rollout_batch_size: b.
+        gradient_steps: Updates in an epoch, for off-policy agents.
+        real_ratio: f, the share of real rows in a batch.
+        retain_epochs: Epochs whose model rows the buffer keeps.
+        seed: Of the agent, its environment and its buffer.
+        device: Of the agent's networks.
+        **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
+
+    Raises:
+        UnknownNameError: If no agent has this name.
+        ConfigError: If an option is wrong.
+    """
+    agent_class = find_agent(agent)
+    for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
+        check_integer(name, value)
+    env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
+    options: dict[str, Any] = {"seed": seed, "device": device}
+    if issubclass(agent_class, OnPolicyAlgorithm):
+        options |= {"n_steps": horizon}
+    elif issubclass(agent_class, OffPolicyAlgorithm):
+        options |= {
+            "replay_buffer_class": MixedReplayBuffer,
+            "replay_buffer_kwargs": {"real_ratio": real_ratio, "seed": seed},
+            "buffer_size": retain_epochs * rollout_batch_size * horizon,
+            "train_freq": (horizon, "step"),
+            "gradient_steps": gradient_steps,
+            "learning_starts": 0,
+            "batch_size": 256,
+        }
+    else:
+        raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
+    model = agent_class("MlpPolicy", env, **{**options, **agent_options})
+    if isinstance(model, OffPolicyAlgorithm):
+        if not isinstance(model.replay_buffer, MixedReplayBuffer):
+            raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
+        model.replay_buffer.attach(transitions, mini_batch_size=model.batch_size)
+    return model

@@ -1,0 +1,91 @@
+"""Measure a policy in the real environment: for the log only, nothing of it reaches training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from mopo_env.checks import check_integer
+from mopo_env.real_env import make_real_env
+from mopo_env.tasks import Task, get_task
+
+__all__ = ["Evaluation", "Policy", "evaluate"]
+
+# Far from the seeds of training, so that no evaluation episode starts like one of a dataset collected with seed 0, 1, …
+_SEED_OFFSET = 1_000_000
+
+
+class Policy(Protocol):
+    """Whatever chooses actions: a Stable-Baselines3 agent, a policy, or an object of one's own."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        """Return actions for a batch of observations, and a state that may be None."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Episodes of one policy.
+
+    Attributes:
+        returns: Undiscounted return of each episode.
+        lengths: Steps of each episode.
+        normalised: The mean return on D4RL's scale: 0 is a random policy, 100 an expert.
+    """
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    normalised: float
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the return over episodes."""
+        return float(np.std(self.returns))
+
+
+def evaluate(policy: Policy, task: str | Task, *, episodes: int = 10, seed: int = 0) -> Evaluation:
+    """Run whole episodes in the real environment, with deterministic actions.
+
+    Args:
+        policy: Anything with Stable-Baselines3's `predict`.
+        task: A task, its name or its id.
+        episodes: How many; they run side by side.
+        seed: Of the start states.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        MissingExtraError: If MuJoCo is not installed.
+        ConfigError: If `episodes` is not a positive integer.
+    """
+    found = task if isinstance(task, Task) else get_task(task)
+    check_integer("episodes", episodes)
+    envs = DummyVecEnv([lambda: Monitor(make_real_env(found.name)) for _ in range(episodes)])
+    envs.seed(_SEED_OFFSET + seed)
+    try:
+        # One episode in each environment: with fewer environments the short episodes would count more often.
+        returns, lengths = evaluate_policy(
+            policy,
+            envs,
+            n_eval_episodes=episodes,
+            deterministic=True,
+            return_episode_rewards=True,
+        )
+    finally:
+        envs.close()
+    return Evaluation(
+        returns=tuple(np.asarray(returns, dtype=float).tolist()),
+        lengths=tuple(np.asarray(lengths, dtype=int).tolist()),
+        normalised=found.normalised(float(np.mean(returns))),
+    )

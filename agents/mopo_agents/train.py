@@ -1,0 +1,157 @@
+"""Train an agent on a task, and leave a folder that tells what happened."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from mopo_agents.agents import agent_name, find_agent, make_agent
+from mopo_agents.config import TrainConfig
+from mopo_agents.epochs import EpochCallback, EvaluationRow
+from mopo_agents.evaluate import Evaluation
+from mopo_agents.policy_files import save_policy
+from mopo_env.datasets import find_dataset
+from mopo_env.errors import ConfigError, require_extra
+from mopo_env.make import make_simulator
+from mopo_env.store import json_ready, write_file
+from mopo_env.tasks import get_task
+
+__all__ = ["TrainResult", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run ended with.
+
+    Attributes:
+        folder: Where everything lies.
+        agent: The trained agent.
+        dataset_mean: Mean episode return of the dataset.
+        dataset_max: Largest episode return of the dataset.
+        evaluations: Every evaluation, in order.
+        final: The evaluation of the last policy, or None if there was to be none.
+    """
+
+    folder: Path
+    agent: BaseAlgorithm
+    dataset_mean: float
+    dataset_max: float
+    evaluations: tuple[EvaluationRow, ...]
+    final: Evaluation | None
+
+
+def train(
+    config: TrainConfig,
+    *,
+    folder: Path | str,
+    agent_class: type[BaseAlgorithm] | None = None,
+    agent_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Run MOPO (paper, Algorithm 2, lines 2 to 11) with stock Stable-Baselines3.
+
+    The folder then holds ``config.json``, ``progress.csv`` and TensorBoard's events, ``evaluations.csv``, the last
+    policy, ``checkpoints/`` and ``result.json``.
+
+    Args:
+        config: The run.
+        folder: Where its files go; must not hold a run already.
+        agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
+        agent_options: Passed to the class, such as ``{"learning_rate": 1e-4}``.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ConfigError: If an option is wrong, or the folder holds a run.
+        DatasetError: If the data are missing or wrong.
+        StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
+        MissingExtraError: If the agent or the evaluation needs a package that is not installed.
+    """
+    folder = Path(folder)
+    if (folder / "config.json").exists():
+        raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
+    if config.evaluate_every:
+        require_extra("mujoco", "mujoco")  # now, rather than after the first epochs
+    torch.set_num_threads(config.threads)
+    task = get_task(config.task)
+    found_class = find_agent(agent_class or config.agent)
+    # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow for them.
+    default_batch = 1_000 if issubclass(found_class, OnPolicyAlgorithm) else 50_000
+    rollout_batch_size = config.rollout_batch_size or default_batch
+    horizon = config.horizon or task.horizon
+    transitions = find_dataset(config.dataset if config.dataset is not None else task.name)
+    simulator = make_simulator(
+        task.name,
+        dataset=config.dataset,
+        ensemble=config.ensemble,
+        penalty=config.penalty,
+        penalty_coef=config.penalty_coef,
+        device=config.device,
+    )
+    agent = make_agent(
+        found_class,
+        simulator,
+        transitions,
+        horizon=horizon,
+        rollout_batch_size=rollout_batch_size,
+        gradient_steps=config.gradient_steps,
+        real_ratio=config.real_ratio,
+        retain_epochs=config.retain_epochs,
+        seed=config.seed,
+        device=config.device,
+        **(agent_options or {}),
+    )
+    description = {
+        **asdict(config),
+        "task": task.name,
+        "agent": agent_name(found_class),
+        "rollout_batch_size": rollout_batch_size,
+        "horizon": horizon,
+        "penalty_coef": simulator.penalty_coef,
+        "agent_options": {key: str(value) for key, value in (agent_options or {}).items()},
+        "dataset_fingerprint": transitions.fingerprint,
+    }
+    write_file(folder / "config.json", _json(description))
+    formats = ["csv", "tensorboard"] if _has_tensorboard() else ["csv"]
+    agent.set_logger(configure(str(folder), formats))
+    epochs = EpochCallback(config, task.name, folder, progress=progress)
+    agent.learn(
+        config.epochs * rollout_batch_size * horizon,
+        callback=epochs,
+        log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
+    )
+    save_policy(agent, folder, metadata={"task": task.name, "epoch": config.epochs})
+    returns = transitions.episode_returns
+    result = TrainResult(
+        folder=folder,
+        agent=agent,
+        dataset_mean=float(returns.mean()),
+        dataset_max=float(returns.max()),
+        evaluations=tuple(epochs.rows),
+        final=epochs.last_evaluation,
+    )
+    summary = {
+        "task": task.name,
+        "dataset_mean": result.dataset_mean,
+        "dataset_max": result.dataset_max,
+        "evaluations": [asdict(row) for row in result.evaluations],
+        "final_returns": None if result.final is None else result.final.returns,
+        "seconds": epochs.seconds,
+    }
+    write_file(folder / "result.json", _json(summary))
+    return result
+
+
+def _has_tensorboard() -> bool:
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(json_ready(content), indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,104 @@
+"""`PenalizedModelVecEnv`: b model rollouts as a Stable-Baselines3 vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from mopo_env.branches import Branches, new_generator
+from mopo_env.simulator import Simulator
+
+__all__ = ["PenalizedModelVecEnv"]
+
+
+class PenalizedModelVecEnv(VecEnv):
+    """The same rollouts as `mopo_env.PenalizedModelVectorEnv`, in the form that Stable-Baselines3 accepts.
+
+    A rollout that ends restarts at once; its ``info`` then holds ``terminal_observation``, ``TimeLimit.truncated``
+    (so that the horizon does not stop bootstrapping) and ``episode``. Every ``info`` holds ``reward_model``,
+    ``penalty`` and ``diverged``.
+
+    Attributes:
+        branches: The rollouts.
+    """
+
+    def __init__(self, simulator: Simulator, *, num_envs: int, horizon: int, seed: int = 0) -> None:
+        """Wrap a simulator.
+
+        Args:
+            simulator: Model, dataset, penalty and termination rule.
+            num_envs: b, the number of rollouts side by side.
+            horizon: h, the number of steps after which a rollout is truncated.
+            seed: Of every draw; the method `seed` replaces it.
+
+        Raises:
+            ConfigError: If a number is not a positive integer.
+        """
+        self.branches = Branches(simulator, num_branches=num_envs, horizon=horizon)
+        self.render_mode = None
+        super().__init__(num_envs, simulator.observation_space, simulator.action_space)
+        self._reseed(seed)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Start a new random stream at the next reset, as Stable-Baselines3 prescribes; None: an unpredictable one."""
+        self._reseed(int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed)
+        return [seed] * self.num_envs
+
+    def reset(self) -> VecEnvObs:
+        """Start every rollout from a state of the dataset."""
+        return self.branches.reset(self._generator)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step every rollout.
+
+        Raises:
+            InputError: If the actions have the wrong shape or are not finite.
+        """
+        step = self.branches.step(self._actions)
+        infos: list[dict[str, Any]] = [
+            {"reward_model": reward, "penalty": penalty, "diverged": diverged}
+            for reward, penalty, diverged in zip(
+                step.model_rewards.tolist(), step.penalties.tolist(), step.diverged.tolist(), strict=True
+            )
+        ]
+        dones = step.dones
+        for index in np.flatnonzero(dones):
+            infos[index]["terminal_observation"] = step.final_observations[index]
+            infos[index]["TimeLimit.truncated"] = bool(step.truncations[index] and not step.terminations[index])
+            infos[index]["episode"] = {"r": float(step.returns[index]), "l": int(step.lengths[index]), "t": 0.0}
+        return step.observations, step.rewards, dones, infos
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """Return an attribute of this object once for each index, since the rollouts share everything."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refuse: the rollouts share their attributes, so one of them cannot be changed alone."""
+        raise AttributeError(f"{attr_name}: the rollouts share one model; build a new PenalizedModelVecEnv instead.")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refuse: there are no separate environments to call."""
+        raise AttributeError(f"{method_name}: the rollouts share one model and have no methods of their own.")
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """Return False for each index."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def _reseed(self, seed: int) -> None:
+        self._generator = new_generator(np.random.default_rng(seed), self.branches.simulator.device)
