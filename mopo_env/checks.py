@@ -25,12 +25,17 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name}: expected a number, found {value!r}.")
-    if not math.isfinite(value) or not minimum <= value <= maximum or value <= above:
+    try:
+        number = float(value)
+    except OverflowError:  # an int of more than 308 digits
+        number = math.inf
+    if not math.isfinite(number) or not minimum <= value <= maximum or value <= above:
         limits = [f"at least {minimum:g}"] * (minimum > -math.inf)
         limits += [f"above {above:g}"] * (above > -math.inf)
         limits += [f"at most {maximum:g}"] * (maximum < math.inf)
-        raise ConfigError(f"{name}: expected a finite number {' and '.join(limits)}, found {value!r}.")
-    return float(value)
+        bounds = f" {' and '.join(limits)}" if limits else ""
+        raise ConfigError(f"{name}: expected a finite number{bounds}, found {value!r}.")
+    return number
 
 
 def check_integer(name: str, value: Any, *, minimum: int = 1) -> int:

@@ -48,6 +48,7 @@ class Simulator:
 
     Attributes:
         model: T̂.
+        transitions: D_env.
         penalty: u.
         penalty_coef: λ.
         termination: Which states end an episode.
@@ -79,6 +80,7 @@ class Simulator:
         """
         check_same_widths(model, transitions)
         self.model = model
+        self.transitions = transitions
         self.penalty = get_penalty(penalty)
         self.penalty_coef = check_number("penalty_coef", penalty_coef, minimum=0.0)
         self.termination = get_termination(termination)

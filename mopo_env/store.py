@@ -7,6 +7,7 @@ step, so a reader sees the old artifact or the new one and nothing between. Neit
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -23,7 +24,7 @@ from safetensors.numpy import load, save
 
 from mopo_env.errors import StoreError
 
-__all__ = ["FORMAT_VERSION", "json_ready", "read_artifact", "write_artifact", "write_file"]
+__all__ = ["FORMAT_VERSION", "json_ready", "json_text", "read_artifact", "write_artifact", "write_file"]
 
 FORMAT_VERSION = 1
 _RECORDED_LIBRARIES = ("mopo-env", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "minari")
@@ -47,7 +48,7 @@ def write_artifact(
         StoreError: If the disk is full or the folder cannot be written; what was there before is intact.
     """
     folder = Path(folder)
-    body = save({key: np.ascontiguousarray(array) for key, array in tensors.items()})
+    body = save({key: np.asarray(array, order="C") for key, array in tensors.items()})
     digest = hashlib.sha256(body).hexdigest()
     tensor_file = f"{name}-{digest[:12]}.safetensors"
     manifest = {
@@ -55,11 +56,11 @@ def write_artifact(
         "format_version": FORMAT_VERSION,
         "tensors": {"file": tensor_file, "sha256": digest},
         "versions": _library_versions(),
-        "metadata": json_ready(metadata),
+        "metadata": metadata,
     }
-    manifest_path = folder / f"{name}.json"
+    manifest_path, manifest_body = folder / f"{name}.json", json_text(manifest)
     write_file(folder / tensor_file, body)
-    write_file(manifest_path, (json.dumps(manifest, indent=1, allow_nan=False) + "\n").encode())
+    write_file(manifest_path, manifest_body)
     for stale in folder.glob(f"{name}-*.safetensors"):
         if stale.name != tensor_file:
             stale.unlink(missing_ok=True)
@@ -77,25 +78,15 @@ def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray],
     """
     path = Path(folder) / f"{name}.json"
     try:
-        manifest = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-        if manifest["format"] != f"mopo-env/{name}":
-            raise StoreError(f"{path}: expected the format 'mopo-env/{name}', found {manifest['format']!r}.")
-        if manifest["format_version"] != FORMAT_VERSION:
-            raise StoreError(
-                f"{path}: format version {manifest['format_version']!r}, but this mopo-env reads {FORMAT_VERSION}. "
-                "Upgrade mopo-env, or write the file again."
-            )
-        file, expected = manifest["tensors"]["file"], manifest["tensors"]["sha256"]
-        if not isinstance(file, str) or Path(file).name != file:
-            raise StoreError(f"{path}: the tensor file {file!r} must be a plain name in the same folder.")
-        body = (path.parent / file).read_bytes()
-        found = hashlib.sha256(body).hexdigest()
-        if found != expected:
-            raise StoreError(
-                f"{path.parent / file}: SHA-256 {found[:12]}…, but the manifest says {str(expected)[:12]}…. "
-                "The file is damaged or was altered: fetch or create it again."
-            )
-        return load(body), dict(manifest["metadata"])
+        body = path.read_bytes()
+        while True:
+            try:
+                return _parse_artifact(path, name, body)
+            except FileNotFoundError:
+                # A writer may have replaced manifest and tensor file since the manifest was read.
+                previous, body = body, path.read_bytes()
+                if body == previous:
+                    raise
     except FileNotFoundError as error:
         raise StoreError(f"{error.filename}: no such file, so there is no {name} in {path.parent}.") from error
     except OSError as error:
@@ -126,8 +117,18 @@ def write_file(path: Path, body: bytes) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}. What was there is intact.") from error
+
+
+def json_text(content: Mapping[str, Any]) -> bytes:
+    """Write a mapping as strict JSON that a person can read.
+
+    Raises:
+        StoreError: If a value has no JSON form, or is not finite.
+    """
+    return (json.dumps(json_ready(content), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def json_ready(value: Any) -> Any:
@@ -151,6 +152,28 @@ def json_ready(value: Any) -> Any:
     raise StoreError(f"metadata of type {type(value).__name__} cannot be kept as JSON: {value!r}.")
 
 
+def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    manifest = json.loads(manifest_body, parse_constant=_refuse_constant)
+    if manifest["format"] != f"mopo-env/{name}":
+        raise StoreError(f"{path}: expected the format 'mopo-env/{name}', found {manifest['format']!r}.")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise StoreError(
+            f"{path}: format version {manifest['format_version']!r}, but this mopo-env reads {FORMAT_VERSION}. "
+            "Upgrade mopo-env, or write the file again."
+        )
+    file, expected = manifest["tensors"]["file"], manifest["tensors"]["sha256"]
+    if not isinstance(file, str) or Path(file).name != file:
+        raise StoreError(f"{path}: the tensor file {file!r} must be a plain name in the same folder.")
+    body = (path.parent / file).read_bytes()
+    found = hashlib.sha256(body).hexdigest()
+    if found != expected:
+        raise StoreError(
+            f"{path.parent / file}: SHA-256 {found[:12]}…, but the manifest says {str(expected)[:12]}…. "
+            "The file is damaged or was altered: fetch or create it again."
+        )
+    return load(body), dict(manifest["metadata"])
+
+
 def _library_versions() -> dict[str, str]:
     versions = {}
     for library in _RECORDED_LIBRARIES:
@@ -172,7 +195,7 @@ def _remove_abandoned(path: Path) -> None:
 def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -159,13 +159,17 @@ class Transitions:
         """Return the row of each episode's last transition, shape ``(episodes,)``."""
         ends = np.flatnonzero(self.terminations | self.truncations)
         last = len(self) - 1
-        return ends if len(ends) and ends[-1] == last else np.append(ends, last)
+        ends = ends if len(ends) and ends[-1] == last else np.append(ends, last)
+        ends.setflags(write=False)
+        return ends
 
     @cached_property
     def episode_returns(self) -> np.ndarray:
         """Return the undiscounted return of each episode, shape ``(episodes,)``, float64."""
         starts = np.concatenate([[0], self.episode_ends[:-1] + 1])
-        return np.add.reduceat(self.rewards.astype(np.float64), starts)
+        returns: np.ndarray = np.add.reduceat(self.rewards.astype(np.float64), starts)
+        returns.setflags(write=False)
+        return returns
 
     @cached_property
     def fingerprint(self) -> str:
@@ -289,8 +293,15 @@ def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _as_array(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise DatasetError(f"{name}: found rows of different lengths, expected one array: {error}") from error
+
+
 def _as_float32(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
+    array = _as_array(name, value)
     if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected real numbers.")
     with np.errstate(over="ignore"):
@@ -298,7 +309,10 @@ def _as_float32(name: str, value: Any) -> np.ndarray:
 
 
 def _as_flags(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub" or not np.isin(array, (0, 1)).all():
+    array = _as_array(name, value)
+    if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected booleans (or zeros and ones).")
+    wrong = array[~np.isin(array, (0, 1))]
+    if len(wrong):
+        raise DatasetError(f"{name}: found the value {wrong[0]}, expected booleans (or zeros and ones).")
     return np.array(array, dtype=bool, order="C")

@@ -14,7 +14,6 @@ from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.checks import check_integer
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.simulator import Simulator
-from mopo_env.transitions import Transitions
 
 __all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent"]
 
@@ -81,7 +80,6 @@ def agent_name(agent_class: type[BaseAlgorithm]) -> str:
 def make_agent(
     agent: str | type[BaseAlgorithm],
     simulator: Simulator,
-    transitions: Transitions,
     *,
     horizon: int,
     rollout_batch_size: int = 50_000,
@@ -99,8 +97,8 @@ def make_agent(
 
     Args:
         agent: A name in `AGENTS`, or any off-policy or on-policy class.
-        simulator: The batched core to train in.
-        transitions: D_env, mixed into the batches of off-policy agents; on-policy agents cannot use it.
+        simulator: The batched core to train in. Rows of its dataset are mixed into the batches of off-policy agents;
+            on-policy agents cannot use them.
         horizon: h.
         rollout_batch_size: b.
         gradient_steps: Updates in an epoch, for off-policy agents.
@@ -137,5 +135,5 @@ def make_agent(
     if isinstance(model, OffPolicyAlgorithm):
         if not isinstance(model.replay_buffer, MixedReplayBuffer):
             raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
-        model.replay_buffer.attach(transitions, mini_batch_size=model.batch_size)
+        model.replay_buffer.attach(simulator.transitions, mini_batch_size=model.batch_size)
     return model

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from tyro.conf import Positional
 
 from mopo_env.checks import check_integer, check_number
 from mopo_env.tasks import get_task
@@ -36,7 +37,7 @@ class TrainConfig:
         threads: CPU threads of PyTorch; more than one is slower where cores are shared.
     """
 
-    task: str
+    task: Positional[str]
     agent: str = "SAC"
     epochs: int = 500
     gradient_steps: int = 1000
@@ -46,8 +47,8 @@ class TrainConfig:
     penalty: str = "learned-variance"
     real_ratio: float = 0.05
     retain_epochs: int = 5
-    dataset: str | Path | None = None
-    ensemble: str | Path | None = None
+    dataset: str | None = None
+    ensemble: str | None = None
     evaluate_every: int = 10
     evaluation_episodes: int = 10
     checkpoint_every: int = 50

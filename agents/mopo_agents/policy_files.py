@@ -130,9 +130,7 @@ def _load_jax_policy(
         action_space=action_space,
     )
     model = StubEnsemble(rows.shape[1], action_space.shape[0], mean=lambda s, a: (s, torch.zeros(len(s))))
-    agent = make_agent(
-        agent_class, Simulator(model, nothing), nothing, horizon=1, rollout_batch_size=1, policy_kwargs=options
-    )
+    agent = make_agent(agent_class, Simulator(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options)
     policy: Any = agent.policy
     state = policy.actor_state
     nested = _unflatten(weights)

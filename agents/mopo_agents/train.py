@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,9 @@ from mopo_agents.config import TrainConfig
 from mopo_agents.epochs import EpochCallback, EvaluationRow
 from mopo_agents.evaluate import Evaluation
 from mopo_agents.policy_files import save_policy
-from mopo_env.datasets import find_dataset
 from mopo_env.errors import ConfigError, require_extra
 from mopo_env.make import make_simulator
-from mopo_env.store import json_ready, write_file
+from mopo_env.store import json_text, write_file
 from mopo_env.tasks import get_task
 
 __all__ = ["TrainResult", "train"]
@@ -86,7 +84,6 @@ def train(
     default_batch = 1_000 if issubclass(found_class, OnPolicyAlgorithm) else 50_000
     rollout_batch_size = config.rollout_batch_size or default_batch
     horizon = config.horizon or task.horizon
-    transitions = find_dataset(config.dataset if config.dataset is not None else task.name)
     simulator = make_simulator(
         task.name,
         dataset=config.dataset,
@@ -98,7 +95,6 @@ def train(
     agent = make_agent(
         found_class,
         simulator,
-        transitions,
         horizon=horizon,
         rollout_batch_size=rollout_batch_size,
         gradient_steps=config.gradient_steps,
@@ -116,9 +112,9 @@ def train(
         "horizon": horizon,
         "penalty_coef": simulator.penalty_coef,
         "agent_options": {key: str(value) for key, value in (agent_options or {}).items()},
-        "dataset_fingerprint": transitions.fingerprint,
+        "dataset_fingerprint": simulator.transitions.fingerprint,
     }
-    write_file(folder / "config.json", _json(description))
+    write_file(folder / "config.json", json_text(description))
     formats = ["csv", "tensorboard"] if _has_tensorboard() else ["csv"]
     agent.set_logger(configure(str(folder), formats))
     epochs = EpochCallback(config, task.name, folder, progress=progress)
@@ -128,7 +124,7 @@ def train(
         log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
     )
     save_policy(agent, folder, metadata={"task": task.name, "epoch": config.epochs})
-    returns = transitions.episode_returns
+    returns = simulator.transitions.episode_returns
     result = TrainResult(
         folder=folder,
         agent=agent,
@@ -145,13 +141,9 @@ def train(
         "final_returns": None if result.final is None else result.final.returns,
         "seconds": epochs.seconds,
     }
-    write_file(folder / "result.json", _json(summary))
+    write_file(folder / "result.json", json_text(summary))
     return result
 
 
 def _has_tensorboard() -> bool:
     return importlib.util.find_spec("tensorboard") is not None
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(json_ready(content), indent=1, allow_nan=False) + "\n").encode()

@@ -30,7 +30,11 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         StoreError: If the folder cannot be written.
     """
     follows = np.zeros(len(transitions), dtype=bool)
-    follows[:-1] = (transitions.next_observations[:-1] == transitions.observations[1:]).all(axis=1)
+    # Compared as bits: −0.0 equals 0.0, and the fingerprint would change.
+    observations, next_observations = (
+        array.view(np.uint32) for array in (transitions.observations, transitions.next_observations)
+    )
+    follows[:-1] = (next_observations[:-1] == observations[1:]).all(axis=1)
     tensors = {
         "observations": transitions.observations,
         "actions": transitions.actions,
@@ -61,7 +65,7 @@ def load_transitions(folder: Path | str) -> Transitions:
     tensors, metadata = read_artifact(folder, _NAME)
     try:
         return _from_tensors(tensors, metadata)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
         if isinstance(error, DatasetError):
             raise
         raise StoreError(f"{folder}: the dataset's tensors do not fit together: {error}.") from error

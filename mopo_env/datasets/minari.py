@@ -18,7 +18,7 @@ from mopo_env.transitions import Episode, Transitions, as_float32_box
 __all__ = ["has_minari_dataset", "load_minari", "save_minari"]
 
 # Minari's own syntax, with the version it cannot do without. It admits no dots, so no id leaves the folder.
-_ID = re.compile(r"([-_\w][-_\w/]*/)?[-_\w]+-v\d+")
+_ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
 
 
 def has_minari_dataset(dataset_id: str) -> bool:
@@ -54,17 +54,23 @@ def load_minari(dataset_id: str) -> Transitions:
         episodes = [_episode(index, data) for index, data in enumerate(source.iterate_episodes())]
     except DatasetError as error:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {error}") from error
-    except (KeyError, ValueError, TypeError, IndexError, AssertionError, OSError) as error:
+    except Exception as error:  # Minari and h5py raise almost anything on damaged files, MemoryError included
         raise DatasetError(
             f"Minari dataset {dataset_id!r}: {folder} cannot be read: {type(error).__name__}: {error}. "
             "The files are damaged or of another version of Minari."
         ) from error
     try:
-        return Transitions.from_episodes(
+        transitions = Transitions.from_episodes(
             episodes, observation_space=observation_space, action_space=action_space, metadata=metadata
         )
     except DatasetError as error:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {error}") from error
+    if len(transitions) != source.total_steps:
+        raise DatasetError(
+            f"Minari dataset {dataset_id!r}: its {len(episodes)} episodes hold {len(transitions)} steps, but the "
+            f"metadata of {folder} say {source.total_steps}. Episodes are missing, or the metadata are damaged."
+        )
+    return transitions
 
 
 def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None = None) -> Path:
@@ -82,7 +88,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
         DatasetError: If the id is malformed or taken, or the rows are no whole episodes. Nothing is written then.
     """
     _check_id(dataset_id)
-    if has_minari_dataset(dataset_id):
+    if _data_folder(dataset_id).parent.exists():
         raise DatasetError(
             f"Minari dataset {dataset_id!r} exists already; choose a higher version, or `minari delete {dataset_id}`."
         )
@@ -137,14 +143,15 @@ def _read_metadata(path: Path, dataset_id: str) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_bytes())
         spaces_present = all(isinstance(raw[name], str) for name in ("observation_space", "action_space"))
-        real_env_id = json.loads(raw["env_spec"])["id"] if isinstance(raw.get("env_spec"), str) else None
+        env_spec = json.loads(raw["env_spec"]) if isinstance(raw.get("env_spec"), str) else None
+        real_env_id = env_spec.get("id") if isinstance(env_spec, dict) else None
     except KeyError as error:
         raise DatasetError(
             f"Minari dataset {dataset_id!r}: {path} lacks {error}. Minari would make the environment that the file "
             "names to find it out, which runs code of the file's choice; so this is refused. Add the space to the "
             "file, or load the dataset with Minari yourself and build Transitions from its episodes."
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {path} cannot be read: {error}.") from error
     if not spaces_present:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {path}: the spaces must be strings of JSON.")

@@ -1,0 +1,32 @@
+# Two commands do everything on a machine with Python 3.11 or later, git and make: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+# More threads than free cores make PyTorch ten times slower; one is right for networks of this size.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow bench format
+
+demo: .venv/installed
+	$(BIN)/mopo train halfcheetah-mixed --epochs 30 --rollout-batch-size 20000 --evaluate-every 5 $(DEMO)
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/rollout.py
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

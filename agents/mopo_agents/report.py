@@ -1,0 +1,61 @@
+"""What a run is shown as: a table for the terminal and a learning curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mopo_agents.train import TrainResult
+from mopo_env.errors import require_extra
+from mopo_env.tasks import Task
+
+__all__ = ["plot_learning_curve", "result_table"]
+
+
+def result_table(task: Task, result: TrainResult) -> str:
+    """Return dataset mean, dataset max and policy return as a Markdown table, raw and on D4RL's scale."""
+    rows = [
+        ("dataset, mean episode", result.dataset_mean),
+        ("dataset, best episode", result.dataset_max),
+    ]
+    if result.final is not None:
+        rows.append((f"policy, mean of {len(result.final.returns)} episodes", result.final.mean))
+    lines = ["| " + f"{task.name:<28} |   return | normalised | × dataset mean |", "|---|---:|---:|---:|"]
+    for name, value in rows:
+        ratio = f"{value / result.dataset_mean:.2f}" if result.dataset_mean > 0 else "–"
+        lines.append(f"| {name:<28} | {value:8.1f} | {task.normalised(value):10.1f} | {ratio:>14} |")
+    return "\n".join(lines)
+
+
+def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:
+    """Draw the evaluations of a run over its updates, beside the dataset's mean and best episode.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    require_extra("matplotlib", "plots")
+    # The object-oriented interface draws without a screen and changes no global state.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    updates = [row.updates for row in result.evaluations]
+    means = [row.return_mean for row in result.evaluations]
+    stds = [row.return_std for row in result.evaluations]
+    (line,) = axes.plot(updates, means, marker="o", markersize=3, label="policy in the real environment")
+    axes.fill_between(
+        updates,
+        [mean - std for mean, std in zip(means, stds, strict=True)],
+        [mean + std for mean, std in zip(means, stds, strict=True)],
+        alpha=0.2,
+        color=line.get_color(),
+        linewidth=0,
+        label="± 1 standard deviation over episodes",
+    )
+    axes.axhline(result.dataset_max, color="0.35", linestyle="--", linewidth=1, label="dataset, best episode")
+    axes.axhline(result.dataset_mean, color="0.35", linestyle=":", linewidth=1, label="dataset, mean episode")
+    axes.set(xlabel="gradient steps", ylabel="return", title=task.id)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    path = Path(path)
+    figure.savefig(path, dpi=150)
+    return path

@@ -1,0 +1,76 @@
+"""How fast the learned world runs: `python benchmarks/rollout.py`.
+
+The sizes are HalfCheetah's: 7 members of 4 layers of 200. The weights are random, which changes no timing.
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import torch
+from common import header, median_and_spread, peak_flops, seconds, table
+
+from mopo_agents.vec_env import PenalizedModelVecEnv
+from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator, Transitions
+
+OBSERVATION_DIM, ACTION_DIM, HORIZON = 17, 6, 5
+
+
+def main() -> None:
+    """Print one table."""
+    random = np.random.default_rng(0)
+    transitions = Transitions(
+        observations=random.normal(size=(10_000, OBSERVATION_DIM)),
+        actions=random.uniform(-1, 1, (10_000, ACTION_DIM)),
+        rewards=random.normal(size=10_000),
+        next_observations=random.normal(size=(10_000, OBSERVATION_DIM)),
+        terminations=np.zeros(10_000, dtype=bool),
+        truncations=np.zeros(10_000, dtype=bool),
+    )
+    ensemble = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False)
+    simulator = Simulator(ensemble, transitions)
+    weights = sum(p.numel() for name, p in ensemble.named_parameters() if name.endswith("weight"))
+    flops_per_row = 2 * weights
+    peak = peak_flops()
+
+    rows = []
+
+    def add(name: str, batch: int, transitions_per_call: int, function: object, repeats: int) -> None:
+        middle, spread = median_and_spread(seconds(function, repeats=repeats))  # type: ignore[arg-type]
+        rate = transitions_per_call / middle
+        share = rate * flops_per_row / peak
+        rows.append([name, f"{batch:,}", f"{rate:,.0f}", f"{share:.0%}", f"{spread:.0%}"])
+
+    generator = torch.Generator().manual_seed(0)
+    for batch in (1_000, 20_000, 50_000):
+        states = simulator.reset(batch, generator)
+        actions = torch.rand(batch, ACTION_DIM) * 2 - 1
+        add("Simulator.step", batch, batch, lambda s=states, a=actions: simulator.step(s, a, generator), 7)
+    for batch in (1_000, 20_000):
+        vector_env = PenalizedModelVectorEnv(simulator, num_envs=batch, horizon=HORIZON)
+        vector_env.reset(seed=0)
+        array = random.uniform(-1, 1, (batch, ACTION_DIM)).astype(np.float32)
+        add("PenalizedModelVectorEnv.step", batch, batch, lambda e=vector_env, a=array: e.step(a), 11)
+        vec_env = PenalizedModelVecEnv(simulator, num_envs=batch, horizon=HORIZON)
+        vec_env.reset()
+        add("PenalizedModelVecEnv.step (SB3)", batch, batch, lambda e=vec_env, a=array: e.step(a), 11)
+
+    env = PenalizedModelEnv(simulator, horizon=1000)
+    checked = gym.wrappers.OrderEnforcing(gym.wrappers.PassiveEnvChecker(env))
+    action = np.zeros(ACTION_DIM, dtype=np.float32)
+    for name, single in (("PenalizedModelEnv.step", env), ("… as gymnasium.make wraps it", checked)):
+        single.reset(seed=0)
+
+        def hundred_steps(single: gym.Env = single) -> None:
+            for _ in range(100):
+                single.step(action)
+
+        add(name, 1, 100, hundred_steps, 21)
+
+    print(header("Rollouts"))
+    print(f"{flops_per_row / 1e6:.2f} MFLOP a transition; peak of one matrix product: {peak / 1e9:.0f} GFLOP/s\n")
+    print(table(["what", "batch", "transitions/s (median)", "share of peak", "quartile spread"], rows))
+
+
+if __name__ == "__main__":
+    main()
