@@ -128,9 +128,13 @@ def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float3
     array = np.asarray(values)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")
-    if not np.isfinite(array).all():
-        raise InputError(f"{name}: every number must be finite, found {array[~np.isfinite(array)][:3].tolist()}.")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        # A copy, so that a caller who writes into its array later does not move what was made of it.
+        converted = np.array(array, dtype=np.float32, order="C")
+    finite = np.isfinite(converted)
+    if not finite.all():
+        raise InputError(f"{name}: every number must be finite in float32, found {array[~finite][:3].tolist()}.")
+    return converted
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -189,8 +189,11 @@ def load_ensemble(folder: Path | str, *, device: torch.device | str = "cpu") -> 
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise StoreError(f"{folder}: the ensemble's tensors do not fit its architecture: {error}") from error
     elites = ensemble.elites
-    if not len(elites) or elites.dtype != torch.int64 or elites.min() < 0 or elites.max() >= ensemble.num_members:
+    is_list = elites.ndim == 1 and len(elites) > 0 and elites.dtype == torch.int64
+    if not is_list or elites.min() < 0 or elites.max() >= ensemble.num_members:
         raise StoreError(f"{folder}: the elites {elites.tolist()} are not members of 0…{ensemble.num_members - 1}.")
+    if any(tensor.dtype != torch.float32 for name, tensor in ensemble.state_dict().items() if name != "elites"):
+        raise StoreError(f"{folder}: the ensemble holds tensors that are not float32.")
     if not all(tensor.isfinite().all() for tensor in ensemble.state_dict().values()):
         raise StoreError(f"{folder}: the ensemble holds numbers that are not finite. Fit it again.")
     ensemble.metadata = metadata

@@ -57,15 +57,16 @@ class PenalizedModelEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             InputError: If the given observation has the wrong shape or is not finite.
         """
+        start = (options or {}).get("observation")
+        if start is not None:
+            start = check_array("observation", start, self.observation_space.shape or ())
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
             self._generator = new_generator(self.np_random, self.simulator.device)
         self._length = 0
-        start = (options or {}).get("observation")
         if start is None:
             self._observation = self.simulator.reset(1, self._generator)
         else:
-            start = check_array("observation", start, self.observation_space.shape or ())
             self._observation = torch.from_numpy(start).to(self.simulator.device)[None]
         return self._observation[0].cpu().numpy().copy(), {}
 

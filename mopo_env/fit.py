@@ -57,7 +57,7 @@ def fit_ensemble(
     best = _BestSnapshots(ensemble)
     history: list[list[float]] = []
 
-    best.update(data.holdout_errors(ensemble), config.min_improvement)
+    best.update(data.holdout_errors(ensemble), 0.0)  # whatever comes first is the best so far
     epochs_without_improvement = 0
     with tqdm(total=config.max_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
         for _ in range(config.max_epochs):

@@ -51,10 +51,13 @@ class FitConfig:
         """
         for name in ("num_members", "num_elites", "batch_size", "holdout_size", "patience", "max_epochs"):
             check_integer(name, getattr(self, name))
-        check_integer("seed", self.seed, minimum=0)
+        check_number("seed", check_integer("seed", self.seed, minimum=0), maximum=2**63 - 1)
         check_number("learning_rate", self.learning_rate, above=0.0)
         check_number("logvar_bound_coef", self.logvar_bound_coef, minimum=0.0)
         check_number("min_improvement", self.min_improvement, minimum=0.0, maximum=1.0)
+        for name in ("hidden_sizes", "weight_decay"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise ConfigError(f"{name}: expected a tuple of numbers, found {getattr(self, name)!r}.")
         for width in self.hidden_sizes:
             check_integer("hidden_sizes", width)
         for decay in self.weight_decay:

@@ -1,1 +1,58 @@
-"""Train, evaluate and compare Stable-Baselines3 agents on the environments of `mopo_env`."""
+"""Train, evaluate and compare Stable-Baselines3 agents on the environments of `mopo_env`.
+
+Everything named here is imported when it is first used, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mopo_agents.agents import AGENTS, make_agent
+    from mopo_agents.collect import collect
+    from mopo_agents.config import TrainConfig
+    from mopo_agents.evaluate import Evaluation, evaluate
+    from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
+    from mopo_agents.policy_files import load_policy, save_policy
+    from mopo_agents.train import TrainResult, train
+    from mopo_agents.vec_env import PenalizedModelVecEnv
+
+_HOMES = {
+    "mopo_agents.agents": ("AGENTS", "make_agent"),
+    "mopo_agents.collect": ("collect",),
+    "mopo_agents.config": ("TrainConfig",),
+    "mopo_agents.evaluate": ("Evaluation", "evaluate"),
+    "mopo_agents.mixed_replay_buffer": ("MixedReplayBuffer",),
+    "mopo_agents.policy_files": ("load_policy", "save_policy"),
+    "mopo_agents.train": ("TrainResult", "train"),
+    "mopo_agents.vec_env": ("PenalizedModelVecEnv",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AGENTS",
+    "Evaluation",
+    "MixedReplayBuffer",
+    "PenalizedModelVecEnv",
+    "TrainConfig",
+    "TrainResult",
+    "collect",
+    "evaluate",
+    "load_policy",
+    "make_agent",
+    "save_policy",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mopo_agents' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those not imported yet."""
+    return sorted(__all__)

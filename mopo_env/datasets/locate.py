@@ -23,7 +23,7 @@ def user_folder() -> Path:
 def bundled_folder(task: str) -> Path | None:
     """Return the folder of data that came with the package, or None."""
     folder = _BUNDLED / task
-    return folder if (folder / "dataset.json").is_file() else None
+    return folder if task in TASKS and (folder / "dataset.json").is_file() else None
 
 
 def find_folder(name: str | Path) -> Path | None:

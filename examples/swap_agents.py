@@ -1,0 +1,26 @@
+"""Any Stable-Baselines3 agent: by name, by class, or without our help at all."""
+
+import gymnasium as gym
+from sb3_contrib import TQC
+from stable_baselines3 import SAC
+
+import mopo_env
+from mopo_agents import make_agent
+
+EPOCHS, ROLLOUTS, UPDATES, HORIZON = 30, 20_000, 1000, 5
+
+simulator = mopo_env.make_simulator("halfcheetah-mixed")
+for agent in ("TD3", "CrossQ", TQC):  # names in any case, or any off-policy class
+    model = make_agent(agent, simulator, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
+    model.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)
+    print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
+
+# On-policy agents run on the same rollouts; they cannot mix real rows in.
+model = make_agent("PPO", simulator, horizon=HORIZON, rollout_batch_size=1000, n_epochs=2, batch_size=1000)
+model.learn(EPOCHS * 1000 * HORIZON)
+print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
+
+# The plain environment is a standard one: whatever trains on Gymnasium trains on it, if more slowly.
+model = SAC("MlpPolicy", gym.make("MOPO-halfcheetah-mixed"), learning_starts=100)
+model.learn(10 * UPDATES)
+print(f"{type(model).__name__} on one environment: {model.num_timesteps:,} model transitions")

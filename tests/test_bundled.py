@@ -1,0 +1,194 @@
+"""The bundled data and model, end to end: what a new user meets first."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env as gymnasium_check_env
+from stable_baselines3 import SAC
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import mopo_env
+from mopo_env import PenalizedModelEnv, find_dataset, load_ensemble, make_simulator
+from mopo_env.datasets import bundled_folder
+from mopo_env.errors import DatasetError, StoreError, UnknownNameError
+from mopo_env.real_env import make_real_env
+
+ID = "MOPO-halfcheetah-mixed"
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    found = bundled_folder("halfcheetah-mixed")
+    assert found is not None
+    return found
+
+
+def test_it_fits_in_the_wheel(folder: Path) -> None:
+    """14 MB is the promise for dataset and ensemble together, and stale tensor files would break it."""
+    files = sorted(path.name.split("-")[0] for path in folder.iterdir())
+    assert files == ["dataset", "dataset.json", "ensemble", "ensemble.json"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 14_000_000
+
+
+def test_the_id_works_in_a_fresh_process_without_an_import(tmp_path: Path) -> None:
+    """`gym.make("mopo_env:…")` is Gymnasium's way to name the module; nothing may be printed or written by it."""
+    make = f"import gymnasium; env = gymnasium.make('mopo_env:{ID}')"
+    program = f"{make}; env.reset(seed=0); env.step(env.action_space.sample())"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert not [path for path in tmp_path.iterdir() if path.name not in {"mopo", "minari"}]
+
+
+@pytest.mark.parametrize("horizon", [2, 5, 1000])
+def test_both_checkers_accept_it(horizon: int) -> None:
+    """Warnings are errors here. One is about MuJoCo's own unbounded observations and so is Gymnasium's to give."""
+    env = gym.make(ID, horizon=horizon)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*A Box observation space (minimum|maximum) value is -?infinity.*")
+        gymnasium_check_env(env.unwrapped)
+        sb3_check_env(env.unwrapped)
+
+
+def test_horizon_one_by_hand() -> None:
+    """MOPO uses h = 1 on four tasks, and Gymnasium's checker refuses it; so the contract is checked here."""
+    env = gym.make(ID, horizon=1)
+    for seed in (0, None, None):
+        observation, _ = env.reset(seed=seed)
+        assert observation in env.observation_space
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert observation in env.observation_space
+        assert type(reward) is float
+        assert (terminated, truncated) == (False, True)
+        assert reward == pytest.approx(info["reward_model"] - info["penalty"], rel=1e-5)
+
+
+def test_keywords_change_what_the_id_stands_for(folder: Path) -> None:
+    """Each override must reach the simulator, not only be accepted."""
+    env = gym.make(
+        ID,
+        penalty_coef=3.0,
+        horizon=7,
+        penalty="ensemble-disagreement",
+        termination="hopper",
+        dataset=str(folder),
+        ensemble=str(folder),
+    ).unwrapped
+    assert isinstance(env, PenalizedModelEnv)
+    assert (env.horizon, env.simulator.penalty_coef) == (7, 3.0)
+    assert env.simulator.penalty is mopo_env.penalties.ensemble_disagreement  # type: ignore[attr-defined]
+    assert env.simulator.termination is mopo_env.terminations.hopper  # type: ignore[attr-defined]
+
+
+def test_defaults_are_those_of_table_4() -> None:
+    """λ = 1 and h = 5 on halfcheetah-mixed."""
+    env = gym.make(ID).unwrapped
+    assert isinstance(env, PenalizedModelEnv)
+    assert (env.horizon, env.simulator.penalty_coef) == (5, 1.0)
+
+
+def test_make_vec_is_the_batched_environment() -> None:
+    """Gymnasium would otherwise run copies in a Python loop."""
+    envs = gym.make_vec(ID, num_envs=64)
+    assert type(envs) is mopo_env.PenalizedModelVectorEnv
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == (64, 17)
+
+
+def test_episodes_start_in_the_dataset() -> None:
+    """A start outside the data would train the agent where nothing is known."""
+    env = gym.make(ID)
+    starts = {row.tobytes() for row in find_dataset("halfcheetah-mixed").observations}
+    for seed in range(20):
+        assert env.reset(seed=seed)[0].tobytes() in starts
+
+
+def test_the_model_predicts_the_real_environment(folder: Path) -> None:
+    """On states of the dataset the model is far better than "nothing changes", and its doubt grows off the data."""
+    transitions = find_dataset("halfcheetah-mixed")
+    rows = np.random.default_rng(0).choice(len(transitions), 2000, replace=False)
+    observations, actions, next_observations = (
+        torch.tensor(array[rows])
+        for array in (transitions.observations, transitions.actions, transitions.next_observations)
+    )
+    ensemble = load_ensemble(folder)
+    prediction = ensemble.predict(observations, actions)
+    error = (prediction.mean[ensemble.elites, :, :-1] - next_observations).square().mean()
+    assert error < 0.05 * (observations - next_observations).square().mean()
+    penalty = mopo_env.penalties.learned_variance  # type: ignore[attr-defined]
+    inside = penalty(prediction).median()
+    outside = penalty(ensemble.predict(observations + 5.0 * observations.std(dim=0), -actions)).median()
+    assert outside > 2.0 * inside
+
+
+def test_the_recorded_returns_are_those_of_the_arrays(folder: Path) -> None:
+    """The metadata were written while collecting; the arrays are what is trained on."""
+    metadata = json.loads((folder / "dataset.json").read_text())["metadata"]
+    returns = find_dataset("halfcheetah-mixed").episode_returns
+    np.testing.assert_allclose(metadata["episode_returns"], returns, atol=0.01)
+    fitted = json.loads((folder / "ensemble.json").read_text())["metadata"]
+    assert fitted["dataset_fingerprint"] == metadata["fingerprint"]
+
+
+def test_recorded_transitions_replay_in_mujoco() -> None:
+    """The rewards belong to the states: v_x of the next state minus the control cost, as HalfCheetah-v5 pays."""
+    transitions = find_dataset("halfcheetah-mixed")
+    env = make_real_env("halfcheetah-mixed")
+    for row in (0, 50_000, 100_500):
+        env.reset(seed=0)
+        observation = transitions.observations[row].astype(np.float64)
+        env.unwrapped.set_state(np.concatenate([[0.0], observation[:8]]), observation[8:])  # type: ignore[attr-defined]
+        next_observation, reward, *_ = env.step(transitions.actions[row])
+        np.testing.assert_allclose(next_observation, transitions.next_observations[row], atol=2e-3, rtol=1e-3)
+        assert reward == pytest.approx(transitions.rewards[row], abs=2e-3)
+
+
+def test_plain_sac_trains_on_the_id() -> None:
+    """No wrapper, no buffer of ours: a user who knows only Stable-Baselines3 must get this far."""
+    agent = SAC("MlpPolicy", gym.make(ID), learning_starts=20, seed=0)
+    before = agent.policy.state_dict()["actor.mu.weight"].clone()
+    agent.learn(40)
+    assert not torch.equal(before, agent.policy.state_dict()["actor.mu.weight"])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "parts"),
+    [
+        ({"dataset": "no-such"}, DatasetError, ["'no-such'", "mopo tasks"]),
+        ({"ensemble": "no-such"}, StoreError, ["no-such", "mopo fit"]),
+        ({"penalty": "learned-varience"}, UnknownNameError, ["learned-variance"]),
+        ({"termination": "hoper"}, UnknownNameError, ["hopper"]),
+    ],
+)
+def test_bad_keywords_are_named(keywords: dict[str, str], error: type[Exception], parts: list[str]) -> None:
+    """A typo in a keyword's value is the commonest mistake, and its message must say how to go on."""
+    with pytest.raises(error) as caught:
+        gym.make(ID, **keywords)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_a_task_without_data_says_how_to_get_them() -> None:
+    """Eleven ids have no bundled data; each must name its own command."""
+    with pytest.raises(DatasetError, match="mopo collect hopper-medium"):
+        gym.make("MOPO-hopper-medium")
+
+
+def test_objects_are_refused_where_only_names_are_kept() -> None:
+    """A spec must stay JSON; whoever holds objects is shown the constructor."""
+    with pytest.raises(mopo_env.errors.ConfigError, match="Simulator"):  # type: ignore[attr-defined]
+        gym.make(ID, dataset=find_dataset("halfcheetah-mixed"))
+
+
+def test_loaded_data_are_shared_between_environments() -> None:
+    """A hundred environments in one process must not hold a hundred ensembles."""
+    first, second = make_simulator("halfcheetah-mixed"), make_simulator("halfcheetah-mixed")
+    assert first.model is second.model
+    assert first.transitions is second.transitions
