@@ -80,6 +80,8 @@ def fit_ensemble(
         "config": asdict(config),
         "dataset_fingerprint": transitions.fingerprint,
         "dataset_name": transitions.metadata.get("name"),
+        "observation_space": str(transitions.observation_space),
+        "action_space": str(transitions.action_space),
         "holdout_mse": best.errors.tolist(),
         "holdout_mse_history": history,
         "epochs": len(history),

@@ -7,7 +7,7 @@ from typing import Any
 from mopo_env.datasets.locate import find_dataset, find_folder
 from mopo_env.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.env import PenalizedModelEnv
-from mopo_env.errors import ConfigError, StoreError
+from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
 from mopo_env.penalties import Penalty
 from mopo_env.simulator import Simulator
 from mopo_env.tasks import get_task
@@ -75,6 +75,7 @@ def make_simulator(
         UnknownNameError: If there is no task, penalty or rule of that name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
         StoreError: If there is no ensemble, or a file is damaged.
+        SpaceMismatchError: If the ensemble was fitted to data of other spaces.
     """
     found = get_task(task)
     for name, value in (("dataset", dataset), ("ensemble", ensemble)):
@@ -84,9 +85,11 @@ def make_simulator(
                 "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
             )
     dataset = found.name if dataset is None else dataset
+    model, transitions = find_ensemble(dataset if ensemble is None else ensemble, device=device), _find_dataset(dataset)
+    _check_same_spaces(model, transitions)
     return Simulator(
-        find_ensemble(dataset if ensemble is None else ensemble, device=device),
-        _find_dataset(dataset),
+        model,
+        transitions,
         penalty=penalty,
         penalty_coef=found.penalty_coef if penalty_coef is None else penalty_coef,
         termination=found.termination if termination is None else termination,
@@ -106,6 +109,16 @@ def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
             f"Fit one with `mopo fit {name} --out FOLDER` and pass dataset=FOLDER."
         )
     return _load_ensemble(folder.resolve(), (folder / "ensemble.json").stat().st_mtime_ns, device)
+
+
+def _check_same_spaces(model: GaussianEnsemble, transitions: Transitions) -> None:
+    for name in ("observation_space", "action_space"):
+        found, expected = str(getattr(transitions, name)), model.metadata.get(name)
+        if expected is not None and found != expected:
+            raise SpaceMismatchError(
+                f"{name}: the dataset's is {found}, but the ensemble was fitted to data of {expected}. "
+                "Fit an ensemble on this dataset, or pass the dataset that the ensemble was fitted on."
+            )
 
 
 def _find_dataset(name: str | Path) -> Transitions:
