@@ -41,6 +41,11 @@ class UnknownNameError(ConfigError):
         near = difflib.get_close_matches(str(name).lower(), lowered, n=3, cutoff=0.5)
         suggestion = f" Did you mean {' or '.join(repr(lowered[entry]) for entry in near)}?" if near else ""
         super().__init__(f"unknown {kind} {name!r}.{suggestion} Known: {', '.join(known)}.")
+        self._arguments = (kind, name, known)
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, object, list[str]]]:
+        """Survive the way from a worker process, where an exception is rebuilt from its message alone."""
+        return type(self), self._arguments
 
 
 class DatasetError(MopoError, ValueError):

@@ -48,7 +48,10 @@ def write_artifact(
         StoreError: If the disk is full or the folder cannot be written; what was there before is intact.
     """
     folder = Path(folder)
-    body = save({key: np.asarray(array, order="C") for key, array in tensors.items()})
+    try:
+        body = save({key: np.asarray(array, order="C") for key, array in tensors.items()})
+    except SafetensorError as error:
+        raise StoreError(f"{folder}: an array cannot be kept as safetensors: {error}.") from error
     digest = hashlib.sha256(body).hexdigest()
     tensor_file = f"{name}-{digest[:12]}.safetensors"
     manifest = {
@@ -59,11 +62,12 @@ def write_artifact(
         "metadata": metadata,
     }
     manifest_path, manifest_body = folder / f"{name}.json", json_text(manifest)
+    replaced = _tensor_file_of(manifest_path)
     write_file(folder / tensor_file, body)
     write_file(manifest_path, manifest_body)
-    for stale in folder.glob(f"{name}-*.safetensors"):
-        if stale.name != tensor_file:
-            stale.unlink(missing_ok=True)
+    # Only what this very manifest replaced: the tensor file of another writer at work is left alone.
+    if replaced is not None and replaced.name != tensor_file:
+        replaced.unlink(missing_ok=True)
     return manifest_path
 
 
@@ -172,6 +176,17 @@ def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[s
             "The file is damaged or was altered: fetch or create it again."
         )
     return load(body), dict(manifest["metadata"])
+
+
+def _tensor_file_of(manifest_path: Path) -> Path | None:
+    """Return the tensor file that a manifest names, or None if there is no sound manifest."""
+    try:
+        file = json.loads(manifest_path.read_bytes())["tensors"]["file"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    stem = f"{manifest_path.stem}-"
+    is_ours = isinstance(file, str) and file.startswith(stem) and file.endswith(".safetensors")
+    return manifest_path.parent / file if is_ours and Path(file).name == file else None
 
 
 def _library_versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -82,7 +81,7 @@ class Transitions:
         self._check_shapes()
         for name in _FLOATING:
             self._check_finite(name)
-        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        object.__setattr__(self, "metadata", dict(self.metadata))
         given: dict[str, Any] = {name: getattr(self, name) for name in ("observation_space", "action_space")}
         if given["observation_space"] is None:
             unbounded = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32)

@@ -17,9 +17,9 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mopo_env
-from mopo_env import PenalizedModelEnv, find_dataset, load_ensemble, make_simulator
+from mopo_env import PenalizedModelEnv, Transitions, find_dataset, load_ensemble, make_simulator, save_transitions
 from mopo_env.datasets import bundled_folder
-from mopo_env.errors import DatasetError, StoreError, UnknownNameError
+from mopo_env.errors import DatasetError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.real_env import make_real_env
 
 ID = "MOPO-halfcheetah-mixed"
@@ -173,6 +173,18 @@ def test_bad_keywords_are_named(keywords: dict[str, str], error: type[Exception]
     with pytest.raises(error) as caught:
         gym.make(ID, **keywords)
     assert all(part in str(caught.value) for part in parts)
+
+
+def test_an_ensemble_of_other_spaces_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Widths may agree by chance: bounds are what tells one robot's torques from another's."""
+    data = find_dataset("halfcheetah-mixed")
+    names = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
+    other = Transitions(
+        **{name: getattr(data, name)[:100] for name in names}, action_space=gym.spaces.Box(-2.0, 2.0, (6,))
+    )
+    save_transitions(other, tmp_path / "other")
+    with pytest.raises(SpaceMismatchError, match="action_space"):
+        gym.make(ID, dataset=str(tmp_path / "other"), ensemble=str(folder))
 
 
 def test_a_task_without_data_says_how_to_get_them() -> None:

@@ -74,6 +74,8 @@ def load_transitions(folder: Path | str) -> Transitions:
 def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Transitions:
     next_observations = np.empty_like(tensors["observations"])
     next_observations[:-1] = tensors["observations"][1:]
+    if len(tensors["breaks"]) == 0 or tensors["breaks"][-1] != len(next_observations) - 1:
+        raise ValueError("the last row has no next observation")
     next_observations[tensors["breaks"]] = tensors["break_next_observations"]
     return Transitions(
         observations=tensors["observations"],

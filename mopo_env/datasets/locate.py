@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mopo_env.datasets.files import load_transitions
 from mopo_env.errors import DatasetError
-from mopo_env.tasks import TASKS
+from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.transitions import Transitions
 
 __all__ = ["bundled_folder", "find_dataset", "find_folder", "user_folder"]
@@ -32,14 +32,12 @@ def find_folder(name: str | Path) -> Path | None:
     A task's bundled data come before data of the same name that the user collected, so that an id means the same
     data on every machine; pass the path to use one's own.
     """
-    if isinstance(name, str) and name in TASKS:
-        bundled = bundled_folder(name)
-        if bundled is not None:
-            return bundled
-        folder = user_folder() / name
-    else:
-        folder = Path(name).expanduser()
-    return folder if (folder / "dataset.json").is_file() else None
+    task = _task_name(name)
+    try:
+        folder = Path(name).expanduser() if task is None else bundled_folder(task) or user_folder() / task
+        return folder if (folder / "dataset.json").is_file() else None
+    except (OSError, RuntimeError):  # too long a name, or the home of nobody
+        return None
 
 
 def find_dataset(name: str | Path) -> Transitions:
@@ -52,10 +50,11 @@ def find_dataset(name: str | Path) -> Transitions:
     folder = find_folder(name)
     if folder is not None:
         return load_transitions(folder)
-    if isinstance(name, str) and name in TASKS:
+    task = _task_name(name)
+    if task is not None:
         raise DatasetError(
-            f"no data for the task {name!r}: nothing is bundled, and {user_folder() / name} holds no dataset. "
-            f"Collect it with `mopo collect {name}`, or pass dataset= a folder or a Minari id."
+            f"no data for the task {task!r}: nothing is bundled, and {user_folder() / task} holds no dataset. "
+            f"Collect it with `mopo collect {task}`, or pass dataset= a folder or a Minari id."
         )
     from mopo_env.datasets.minari import has_minari_dataset, load_minari  # Minari is slow to import: only when asked
 
@@ -65,3 +64,9 @@ def find_dataset(name: str | Path) -> Transitions:
         f"no dataset {str(name)!r}: it is no task, no folder that holds a dataset.json, and no local Minari dataset. "
         "`mopo tasks` lists the tasks, `minari list local` the Minari datasets."
     )
+
+
+def _task_name(name: str | Path) -> str | None:
+    """Return the task that a name or an id stands for, or None."""
+    task = str(name).removeprefix(ID_PREFIX)
+    return task if isinstance(name, str) and task in TASKS else None

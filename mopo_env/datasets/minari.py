@@ -93,6 +93,8 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
             f"Minari dataset {dataset_id!r} exists already; choose a higher version, or `minari delete {dataset_id}`."
         )
     _check_whole_episodes(transitions)
+    if env_id is not None and env_id not in gym.registry:
+        raise DatasetError(f"env_id: no environment {env_id!r} is registered with Gymnasium.")
     env_id = env_id or transitions.metadata.get("real_env_id")
     import minari
     from minari.data_collector import EpisodeBuffer
