@@ -23,7 +23,7 @@ class FitConfig:
         weight_decay: Of each hidden layer and, last, of the heads.
         logvar_bound_coef: Pull on the learned bounds of the log-variance.
         holdout_size: Rows kept from training; at most a fifth of the dataset.
-        patience: Epochs without improvement of any member before the fit stops.
+        patience: Epochs without improvement of any member that are let pass; one more ends the fit.
         min_improvement: Smallest relative drop of a member's hold-out error that counts.
         max_epochs: The fit stops here at the latest. The paper's code has no such limit; on 101,000 rows its rule
             alone was seen to run for more than 200 epochs.

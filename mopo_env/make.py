@@ -85,7 +85,8 @@ def make_simulator(
                 "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
             )
     dataset = found.name if dataset is None else dataset
-    model, transitions = find_ensemble(dataset if ensemble is None else ensemble, device=device), _find_dataset(dataset)
+    transitions = _find_dataset(dataset)
+    model = find_ensemble(dataset if ensemble is None else ensemble, device=device)
     _check_same_spaces(model, transitions)
     return Simulator(
         model,

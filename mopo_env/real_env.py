@@ -11,7 +11,7 @@ import numpy as np
 
 from mopo_env.errors import require_extra
 from mopo_env.tasks import get_task
-from mopo_env.transitions import as_float32_box
+from mopo_env.transitions import as_float32_box, finite_box
 
 __all__ = ["make_real_env"]
 
@@ -31,7 +31,7 @@ def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
     mujoco = require_extra("mujoco", "mujoco")
     with _quiet(mujoco):
         env = gym.make(real_env_id, **kwargs)
-    space = as_float32_box(env.observation_space, f"the observations of {real_env_id}")
+    space = finite_box(as_float32_box(env.observation_space, f"the observations of {real_env_id}"))
     return gym.wrappers.TransformObservation(env, lambda observation: observation.astype(np.float32), space)
 
 

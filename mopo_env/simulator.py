@@ -4,7 +4,7 @@ Everything that decides what a transition is stands here once: the model, the pe
 random numbers. The environments around it only keep count.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium.spaces import Box
@@ -16,7 +16,7 @@ from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.model import DynamicsModel
 from mopo_env.penalties import Penalty, get_penalty
 from mopo_env.terminations import Termination, get_termination, never
-from mopo_env.transitions import Transitions
+from mopo_env.transitions import Transitions, finite_box
 
 __all__ = ["SimulatedStep", "Simulator"]
 
@@ -52,7 +52,7 @@ class Simulator:
         penalty: u.
         penalty_coef: λ.
         termination: Which states end an episode.
-        observation_space: The dataset's.
+        observation_space: The dataset's, with finite bounds.
         action_space: The dataset's.
     """
 
@@ -84,12 +84,12 @@ class Simulator:
         self.penalty = get_penalty(penalty)
         self.penalty_coef = check_number("penalty_coef", penalty_coef, minimum=0.0)
         self.termination = get_termination(termination)
-        self.observation_space: Box = transitions.observation_space
+        self.observation_space: Box = finite_box(transitions.observation_space)
         self.action_space: Box = transitions.action_space
         self._start_observations = torch.tensor(transitions.observations, device=model.device)
         # What a branch is paid when its model breaks down: no less than the worst on record, so that it never pays off.
         self._lowest_reward = float(transitions.rewards.min())
-        self._observation_bounds = _bounds(self.observation_space, model.device)
+        self._observation_bounds = _bounds(transitions.observation_space, model.device)
         self._action_bounds = _bounds(self.action_space, model.device)
 
     @property
@@ -150,14 +150,15 @@ def check_same_widths(model: DynamicsModel, transitions: Transitions) -> None:
             )
 
 
-def check_row_shape(name: str, values: Tensor, num_rows: int) -> Tensor:
+def check_row_shape(name: str, values: Any, num_rows: int) -> Tensor:
     """Refuse what a user's penalty or rule returned if it is not one value a row: it would broadcast silently.
 
     Raises:
-        ConfigError: If the shape is another.
+        ConfigError: If it is no tensor, or its shape is another.
     """
-    if values.shape != (num_rows,):
-        raise ConfigError(f"{name}: returned shape {tuple(values.shape)}, expected one value a row, ({num_rows},).")
+    if not isinstance(values, Tensor) or values.shape != (num_rows,):
+        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise ConfigError(f"{name}: returned {found}, expected a tensor of one value a row, shape ({num_rows},).")
     return values
 
 

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["Episode", "Transitions", "as_float32_box"]
+__all__ = ["Episode", "Transitions", "as_float32_box", "finite_box"]
 
 _FLOATING = ("observations", "actions", "rewards", "next_observations")
 _FLAGS = ("terminations", "truncations")
@@ -283,6 +283,16 @@ def as_float32_box(space: gym.Space[Any], name: str) -> Box:
         raise DatasetError(f"{name}: found the space {space}, expected a one-dimensional gymnasium.spaces.Box.")
     with np.errstate(over="ignore"):
         return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
+
+
+def finite_box(space: Box) -> Box:
+    """Replace infinite bounds of a float32 box by the largest float32.
+
+    An environment that never returns an infinite number keeps to them, and says so: Gymnasium's checker warns of
+    infinite bounds. Model and real environments both do this, since agents compare the spaces of the two.
+    """
+    largest = np.finfo(np.float32).max
+    return Box(np.maximum(space.low, -largest), np.minimum(space.high, largest), dtype=np.float32)
 
 
 def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:

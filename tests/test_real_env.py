@@ -29,7 +29,8 @@ def test_spaces_and_values(task: str, observation_dim: int, action_dim: int) -> 
     env = make_real_env(task)
     assert env.spec is not None
     assert env.spec.id == get_task(task).real_env_id
-    assert env.observation_space == gym.spaces.Box(-np.inf, np.inf, (observation_dim,), np.float32)
+    largest = np.finfo(np.float32).max
+    assert env.observation_space == gym.spaces.Box(-largest, largest, (observation_dim,), np.float32)
     assert env.action_space == gym.spaces.Box(-1.0, 1.0, (action_dim,), np.float32)
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)

@@ -91,7 +91,7 @@ def fit_dataset(
     """
     source = find_folder(dataset)
     folder = out or source
-    if folder is None or folder == bundled_folder(dataset):
+    if folder is None or (dataset in TASKS and folder == bundled_folder(dataset)):
         raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own to write into.")
     transitions = find_dataset(dataset)
     from mopo_env.datasets.files import save_transitions

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from mopo_env.checks import check_integer
+from mopo_env.errors import SpaceMismatchError
 from mopo_env.real_env import make_real_env
 from mopo_env.tasks import Task, get_task
 
-__all__ = ["Evaluation", "Policy", "evaluate"]
+__all__ = ["Evaluation", "Policy", "check_spaces", "evaluate"]
 
 # Far from the seeds of training, so that no evaluation episode starts like one of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
@@ -68,12 +71,14 @@ def evaluate(policy: Policy, task: str | Task, *, episodes: int = 10, seed: int 
         UnknownNameError: If there is no such task.
         MissingExtraError: If MuJoCo is not installed.
         ConfigError: If `episodes` is not a positive integer.
+        SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
     found = task if isinstance(task, Task) else get_task(task)
     check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found.name)) for _ in range(episodes)])
     envs.seed(_SEED_OFFSET + seed)
     try:
+        check_spaces(policy, envs, found)
         # One episode in each environment: with fewer environments the short episodes would count more often.
         returns, lengths = evaluate_policy(
             policy,
@@ -89,3 +94,18 @@ def evaluate(policy: Policy, task: str | Task, *, episodes: int = 10, seed: int 
         lengths=tuple(np.asarray(lengths, dtype=int).tolist()),
         normalised=found.normalised(float(np.mean(returns))),
     )
+
+
+def check_spaces(policy: Policy | BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
+    """Refuse a policy that cannot act in an environment; one that does not tell its spaces passes.
+
+    Raises:
+        SpaceMismatchError: If the widths of observations or actions differ.
+    """
+    for name in ("observation_space", "action_space"):
+        found, expected = getattr(policy, name, None), getattr(env, name)
+        if found is not None and found.shape != expected.shape:
+            raise SpaceMismatchError(
+                f"{name}: the policy's has shape {found.shape}, but {task.real_env_id}, the real environment of "
+                f"{task.name}, has {expected.shape}. Was it trained on the data of another task?"
+            )

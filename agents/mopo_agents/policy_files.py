@@ -86,7 +86,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         policy.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
     except MopoError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
         raise StoreError(f"{folder}: the policy's tensors do not fit its agent: {error}") from error
     policy.set_training_mode(False)
     return policy

@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, find_agent, make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.epochs import EpochCallback, EvaluationRow
-from mopo_agents.evaluate import Evaluation
+from mopo_agents.evaluate import Evaluation, check_spaces
 from mopo_agents.policy_files import save_policy
 from mopo_env.errors import ConfigError, require_extra
 from mopo_env.make import make_simulator
+from mopo_env.real_env import make_real_env
 from mopo_env.store import json_text, write_file
 from mopo_env.tasks import get_task
 
@@ -68,7 +69,7 @@ def train(
 
     Raises:
         ConfigError: If an option is wrong, or the folder holds a run.
-        DatasetError: If the data are missing or wrong.
+        DatasetError: If the data are missing or wrong, or of other widths than the real environment's.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
     """
@@ -104,6 +105,9 @@ def train(
         device=config.device,
         **(agent_options or {}),
     )
+    if config.evaluate_every:
+        with make_real_env(task.name) as real_env:
+            check_spaces(agent, real_env, task)
     description = {
         **asdict(config),
         "task": task.name,
@@ -118,11 +122,16 @@ def train(
     formats = ["csv", "tensorboard"] if _has_tensorboard() else ["csv"]
     agent.set_logger(configure(str(folder), formats))
     epochs = EpochCallback(config, task.name, folder, progress=progress)
-    agent.learn(
-        config.epochs * rollout_batch_size * horizon,
-        callback=epochs,
-        log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
-    )
+    try:
+        agent.learn(
+            config.epochs * rollout_batch_size * horizon,
+            callback=epochs,
+            log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
+        )
+    finally:
+        # SB3 leaves the files of a logger open. The agent gets one that writes nothing, so that it can learn on.
+        agent.logger.close()
+        agent.set_logger(Logger(folder=None, output_formats=[]))
     save_policy(agent, folder, metadata={"task": task.name, "epoch": config.epochs})
     returns = simulator.transitions.episode_returns
     result = TrainResult(

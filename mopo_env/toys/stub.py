@@ -78,7 +78,7 @@ class StubEnsemble:
             self._std = lambda observations, actions: columns.reshape(-1, 1, observation_dim + 1)
         if num_members is not None:
             sizes.add(num_members)
-        if len(sizes - {1}) > 1:
+        if len(sizes) > 1:
             raise ConfigError(f"num_members: std, offsets and num_members disagree: {sorted(sizes)}.")
         self.num_members = max(sizes, default=1)
         self._offsets = torch.from_numpy(np.broadcast_to(offset_rows, (self.num_members,)).copy())

@@ -1,0 +1,307 @@
+"""The command line: from data to a policy in three commands, and mistakes that end in one readable sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mopo_agents import cli
+from mopo_env.datasets.files import load_transitions, save_transitions
+from mopo_env.tasks import TASKS
+from mopo_env.transitions import Transitions
+
+TASK = "halfcheetah-mixed"
+TINY_FIT = ["--max-epochs=1", "--hidden-sizes", "8", "--weight-decay", "0", "0", "--num-members=2", "--num-elites=1"]
+TINY_RUN = ["--epochs=1", "--gradient-steps=1", "--rollout-batch-size=8", "--evaluation-episodes=1", "--seed=2"]
+
+Mopo = Callable[..., tuple[int, str, str]]
+
+
+def cheetah_data() -> Transitions:
+    """Random numbers of HalfCheetah's widths: nothing is learned from them here."""
+    random = np.random.default_rng(0)
+    return Transitions(
+        observations=random.normal(size=(100, 17)),
+        actions=random.uniform(-1, 1, size=(100, 6)),
+        rewards=random.normal(size=100),
+        next_observations=random.normal(size=(100, 17)),
+        terminations=np.zeros(100, dtype=bool),
+        truncations=np.arange(100) % 50 == 49,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the package must not decide what these tests see."""
+    monkeypatch.setattr("mopo_env.datasets.locate._BUNDLED", tmp_path / "bundled")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A folder with a dataset."""
+    save_transitions(cheetah_data(), tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def mopo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mopo:
+    """Run the command line, and return exit code, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mopo", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def flat(text: str) -> str:
+    """Undo tyro's boxes and line breaks."""
+    return re.sub(r"[│╭╰─╮╯\s]+", " ", text)
+
+
+def test_tasks_lists_every_task(mopo: Mopo) -> None:
+    """The first command of a newcomer: which ids there are, and what to do for the data."""
+    code, out, _ = mopo("tasks")
+    assert code == 0
+    for task in TASKS.values():
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{task.id} ")]
+        assert line.split()[1:4] == [str(task.horizon), f"{task.penalty_coef:g}", task.real_env_id]
+        assert line.endswith(f"none: mopo collect {task.name}")
+
+
+def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
+    """Bundled data come first; the rest lies where MOPO_DATASETS_PATH says."""
+    save_transitions(cheetah_data(), tmp_path / "bundled" / "hopper-mixed")
+    save_transitions(cheetah_data(), tmp_path / "mopo" / TASK)
+    _, out, _ = mopo("tasks")
+    ends = {line.split()[0]: line for line in out.splitlines()}
+    assert ends["MOPO-hopper-mixed"].endswith(" bundled")
+    assert ends[f"MOPO-{TASK}"].endswith(str(tmp_path / "mopo" / TASK))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (None, ["tasks", "collect", "fit", "train", "evaluate"]),
+        ("tasks", []),
+        ("collect", ["--steps", "--seed", "--out", "--minari"]),
+        ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs"]),
+        ("train", ["--out", "--agent", "--penalty-coef", "--rollout-batch-size", "--real-ratio", "--dataset"]),
+        ("evaluate", ["--task", "--episodes", "--seed"]),
+    ],
+)
+def test_help_mentions_every_argument(mopo: Mopo, command: str | None, arguments: list[str]) -> None:
+    code, out, _ = mopo(*([] if command is None else [command]), "--help")
+    assert code == 0
+    assert f"usage: mopo {command or ''}".strip() in out
+    for argument in arguments:
+        assert argument in out
+
+
+@pytest.mark.parametrize("command", ["train", "collect"])
+def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
+    """Whichever layer notices it."""
+    code, out, err = mopo(command, "halfcheetah-mixd")
+    assert (code, out) == (2, "")
+    assert "Did you mean 'halfcheetah-mixed'" in flat(err)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["collect", "hopper-medium"], "has no collector yet"),
+        (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
+        (["evaluate", "nowhere"], "there is no policy in nowhere"),
+        (["train", TASK], "mopo collect halfcheetah-mixed"),
+        (["train", TASK, "--dataset", "nowhere"], "nowhere"),
+        (["collect", "hopper-mixed", "--steps", "10"], "steps: found 10"),
+        (["fit", TASK, "--out", "model"], "mopo collect halfcheetah-mixed"),
+    ],
+)
+def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str], expected: str) -> None:
+    """A traceback of forty lines hides the one that says what to do; exit code 2 lets a script notice."""
+    code, out, err = mopo(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("mopo: ")
+    assert expected in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", TASK, "--epochs", "0"], "epochs: expected an integer of at least 1, found 0"),
+        (["train", TASK, "--real-ratio", "2"], "real_ratio: expected a finite number"),
+        (["train", TASK, "--penalty-coeff", "2"], "--penalty-coeff"),
+        (["fit", "data", "--num-elites", "9"], "num_elites: 9 exceeds num_members, 7"),
+        (["fit", "data", "--max-epochs", "many"], "many"),
+        (["collect"], "required"),
+        (["fly"], "fly"),
+        ([], "subcommand"),
+    ],
+)
+def test_wrong_arguments_are_refused(mopo: Mopo, arguments: list[str], expected: str) -> None:
+    code, out, err = mopo(*arguments)
+    assert (code, out) == (2, "")
+    assert expected in flat(err)
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_quietly(mopo: Mopo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """130 is what shells expect of an interrupted command."""
+
+    def interrupt(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.app, "cli", interrupt)
+    assert mopo("tasks") == (130, "", "mopo: interrupted\n")
+
+
+def test_errors_of_programming_are_not_hidden(mopo: Mopo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is refused on purpose is shortened; a bug must show its traceback, or it cannot be reported."""
+
+    def broken(*args: Any, **options: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli.app, "cli", broken)
+    with pytest.raises(ZeroDivisionError):
+        mopo("tasks")
+
+
+def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """Fit, train, evaluate: each says where its result lies and what comes next, and the next accepts it."""
+    pytest.importorskip("mujoco")
+    code, out, err = mopo("fit", dataset, *TINY_FIT)
+    assert (code, "Traceback" in err) == (0, False)
+    assert out.splitlines()[-1] == (f"Dataset and ensemble are in {dataset}. Next: mopo train TASK --dataset {dataset}")
+    assert (dataset / "ensemble.json").is_file()
+
+    code, out, err = mopo("train", TASK, "--dataset", dataset, *TINY_RUN)
+    assert (code, "Traceback" in err) == (0, False)
+    folder = Path("runs") / f"{TASK}-SAC-seed2"
+    assert "| dataset, mean episode" in out
+    assert "| policy, mean of 1 episodes" in out
+    assert out.splitlines()[-1] == f"Policy, logs and result.json are in {folder}. Next: mopo evaluate {folder}"
+    assert (folder / "result.json").is_file()
+    assert json.loads((folder / "config.json").read_text())["seed"] == 2
+
+    code, out, err = mopo("evaluate", folder, "--episodes", 2, "--seed", 7)
+    assert (code, "Traceback" in err) == (0, False)
+    path = folder / f"evaluation-{TASK}-seed7.json"
+    assert out.splitlines()[-1] == f"The returns of all episodes are in {path}."
+    content = json.loads(path.read_text())
+    assert (content["task"], content["seed"], content["lengths"]) == (TASK, 7, [1000, 1000])
+    assert f"return {np.mean(content['returns']):.1f} ± {np.std(content['returns']):.1f}" in out
+
+    # The same command again is a new run in a new folder.
+    code, out, _ = mopo("train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN)
+    assert code == 0
+    assert out.splitlines()[-1].startswith(f"Policy, logs and result.json are in {folder}-2.")
+    # A wrong task is noticed before SB3 stumbles over it.
+    code, _, err = mopo("evaluate", folder, "--task", "hopper-mixed", "--episodes", 1)
+    assert code == 2
+    assert err.startswith("mopo: observation_space")
+
+
+def test_fit_writes_dataset_and_ensemble_elsewhere(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """One folder then holds all that training needs, and the source is as it was."""
+    code, out, _ = mopo("fit", dataset, "--out", tmp_path / "model", *TINY_FIT)
+    assert code == 0
+    assert f"Dataset and ensemble are in {tmp_path / 'model'}." in out
+    assert load_transitions(tmp_path / "model").fingerprint == load_transitions(dataset).fingerprint
+    assert (tmp_path / "model" / "ensemble.json").is_file()
+    assert not (dataset / "ensemble.json").exists()
+
+
+def test_fit_of_a_collected_task_writes_beside_its_data(mopo: Mopo, tmp_path: Path) -> None:
+    """So that `gymnasium.make` of the id finds both."""
+    save_transitions(cheetah_data(), tmp_path / "mopo" / TASK)
+    code, _, _ = mopo("fit", TASK, *TINY_FIT)
+    assert code == 0
+    assert (tmp_path / "mopo" / TASK / "ensemble.json").is_file()
+
+
+def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None:
+    """Bundled data are shared by all users of a machine, and part of a checksum of pip's."""
+    bundled = tmp_path / "bundled" / TASK
+    save_transitions(cheetah_data(), bundled)
+    before = sorted(path.name for path in bundled.iterdir())
+    code, _, err = mopo("fit", TASK, *TINY_FIT)
+    assert code == 2
+    assert err.startswith("mopo: --out: needed")
+    assert sorted(path.name for path in bundled.iterdir()) == before
+    code, _, _ = mopo("fit", TASK, "--out", tmp_path / "model", *TINY_FIT)
+    assert code == 0
+
+
+def test_collect_refuses_a_folder_that_holds_a_dataset(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
+    before = {path.name: path.read_bytes() for path in dataset.iterdir()}
+    code, _, err = mopo("collect", TASK, "--out", dataset)
+    assert code == 2
+    assert "already holds a dataset" in err
+    assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
+    save_transitions(cheetah_data(), tmp_path / "mopo" / TASK)
+    assert "already holds a dataset" in mopo("collect", TASK)[2]
+
+
+def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then `mopo fit TASK` needs no path. The collecting itself is replaced: it has tests of its own."""
+    asked: dict[str, Any] = {}
+
+    def collect(task: str, **options: Any) -> Transitions:
+        asked.update(options, task=task)
+        return cheetah_data()
+
+    monkeypatch.setattr("mopo_agents.collect.collect", collect)
+    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3)
+    folder = tmp_path / "mopo" / TASK
+    assert code == 0
+    assert asked == {"task": TASK, "steps": 100, "seed": 3}
+    assert out.splitlines()[0].startswith("100 transitions; episode returns: mean ")
+    assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
+    assert load_transitions(folder).fingerprint == cheetah_data().fingerprint
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["tasks"]])
+def test_help_answers_at_once(arguments: list[str]) -> None:
+    """Importing torch takes seconds, which nobody wants to wait for help."""
+    result = run_python(
+        f"import sys; sys.argv = ['mopo', *{arguments!r}]\n"
+        "from mopo_agents.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'stable_baselines3', 'mujoco', 'minari', 'jax', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "mopo" in result.stdout.lower()
+
+
+def test_a_mistake_in_a_shell_shows_no_traceback() -> None:
+    """Once as a shell sees it, with its own process and exit code."""
+    result = run_python(
+        "import sys; sys.argv = ['mopo', 'evaluate', 'nowhere']\nfrom mopo_agents.cli import main\nmain()"
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("mopo: nowhere/policy.json: no such file")
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,200 @@
+"""Collected datasets: every row is what the robot did, in order, with the true cause of every end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from stable_baselines3 import SAC
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from mopo_agents import collect as collect_module
+from mopo_agents.collect import collect, transitions_from_replay_buffer
+from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.real_env import make_real_env
+from mopo_env.transitions import Transitions
+
+pytest.importorskip("mujoco")
+
+RANDOM_STEPS, STEPS = 50, 120
+
+
+def collect_small(
+    task: str, *, steps: int = STEPS, seed: int = 0, max_episode_steps: int | None = None
+) -> tuple[Transitions, Any]:
+    """Collect a little, and return the agent too."""
+    agents: list[Any] = []
+
+    class Spied(SAC):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "policy_kwargs": {"net_arch": [16]}})
+            agents.append(self)
+
+    def make(name: str) -> Any:
+        return make_real_env(name, **({} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect_module, "_RANDOM_STEPS", RANDOM_STEPS)
+        patch.setattr(collect_module, "SAC", Spied)
+        patch.setattr(collect_module, "make_real_env", make)
+        return collect(task, steps=steps, seed=seed, progress=False), agents[0]
+
+
+@pytest.fixture(scope="module")
+def hopper() -> tuple[Transitions, Any]:
+    """Hopper falls over after some twenty random steps, so its episodes end by termination."""
+    return collect_small("hopper-mixed", seed=3)
+
+
+def test_the_dataset_is_the_whole_replay_buffer(hopper: tuple[Transitions, Any]) -> None:
+    """The recipe "mixed" means exactly this: all that SAC saw, the random steps included."""
+    transitions, agent = hopper
+    buffer = agent.replay_buffer
+    assert len(transitions) == STEPS
+    assert agent.num_timesteps == STEPS
+    assert agent._n_updates == STEPS - RANDOM_STEPS
+    np.testing.assert_array_equal(transitions.observations, buffer.observations[:, 0])
+    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:, 0])
+    np.testing.assert_array_equal(transitions.rewards, buffer.rewards[:, 0])
+    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:, 0].astype(bool))
+    np.testing.assert_allclose(transitions.actions, buffer.actions[:, 0], atol=1e-6)  # Hopper's box is −1…1
+
+
+def replay(task: str, transitions: Transitions, seed: int, **options: Any) -> list[int]:
+    """Check every row against the environment itself, and return the lengths of the episodes."""
+    env = make_real_env(task, **options)
+    observation, _ = env.reset(seed=seed)
+    lengths, length = [], 0
+    for row in range(len(transitions)):
+        np.testing.assert_array_equal(transitions.observations[row], observation)
+        observation, reward, terminated, truncated, _ = env.step(transitions.actions[row])
+        length += 1
+        np.testing.assert_array_equal(transitions.next_observations[row], observation)
+        assert transitions.rewards[row] == np.float32(reward)
+        assert transitions.terminations[row] == terminated
+        if row < len(transitions) - 1:
+            assert transitions.truncations[row] == (truncated and not terminated)
+        if terminated or truncated:
+            observation, _ = env.reset()
+            lengths.append(length)
+            length = 0
+    env.close()
+    return lengths
+
+
+def test_every_row_is_what_the_environment_did(hopper: tuple[Transitions, Any]) -> None:
+    """With the same seed and actions the robot does the same: also s′ at a terminal row, where D4RL has a restart."""
+    transitions, _ = hopper
+    lengths = replay("hopper-mixed", transitions, 3)
+    assert len(lengths) > 1
+    assert transitions.terminations.sum() == len(lengths)
+    end = lengths[0] - 1
+    assert (transitions.next_observations[end] != transitions.observations[end + 1]).any()
+
+
+def test_a_time_limit_is_a_truncation() -> None:
+    """HalfCheetah never falls: a cut after 30 steps must not teach the critic that the world ended there."""
+    transitions, _ = collect_small("halfcheetah-mixed", steps=100, max_episode_steps=30)
+    assert not transitions.terminations.any()
+    assert np.flatnonzero(transitions.truncations).tolist() == [29, 59, 89, 99]  # and the last row
+    replay("halfcheetah-mixed", transitions, 0, max_episode_steps=30)
+
+
+def test_the_last_row_ends_its_episode(hopper: tuple[Transitions, Any]) -> None:
+    """Collection stops in mid-stride: unflagged, a reader that joins datasets would run on into the next."""
+    transitions, _ = hopper
+    assert transitions.terminations[-1] != transitions.truncations[-1]
+    assert not transitions.truncations[:-1].any()
+
+
+def test_the_seed_decides_the_data(hopper: tuple[Transitions, Any]) -> None:
+    """Else a published dataset could not be made again."""
+    transitions, _ = hopper
+    assert collect_small("hopper-mixed", seed=3)[0].fingerprint == transitions.fingerprint
+    assert collect_small("hopper-mixed", seed=4)[0].fingerprint != transitions.fingerprint
+
+
+def test_metadata_say_where_the_data_come_from(hopper: tuple[Transitions, Any]) -> None:
+    transitions, _ = hopper
+    metadata = transitions.metadata
+    assert (metadata["name"], metadata["real_env_id"], metadata["seed"]) == ("hopper-mixed", "Hopper-v5", 3)
+    assert f"after {STEPS} steps" in metadata["recipe"]
+    finished = transitions.episode_returns[: len(metadata["episode_returns"])]
+    assert len(finished) == transitions.terminations.sum()
+    # Rounded to three digits; the rewards were float64 when they were summed.
+    np.testing.assert_allclose(metadata["episode_returns"], finished, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [0, 1, RANDOM_STEPS])
+def test_too_few_steps_are_refused(steps: int) -> None:
+    """A "mixed" dataset of random steps alone would be another recipe under this name."""
+    with pytest.raises(ConfigError, match=f"steps: found {steps}, expected more than the {RANDOM_STEPS}"):
+        collect_small("hopper-mixed", steps=steps)
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'hopper-mixed'"):
+        collect("hopper-mixd")
+
+
+def test_a_recipe_without_a_collector_is_refused() -> None:
+    """The message says what can be collected, and what to do with data of one's own."""
+    with pytest.raises(ConfigError, match=r"'medium' has no collector yet.*mixed.*dataset="):
+        collect("hopper-medium")
+
+
+def buffer_of(size: int, rows: int, *, space: Box | None = None, ends: dict[int, bool] | None = None) -> ReplayBuffer:
+    """A buffer after `rows` rows k = 0, 1, …: s = k, s′ = k + 0.5, r = 10·k; `ends` maps rows to "was truncated"."""
+    space = space or Box(-1.0, 1.0, (2,), np.float32)
+    buffer = ReplayBuffer(size, Box(-np.inf, np.inf, (1,), np.float32), space, device="cpu")
+    for row in range(rows):
+        end = (ends or {}).get(row)
+        buffer.add(
+            np.float32([[row]]),
+            np.float32([[row + 0.5]]),
+            np.float32([[-1.0 + 0.25 * (row % 9)] * 2]),
+            np.float32([10 * row]),
+            np.array([end is not None]),
+            [{"TimeLimit.truncated": bool(end)}],
+        )
+    return buffer
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (8, [3, 4, 5, 6, 7])])
+def test_rows_come_oldest_first(rows: int, expected: list[int]) -> None:
+    """A ring of five: not yet full, just full, and wrapped around. Rows in ring order would glue strangers together."""
+    transitions = transitions_from_replay_buffer(buffer_of(5, rows), Box(-1.0, 1.0, (2,), np.float32))
+    assert transitions.observations[:, 0].tolist() == expected
+    assert transitions.next_observations[:, 0].tolist() == [row + 0.5 for row in expected]
+    assert transitions.rewards.tolist() == [10 * row for row in expected]
+
+
+def test_flags_tell_deaths_from_cuts() -> None:
+    """Rows 2 to 6 of a wrapped ring: 3 was cut off, 5 died, and collection stopped after 6."""
+    buffer = buffer_of(5, 7, ends={3: True, 5: False})
+    transitions = transitions_from_replay_buffer(buffer, Box(-1.0, 1.0, (2,), np.float32))
+    assert transitions.observations[transitions.terminations, 0].tolist() == [5]
+    assert transitions.observations[transitions.truncations, 0].tolist() == [3, 6]
+
+
+def test_a_death_in_the_last_row_stays_a_death() -> None:
+    transitions = transitions_from_replay_buffer(buffer_of(5, 3, ends={2: False}), Box(-1.0, 1.0, (2,), np.float32))
+    assert (transitions.terminations[-1], transitions.truncations[-1]) == (True, False)
+
+
+def test_converting_leaves_the_buffer_alone() -> None:
+    """The flag of the last row is the dataset's; in the buffer it would stop nothing and mean nothing."""
+    buffer = buffer_of(5, 3)
+    transitions_from_replay_buffer(buffer, Box(-1.0, 1.0, (2,), np.float32))
+    assert not buffer.timeouts.any()
+    assert not buffer.dones.any()
+
+
+def test_actions_are_in_raw_units() -> None:
+    """SB3 keeps −1…1. By hand for [0, 10] × [−3, 1]: −1 → (0, −3), −0.75 → (1.25, −2.5), 0 → (5, −1), 1 → (10, 1)."""
+    space = Box(np.float32([0.0, -3.0]), np.float32([10.0, 1.0]), dtype=np.float32)
+    transitions = transitions_from_replay_buffer(buffer_of(9, 9, space=space), space)
+    assert transitions.actions[[0, 1, 4, 8]].tolist() == [[0.0, -3.0], [1.25, -2.5], [5.0, -1.0], [10.0, 1.0]]
+    assert transitions.action_space == space

@@ -1,0 +1,93 @@
+"""Every wrong option is refused before a fit of many minutes starts, and the refusal names the option."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from mopo_env.errors import ConfigError
+from mopo_env.fit_config import FitConfig
+
+NAN, INF = float("nan"), float("inf")
+# What people really write: strings from a file, booleans, 1e3 where an integer is due, NaN from a computation.
+NOT_A_COUNT: list[Any] = [0, -3, 2.5, 1e3, "5", True, None, NAN, INF, [5]]
+NOT_A_NUMBER: list[Any] = [NAN, INF, -INF, "1e-3", None, True, [1.0], 1j, 10**400]
+
+BAD_VALUES: list[tuple[str, Any]] = [
+    *[
+        (name, value)
+        for name in ("num_members", "num_elites", "batch_size", "holdout_size", "patience", "max_epochs")
+        for value in NOT_A_COUNT
+    ],
+    *[("num_elites", value) for value in (8, "all")],
+    *[("num_members", value) for value in ("7",)],
+    *[("learning_rate", value) for value in (*NOT_A_NUMBER, 0.0, -1e-3)],
+    *[("logvar_bound_coef", value) for value in (*NOT_A_NUMBER, -0.01)],
+    *[("min_improvement", value) for value in (*NOT_A_NUMBER, -0.01, 1.5)],
+    *[("seed", value) for value in (-1, 1.0, "0", None, True, NAN, 2**63)],
+    *[("hidden_sizes", value) for value in (200, None, "200", (200, 0, 200, 200), (200, 1.5, 200, 200), (True,) * 4)],
+    *[("weight_decay", value) for value in (1e-4, None, "1e-4", (1e-4,) * 4, (1e-4,) * 6, (), (-1e-4,) * 5)],
+    *[("weight_decay", (1e-4, 1e-4, value, 1e-4, 1e-4)) for value in NOT_A_NUMBER],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        FitConfig(**{name: value})
+    assert name in str(refusal.value)
+
+
+def test_the_table_covers_every_option() -> None:
+    """A new option without bad values would be checked by nobody."""
+    assert {name for name, _ in BAD_VALUES} == {field.name for field in dataclasses.fields(FitConfig)}
+
+
+def test_a_misspelt_key_is_refused() -> None:
+    with pytest.raises(TypeError, match="learning_rte"):
+        FitConfig(learning_rte=1e-3)  # type: ignore[call-arg]
+
+
+def test_options_are_keywords_only() -> None:
+    """Fourteen positional numbers could not be read, nor checked for their order."""
+    with pytest.raises(TypeError):
+        FitConfig(7)  # type: ignore[misc]
+
+
+def test_a_config_cannot_change_after_it_was_checked() -> None:
+    config = FitConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.batch_size = 0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_elites": 7},
+        {"num_members": 1, "num_elites": 1},
+        {"hidden_sizes": (16,), "weight_decay": (0.0, 0.0)},
+        {"hidden_sizes": (), "weight_decay": (0.0,)},
+        {"learning_rate": 1},
+        {"min_improvement": 0.0},
+        {"min_improvement": 1.0},
+        {"logvar_bound_coef": 0},
+        {"seed": 2**63 - 1},
+    ],
+    ids=str,
+)
+def test_the_ends_of_every_range_are_allowed(options: dict[str, Any]) -> None:
+    """A check that is too strict is as wrong as one that is too lax."""
+    config = FitConfig(**options)
+    assert {name: getattr(config, name) for name in options} == options
+
+
+def test_the_defaults_are_those_of_the_papers_code() -> None:
+    """λ in the paper's tables was tuned for these."""
+    config = FitConfig()
+    assert (config.num_members, config.num_elites) == (7, 5)
+    assert config.hidden_sizes == (200, 200, 200, 200)
+    assert config.weight_decay == (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+    assert (config.learning_rate, config.batch_size, config.logvar_bound_coef) == (1e-3, 256, 0.01)
+    assert (config.holdout_size, config.patience, config.min_improvement) == (1000, 5, 0.01)
