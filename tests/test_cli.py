@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from mopo_agents import cli
+from mopo_agents.evaluate import evaluate
+from mopo_agents.policy_files import load_policy
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.tasks import TASKS
 from mopo_env.transitions import Transitions
@@ -126,6 +128,7 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
     [
         (["collect", "hopper-medium"], "has no collector yet"),
         (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
+        (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--dataset", "nowhere"], "nowhere"),
@@ -206,6 +209,8 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     assert out.splitlines()[-1] == f"The returns of all episodes are in {path}."
     content = json.loads(path.read_text())
     assert (content["task"], content["seed"], content["lengths"]) == (TASK, 7, [1000, 1000])
+    expected = evaluate(load_policy(folder), TASK, episodes=2, seed=7)
+    assert content["returns"] == list(expected.returns)
     assert f"return {np.mean(content['returns']):.1f} ± {np.std(content['returns']):.1f}" in out
 
     # The same command again is a new run in a new folder.
@@ -241,16 +246,24 @@ def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None
     bundled = tmp_path / "bundled" / TASK
     save_transitions(cheetah_data(), bundled)
     before = sorted(path.name for path in bundled.iterdir())
-    code, _, err = mopo("fit", TASK, *TINY_FIT)
-    assert code == 2
-    assert err.startswith("mopo: --out: needed")
+    for name in (TASK, f"MOPO-{TASK}"):
+        code, _, err = mopo("fit", name, *TINY_FIT)
+        assert code == 2
+        assert err.startswith("mopo: --out: needed")
     assert sorted(path.name for path in bundled.iterdir()) == before
     code, _, _ = mopo("fit", TASK, "--out", tmp_path / "model", *TINY_FIT)
     assert code == 0
 
 
-def test_collect_refuses_a_folder_that_holds_a_dataset(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+def test_collect_refuses_a_folder_that_holds_a_dataset(
+    mopo: Mopo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
+
+    def collect(*args: Any, **options: Any) -> Transitions:
+        raise AssertionError("collecting began")
+
+    monkeypatch.setattr("mopo_agents.collect.collect", collect)
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2

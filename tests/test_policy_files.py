@@ -142,6 +142,12 @@ def test_one_observation_gives_one_action(sac: Any, folder: Path) -> None:
     assert (action.shape, state) == ((2,), None)
 
 
+def test_a_loaded_policy_is_not_in_training_mode(folder: Path) -> None:
+    """predict() sets that itself, but who exports the network does not call it; CrossQ's layers act otherwise then."""
+    policy: Any = load_policy(folder)
+    assert not any(module.training for module in policy.modules())
+
+
 def test_metadata_is_kept_beside_the_policy(folder: Path) -> None:
     """`mopo evaluate` reads the task from it."""
     metadata = read_artifact(folder, "policy")[1]
@@ -253,11 +259,37 @@ def test_tensors_that_do_not_fit_are_refused(folder: Path, tensors: Callable[[di
 
 
 @quiet_jax
-def test_tensors_that_do_not_fit_an_sbx_agent_are_refused(folder: Path) -> None:
+def test_tensors_of_a_torch_agent_do_not_fit_an_sbx_agent(folder: Path) -> None:
     """SAC's tensors under SBX-SAC's name: both have the spaces, only the networks differ."""
     change(folder, metadata=lambda content: content.update(agent="SBX-SAC"))
     with pytest.raises(StoreError, match="do not fit"):
         load_policy(folder)
+
+
+def reshape_sbx(tensors: dict[str, np.ndarray]) -> None:
+    name = next(name for name in sorted(tensors) if name.startswith("weights/params") and tensors[name].ndim == 1)
+    tensors[name] = tensors[name][:1].copy()  # would broadcast
+
+
+def drop_from_sbx(tensors: dict[str, np.ndarray]) -> None:
+    tensors.pop(next(name for name in sorted(tensors) if name.startswith("weights/params")))
+
+
+def add_to_sbx(tensors: dict[str, np.ndarray]) -> None:
+    tensors["weights/params/extra"] = np.zeros(3, dtype=np.float32)
+
+
+@quiet_jax
+@pytest.mark.parametrize("tensors", [reshape_sbx, drop_from_sbx, add_to_sbx])
+def test_tensors_that_do_not_fit_an_sbx_agent_are_refused(
+    tmp_path: Path, tensors: Callable[[dict[str, np.ndarray]], Any]
+) -> None:
+    """Flax puts in whatever it is given: a wrong shape would show in the first action, or broadcast and never show."""
+    agent = make_agent("SBX-SAC", simulator(), horizon=1, rollout_batch_size=2, policy_kwargs={"net_arch": [4]})
+    save_policy(agent, tmp_path)
+    change(tmp_path, tensors=tensors)
+    with pytest.raises(StoreError, match="do not fit"):
+        load_policy(tmp_path)
 
 
 def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

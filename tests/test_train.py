@@ -18,6 +18,7 @@ from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.policy_files import load_policy
 from mopo_agents.train import TrainResult, train
+from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.datasets.files import save_transitions
 from mopo_env.ensemble import save_ensemble
 from mopo_env.errors import ConfigError, MissingExtraError, MopoError, SpaceMismatchError, StoreError, UnknownNameError
@@ -122,6 +123,26 @@ def test_progress_csv_has_a_line_for_every_epoch(finished: TrainResult) -> None:
         assert np.isfinite(float(line["train/critic_loss"]))
         assert 0 <= float(line["time/rollout_seconds"]) <= float(line["time/seconds"])
     assert [line["evaluation/return_mean"] != "" for line in lines] == [False, True]
+
+
+def test_the_means_of_an_epoch_are_its_own(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means over all epochs so far would hide a policy that starts to exploit the model."""
+    seen: list[tuple[float, float]] = []
+    step_wait = PenalizedModelVecEnv.step_wait
+
+    def spy(self: PenalizedModelVecEnv) -> Any:
+        step = step_wait(self)
+        seen.append((step[1].mean(), np.mean([info["penalty"] for info in step[3]])))
+        return step
+
+    monkeypatch.setattr(PenalizedModelVecEnv, "step_wait", spy)
+    run(dataset, tmp_path / "run", epochs=3)
+    expected = np.array(seen, dtype=float).reshape(3, 5, 2).mean(axis=1)  # three epochs of five steps
+    found = [
+        [float(line["mopo/reward_mean"]), float(line["mopo/penalty_mean"])]
+        for line in rows(tmp_path / "run" / "progress.csv")
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 means
 
 
 def test_evaluations_csv_holds_the_evaluations(finished: TrainResult) -> None:

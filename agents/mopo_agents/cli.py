@@ -13,7 +13,7 @@ from mopo_agents.config import TrainConfig
 from mopo_env.datasets.locate import bundled_folder, find_dataset, find_folder, user_folder
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.fit_config import FitConfig
-from mopo_env.tasks import TASKS, get_task
+from mopo_env.tasks import ID_PREFIX, TASKS, get_task
 
 __all__ = ["main"]
 
@@ -89,11 +89,11 @@ def fit_dataset(
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
+    transitions = find_dataset(dataset)
     source = find_folder(dataset)
     folder = out or source
-    if folder is None or (dataset in TASKS and folder == bundled_folder(dataset)):
+    if folder is None or folder == bundled_folder(dataset.removeprefix(ID_PREFIX)):
         raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own to write into.")
-    transitions = find_dataset(dataset)
     from mopo_env.datasets.files import save_transitions
     from mopo_env.ensemble import save_ensemble
     from mopo_env.fit import fit_ensemble

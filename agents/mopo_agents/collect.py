@@ -19,9 +19,8 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["COLLECTORS", "collect", "collect_mixed"]
 
-# As Stable-Baselines3's zoo has it for these robots. With 1,000, as rlkit has it, the best episodes of two seeds of
-# HalfCheetah were 2,036 and 2,737 after 101,000 steps; with 10,000 the one seed that was tried reached 6,006.
-_RANDOM_STEPS = 10_000
+# D4RL trained with rlkit, which acts at random for the first 1,000 steps.
+_RANDOM_STEPS = 1_000
 
 
 def collect(task: str, *, steps: int | None = None, seed: int = 0, progress: bool = True) -> Transitions:

@@ -135,8 +135,9 @@ def _load_jax_policy(
     state = policy.actor_state
     nested = _unflatten(weights)
     template = _jax_actor_state(policy)
-    if _flatten(template).keys() != weights.keys():
-        raise ValueError("the names of the tensors differ from those of the agent's network")
+    expected = {name: array.shape for name, array in _flatten(template).items()}
+    if expected != {name: array.shape for name, array in weights.items()}:
+        raise ValueError("the names or shapes of the tensors differ from those of the agent's network")
     parts = {name: from_state_dict(getattr(state, name), nested[name]) for name in template}
     policy.actor_state = state.replace(**parts)
     return agent

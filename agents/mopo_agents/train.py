@@ -17,7 +17,7 @@ from mopo_agents.config import TrainConfig
 from mopo_agents.epochs import EpochCallback, EvaluationRow
 from mopo_agents.evaluate import Evaluation, check_spaces
 from mopo_agents.policy_files import save_policy
-from mopo_env.errors import ConfigError, require_extra
+from mopo_env.errors import ConfigError
 from mopo_env.make import make_simulator
 from mopo_env.real_env import make_real_env
 from mopo_env.store import json_text, write_file
@@ -76,8 +76,6 @@ def train(
     folder = Path(folder)
     if (folder / "config.json").exists():
         raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
-    if config.evaluate_every:
-        require_extra("mujoco", "mujoco")  # now, rather than after the first epochs
     torch.set_num_threads(config.threads)
     task = get_task(config.task)
     found_class = find_agent(agent_class or config.agent)
@@ -105,7 +103,7 @@ def train(
         device=config.device,
         **(agent_options or {}),
     )
-    if config.evaluate_every:
+    if config.evaluate_every:  # asked now, rather than after the first epochs
         with make_real_env(task.name) as real_env:
             check_spaces(agent, real_env, task)
     description = {
