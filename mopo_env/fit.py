@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
+from mopo_env.devices import find_device
 from mopo_env.ensemble import GaussianEnsemble
 from mopo_env.fit_config import FitConfig
 from mopo_env.transitions import Transitions
@@ -36,7 +37,7 @@ def fit_ensemble(
         The ensemble; its `metadata` holds the configuration, the dataset's fingerprint, the hold-out errors and
         their history. On the CPU the same dataset and configuration give the same weights, bit for bit.
     """
-    config = config or FitConfig()
+    config, device = config or FitConfig(), find_device(device)
     generator = torch.Generator().manual_seed(config.seed)
     ensemble = GaussianEnsemble(
         transitions.observation_dim,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mopo_env.datasets.locate import find_dataset, find_folder
+from mopo_env.devices import find_device
 from mopo_env.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.env import PenalizedModelEnv
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
@@ -75,6 +76,7 @@ def make_simulator(
         UnknownNameError: If there is no task, penalty or rule of that name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
         StoreError: If there is no ensemble, or a file is damaged.
+        ConfigError: If the device cannot be used.
         SpaceMismatchError: If the ensemble was fitted to data of other spaces.
     """
     found = get_task(task)
@@ -85,6 +87,7 @@ def make_simulator(
                 "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
             )
     dataset = found.name if dataset is None else dataset
+    find_device(device)
     transitions = _find_dataset(dataset)
     model = find_ensemble(dataset if ensemble is None else ensemble, device=device)
     _check_same_spaces(model, transitions)

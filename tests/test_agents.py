@@ -334,3 +334,31 @@ def test_sac_learns_to_control_the_toy() -> None:
     assert score(act) < required  # what is not learned cannot pass
     agent.learn(8 * 100 * horizon, log_interval=None)
     assert score(act) > required
+
+
+def test_a_device_that_is_not_there_is_a_clear_error() -> None:
+    """Torch answers with an assertion or a long traceback, and only once the data are loaded."""
+    system = LinearGaussianSystem()
+    simulator = Simulator(system.model(), system.transitions())
+    for device in ("cuda:99", "warp-drive"):
+        with pytest.raises(ConfigError, match=f"device: '{device}'"):
+            make_agent("SAC", simulator, horizon=2, rollout_batch_size=2, device=device)
+
+
+def test_unbounded_actions_are_refused() -> None:
+    """Scaling to −1…1 by infinite bounds would turn every real action into NaN."""
+    data = LinearGaussianSystem().transitions()
+    names = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
+    unbounded = Transitions(
+        **{name: getattr(data, name) for name in names}, action_space=Box(-np.inf, np.inf, (1,), np.float32)
+    )
+    with pytest.raises(ConfigError, match="action_space"):
+        make_agent("SAC", Simulator(LinearGaussianSystem().model(), unbounded), horizon=2, rollout_batch_size=2)
+
+
+def test_the_callers_options_are_left_alone() -> None:
+    """SB3 writes into the policy_kwargs it is given; the next agent would then refuse them."""
+    system = LinearGaussianSystem()
+    options = {"policy_kwargs": {"net_arch": [8]}}
+    make_agent("SAC", Simulator(system.model(), system.transitions()), horizon=2, rollout_batch_size=2, **options)
+    assert options == {"policy_kwargs": {"net_arch": [8]}}

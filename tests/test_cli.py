@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mopo_agents import cli
-from mopo_agents.evaluate import evaluate
+from mopo_agents.evaluation import evaluate
 from mopo_agents.policy_files import load_policy
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.tasks import TASKS
@@ -263,7 +263,7 @@ def test_collect_refuses_a_folder_that_holds_a_dataset(
     def collect(*args: Any, **options: Any) -> Transitions:
         raise AssertionError("collecting began")
 
-    monkeypatch.setattr("mopo_agents.collect.collect", collect)
+    monkeypatch.setattr("mopo_agents.collection.collect", collect)
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2
@@ -281,7 +281,7 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
         asked.update(options, task=task)
         return cheetah_data()
 
-    monkeypatch.setattr("mopo_agents.collect.collect", collect)
+    monkeypatch.setattr("mopo_agents.collection.collect", collect)
     code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3)
     folder = tmp_path / "mopo" / TASK
     assert code == 0

@@ -353,3 +353,15 @@ def test_reading_runs_no_code(sac: Any, folder: Path, monkeypatch: pytest.Monkey
     header.pop("__metadata__", None)
     assert {entry["dtype"] for entry in header.values()} <= {"F32", "I64"}
     assert max(entry["data_offsets"][1] for entry in header.values()) == len(body) - 8 - size
+
+
+def test_loading_moves_no_global_generator(tmp_path: Path) -> None:
+    """A network is built with random weights first, and that must not shift the caller's own experiment."""
+    system = LinearGaussianSystem()
+    agent = make_agent("SAC", Simulator(system.model(), system.transitions()), horizon=2, rollout_batch_size=2)
+    save_policy(agent, tmp_path)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    load_policy(tmp_path)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
+    assert before[2] == random.getstate()

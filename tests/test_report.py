@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mopo_agents.epochs import EvaluationRow
-from mopo_agents.evaluate import Evaluation
+from mopo_agents.evaluation import Evaluation
 from mopo_agents.report import plot_learning_curve, result_table
-from mopo_agents.train import TrainResult
+from mopo_agents.training import TrainResult
 from mopo_env.errors import MissingExtraError
 from mopo_env.tasks import get_task
 

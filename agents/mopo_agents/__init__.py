@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mopo_agents.agents import AGENTS, make_agent
-    from mopo_agents.collect import collect
+    from mopo_agents.collection import collect
     from mopo_agents.config import TrainConfig
-    from mopo_agents.evaluate import Evaluation, evaluate
+    from mopo_agents.evaluation import Evaluation, evaluate
     from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
     from mopo_agents.policy_files import load_policy, save_policy
-    from mopo_agents.train import TrainResult, train
+    from mopo_agents.training import TrainResult, train
     from mopo_agents.vec_env import PenalizedModelVecEnv
 
 _HOMES = {
     "mopo_agents.agents": ("AGENTS", "make_agent"),
-    "mopo_agents.collect": ("collect",),
+    "mopo_agents.collection": ("collect",),
     "mopo_agents.config": ("TrainConfig",),
-    "mopo_agents.evaluate": ("Evaluation", "evaluate"),
+    "mopo_agents.evaluation": ("Evaluation", "evaluate"),
     "mopo_agents.mixed_replay_buffer": ("MixedReplayBuffer",),
     "mopo_agents.policy_files": ("load_policy", "save_policy"),
-    "mopo_agents.train": ("TrainResult", "train"),
+    "mopo_agents.training": ("TrainResult", "train"),
     "mopo_agents.vec_env": ("PenalizedModelVecEnv",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

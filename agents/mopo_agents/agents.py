@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.checks import check_integer
+from mopo_env.devices import find_device
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.simulator import Simulator
 
@@ -113,6 +115,11 @@ def make_agent(
         ConfigError: If an option is wrong.
     """
     agent_class = find_agent(agent)
+    find_device(device)
+    if not simulator.action_space.is_bounded():
+        raise ConfigError(
+            f"action_space: agents scale actions to −1…1, so every bound must be finite: {simulator.action_space}."
+        )
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
         check_integer(name, value)
     env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
@@ -131,7 +138,7 @@ def make_agent(
         }
     else:
         raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
-    model = agent_class("MlpPolicy", env, **{**options, **agent_options})
+    model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
     if isinstance(model, OffPolicyAlgorithm):
         if not isinstance(model.replay_buffer, MixedReplayBuffer):
             raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")

@@ -58,7 +58,7 @@ def collect_dataset(
     folder = out or user_folder() / get_task(task).name
     if (folder / "dataset.json").exists():
         raise ConfigError(f"{folder} already holds a dataset; choose another --out, or remove it first.")
-    from mopo_agents.collect import collect
+    from mopo_agents.collection import collect
     from mopo_env.datasets.files import save_transitions
 
     transitions = collect(task, steps=steps, seed=seed)
@@ -119,7 +119,7 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
         out: Folder of the run; None: a new one in runs/.
     """
     from mopo_agents.report import plot_learning_curve, result_table
-    from mopo_agents.train import train
+    from mopo_agents.training import train
 
     task = get_task(config.task)
     folder = out or _new_folder(Path("runs"), f"{task.name}-{config.agent}-seed{config.seed}")
@@ -143,7 +143,7 @@ def evaluate_policy(folder: Positional[Path], /, *, task: str | None = None, epi
         episodes: How many.
         seed: Of the start states.
     """
-    from mopo_agents.evaluate import evaluate
+    from mopo_agents.evaluation import evaluate
     from mopo_agents.policy_files import load_policy
     from mopo_env.store import json_text, read_artifact, write_file
 

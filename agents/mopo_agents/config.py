@@ -21,7 +21,7 @@ class TrainConfig:
         agent: An agent's name, such as SAC, TD3, TQC or PPO.
         epochs: How often to roll the model out and then update the agent.
         gradient_steps: Updates in an epoch, for off-policy agents.
-        rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,000 for on-policy agents.
+        rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,024 for on-policy agents.
         horizon: h, steps of a rollout; None: the task's.
         penalty_coef: λ, the weight of the penalty; None: the task's.
         penalty: learned-variance, ensemble-disagreement or none.

@@ -13,7 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
 from mopo_agents.config import TrainConfig
-from mopo_agents.evaluate import Evaluation, evaluate
+from mopo_agents.evaluation import Evaluation, evaluate
 from mopo_agents.policy_files import save_policy
 from mopo_env.store import write_file
 

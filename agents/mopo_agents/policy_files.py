@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.agents import AGENTS, agent_name, find_agent
-from mopo_agents.evaluate import Policy
+from mopo_agents.evaluation import Policy
 from mopo_env.errors import ConfigError, MopoError, StoreError
 from mopo_env.store import read_artifact, write_artifact
 
@@ -79,10 +81,11 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         spaces = [Box(*tensors[key], dtype=np.float32) for key in ("observation_bounds", "action_bounds")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = find_agent(agent or name)
-        if agent_class.__module__.startswith("sbx."):
-            return _load_jax_policy(agent_class, spaces, options, weights)
-        policy_class: type[BasePolicy] = agent_class.policy_aliases["MlpPolicy"]
-        policy = policy_class(*spaces, lambda _: 0.0, **options)
+        with _generators_untouched():
+            if agent_class.__module__.startswith("sbx."):
+                return _load_jax_policy(agent_class, spaces, options, weights)
+            policy_class: type[BasePolicy] = agent_class.policy_aliases["MlpPolicy"]
+            policy = policy_class(*spaces, lambda _: 0.0, **options)
         policy.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
     except MopoError:
         raise
@@ -90,6 +93,18 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         raise StoreError(f"{folder}: the policy's tensors do not fit its agent: {error}") from error
     policy.set_training_mode(False)
     return policy
+
+
+@contextmanager
+def _generators_untouched() -> Iterator[None]:
+    """Undo what building a network does to the global generators: its first weights are drawn and thrown away."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  # what is to be protected
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:

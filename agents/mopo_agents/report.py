@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mopo_agents.train import TrainResult
+from mopo_agents.training import TrainResult
 from mopo_env.errors import require_extra
 from mopo_env.tasks import Task
 

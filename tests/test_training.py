@@ -17,7 +17,7 @@ from mopo_agents import train as train_module
 from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.policy_files import load_policy
-from mopo_agents.train import TrainResult, train
+from mopo_agents.training import TrainResult, train
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.datasets.files import save_transitions
 from mopo_env.ensemble import save_ensemble
@@ -283,7 +283,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize(
     ("agent", "agent_class", "expected"),
-    [("SAC", None, 50_000), ("TQC", None, 50_000), ("PPO", None, 1_000), ("SAC", A2C, 1_000)],
+    [("SAC", None, 50_000), ("TQC", None, 50_000), ("PPO", None, 1_024), ("SAC", A2C, 1_024)],
 )
 def test_the_default_rollout_batch_depends_on_the_kind_of_agent(
     agent: str, agent_class: Any, expected: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from mopo_agents import collect as collect_module
-from mopo_agents.collect import collect, transitions_from_replay_buffer
+from mopo_agents.collection import collect, transitions_from_replay_buffer
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.real_env import make_real_env
 from mopo_env.transitions import Transitions

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box
 
 from mopo_agents.agents import make_agent
-from mopo_agents.evaluate import Evaluation, evaluate
+from mopo_agents.evaluation import Evaluation, evaluate
 from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
 from mopo_env.real_env import make_real_env
 from mopo_env.simulator import Simulator

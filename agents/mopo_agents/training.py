@@ -15,7 +15,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from mopo_agents.agents import agent_name, find_agent, make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.epochs import EpochCallback, EvaluationRow
-from mopo_agents.evaluate import Evaluation, check_spaces
+from mopo_agents.evaluation import Evaluation, check_spaces
 from mopo_agents.policy_files import save_policy
 from mopo_env.errors import ConfigError
 from mopo_env.make import make_simulator
@@ -80,7 +80,7 @@ def train(
     task = get_task(config.task)
     found_class = find_agent(agent_class or config.agent)
     # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow for them.
-    default_batch = 1_000 if issubclass(found_class, OnPolicyAlgorithm) else 50_000
+    default_batch = 1_024 if issubclass(found_class, OnPolicyAlgorithm) else 50_000
     rollout_batch_size = config.rollout_batch_size or default_batch
     horizon = config.horizon or task.horizon
     simulator = make_simulator(
