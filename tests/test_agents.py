@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -19,6 +20,7 @@ from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError, UnknownNameError
 from mopo_env.simulator import Simulator
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
+from mopo_env.transitions import Transitions
 
 B, H, UPDATES = 16, 5, 4
 TORCH_OFF_POLICY = ["SAC", "TD3", "DDPG", "TQC", "CrossQ"]

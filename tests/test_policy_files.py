@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from mopo_agents.policy_files import load_policy, save_policy
 from mopo_env.errors import ConfigError, MissingExtraError, StoreError
 from mopo_env.simulator import Simulator
 from mopo_env.store import read_artifact
-from mopo_env.toys import StubEnsemble
+from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
 
 SBX = [name for name in AGENTS if name.startswith("SBX-")]
