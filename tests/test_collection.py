@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from mopo_agents import collect as collect_module
+from mopo_agents import collection as collect_module
 from mopo_agents.collection import collect, transitions_from_replay_buffer
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.real_env import make_real_env

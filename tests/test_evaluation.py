@@ -55,7 +55,7 @@ def test_returns_are_those_of_whole_episodes() -> None:
     """
     policy = Constant(3)
     evaluation = evaluate(policy, "hopper-mixed", episodes=4, seed=2)
-    expected = [replay("hopper-mixed", policy, 1_000_002 + index) for index in range(4)]
+    expected = [replay("hopper-mixed", policy, 1_002_000 + index) for index in range(4)]
     assert len({length for _, length in expected}) > 1  # else the order would not show
     assert sorted(evaluation.lengths) == sorted(length for _, length in expected)
     # SB3's Monitor rounds a return to six digits after the point.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import A2C, SAC
 
-from mopo_agents import train as train_module
+from mopo_agents import training as train_module
 from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.policy_files import load_policy
