@@ -7,10 +7,11 @@ from typing import Literal
 
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["ID_PREFIX", "TASKS", "Task", "get_task"]
+__all__ = ["COLLECTABLE_RECIPES", "ID_PREFIX", "TASKS", "Task", "get_task"]
 
 ID_PREFIX = "MOPO-"
 Recipe = Literal["random", "medium", "mixed", "med-expert"]
+COLLECTABLE_RECIPES: frozenset[Recipe] = frozenset({"mixed"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,14 @@ class Task:
     def id(self) -> str:
         """The name under which Gymnasium knows the task."""
         return ID_PREFIX + self.name
+
+    @property
+    def how_to_get_data(self) -> str:
+        """What a user without data for this task can do."""
+        own = "pass your own as dataset=, a folder or a Minari id"
+        if self.recipe in COLLECTABLE_RECIPES:
+            return f"Collect them with `mopo collect {self.name}`, or {own}."
+        return f"The recipe {self.recipe!r} cannot be collected yet: {own}."
 
     def normalised(self, episode_return: float) -> float:
         """Return a return on D4RL's scale: 0 is a random policy, 100 an expert (measured on v2 environments)."""

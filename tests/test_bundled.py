@@ -192,8 +192,10 @@ def test_an_ensemble_of_other_spaces_is_refused(folder: Path, tmp_path: Path) ->
 
 
 def test_a_task_without_data_says_how_to_get_them() -> None:
-    """Eleven ids have no bundled data; each must name its own command."""
-    with pytest.raises(DatasetError, match="mopo collect hopper-medium"):
+    """Eleven ids have no bundled data; each must say what can be done, and name no command that would refuse."""
+    with pytest.raises(DatasetError, match="`mopo collect hopper-mixed`"):
+        gym.make("MOPO-hopper-mixed")
+    with pytest.raises(DatasetError, match="'medium' cannot be collected yet: pass your own as dataset="):
         gym.make("MOPO-hopper-medium")
 
 

@@ -82,7 +82,7 @@ def test_tasks_lists_every_task(mopo: Mopo) -> None:
     for task in TASKS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{task.id} ")]
         assert line.split()[1:4] == [str(task.horizon), f"{task.penalty_coef:g}", task.real_env_id]
-        assert line.endswith(f"none: mopo collect {task.name}")
+        assert line.endswith(f"mopo collect {task.name}" if task.recipe == "mixed" else "none yet")
 
 
 def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["collect", "hopper-medium"], "has no collector yet"),
+        (["collect", "hopper-medium"], "'medium' cannot be collected yet"),
         (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),

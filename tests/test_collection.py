@@ -11,9 +11,10 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from mopo_agents import collection as collect_module
-from mopo_agents.collection import collect, transitions_from_replay_buffer
+from mopo_agents.collection import COLLECTORS, collect, transitions_from_replay_buffer
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.real_env import make_real_env
+from mopo_env.tasks import COLLECTABLE_RECIPES
 from mopo_env.transitions import Transitions
 
 pytest.importorskip("mujoco")
@@ -140,9 +141,14 @@ def test_an_unknown_task_is_refused() -> None:
 
 
 def test_a_recipe_without_a_collector_is_refused() -> None:
-    """The message says what can be collected, and what to do with data of one's own."""
-    with pytest.raises(ConfigError, match=r"'medium' has no collector yet.*mixed.*dataset="):
+    """The message says what to do instead: use data of one's own."""
+    with pytest.raises(ConfigError, match=r"'medium' cannot be collected yet.*dataset="):
         collect("hopper-medium")
+
+
+def test_what_is_said_to_be_collectable_is() -> None:
+    """`mopo_env` tells users which command to type, and `mopo_agents` holds the commands: the two must agree."""
+    assert set(COLLECTORS) == COLLECTABLE_RECIPES
 
 
 def buffer_of(size: int, rows: int, *, space: Box | None = None, ends: dict[int, bool] | None = None) -> ReplayBuffer:

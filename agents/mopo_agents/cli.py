@@ -13,7 +13,7 @@ from mopo_agents.config import TrainConfig
 from mopo_env.datasets.locate import bundled_folder, find_dataset, find_folder, user_folder
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.fit_config import FitConfig
-from mopo_env.tasks import ID_PREFIX, TASKS, get_task
+from mopo_env.tasks import COLLECTABLE_RECIPES, ID_PREFIX, TASKS, get_task
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ def list_tasks() -> None:
         elif find_folder(task.name):
             data = str(find_folder(task.name))
         else:
-            data = f"none: mopo collect {task.name}"
+            data = f"mopo collect {task.name}" if task.recipe in COLLECTABLE_RECIPES else "none yet"
         print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<18}{data}")
     print("Train with `mopo train TASK`; in Python: `import mopo_env; gymnasium.make(ID)`.")
 

@@ -39,10 +39,7 @@ def collect(task: str, *, steps: int | None = None, seed: int = 0, progress: boo
     """
     found = get_task(task)
     if found.recipe not in COLLECTORS:
-        raise ConfigError(
-            f"{found.name}: the recipe {found.recipe!r} has no collector yet; those of {', '.join(COLLECTORS)} have. "
-            "Pass data of your own as dataset=."
-        )
+        raise ConfigError(f"{found.name}: {found.how_to_get_data}")
     return COLLECTORS[found.recipe](found, steps=steps, seed=seed, progress=progress)
 
 

@@ -54,7 +54,7 @@ def find_dataset(name: str | Path) -> Transitions:
     if task is not None:
         raise DatasetError(
             f"no data for the task {task!r}: nothing is bundled, and {user_folder() / task} holds no dataset. "
-            f"Collect it with `mopo collect {task}`, or pass dataset= a folder or a Minari id."
+            f"{TASKS[task].how_to_get_data}"
         )
     from mopo_env.datasets.minari import has_minari_dataset, load_minari  # Minari is slow to import: only when asked
 
