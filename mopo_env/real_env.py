@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 
 from mopo_env.errors import require_extra
+from mopo_env.spaces import as_float32_box, finite_box
 from mopo_env.tasks import get_task
-from mopo_env.transitions import as_float32_box, finite_box
 
 __all__ = ["make_real_env"]
 

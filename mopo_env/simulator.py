@@ -15,8 +15,9 @@ from mopo_env.checks import check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.model import DynamicsModel
 from mopo_env.penalties import Penalty, get_penalty
+from mopo_env.spaces import finite_box
 from mopo_env.terminations import Termination, get_termination, never
-from mopo_env.transitions import Transitions, finite_box
+from mopo_env.transitions import Transitions
 
 __all__ = ["SimulatedStep", "Simulator"]
 

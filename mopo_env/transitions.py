@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
 
 from mopo_env.errors import DatasetError
+from mopo_env.spaces import as_float32_box
 
-__all__ = ["Episode", "Transitions", "as_float32_box", "finite_box"]
+__all__ = ["Episode", "Transitions"]
 
 _FLOATING = ("observations", "actions", "rewards", "next_observations")
 _FLAGS = ("terminations", "truncations")
@@ -271,28 +271,6 @@ class Transitions:
                 f"actions: found {self.actions[row]} at {self.locate(row)} (row {row}), outside {self.action_space}; "
                 f"{len(outside)} such row{'s' * (len(outside) != 1)} in all. Clip them, or declare the true bounds."
             )
-
-
-def as_float32_box(space: gym.Space[Any], name: str) -> Box:
-    """Return a box of the same bounds in float32, which halves every buffer of float64 environments.
-
-    Raises:
-        DatasetError: If the space is not a one-dimensional box.
-    """
-    if not isinstance(space, Box) or len(space.shape) != 1:
-        raise DatasetError(f"{name}: found the space {space}, expected a one-dimensional gymnasium.spaces.Box.")
-    with np.errstate(over="ignore"):
-        return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
-
-
-def finite_box(space: Box) -> Box:
-    """Replace infinite bounds of a float32 box by the largest float32.
-
-    An environment that never returns an infinite number keeps to them, and says so: Gymnasium's checker warns of
-    infinite bounds. Model and real environments both do this, since agents compare the spaces of the two.
-    """
-    largest = np.finfo(np.float32).max
-    return Box(np.maximum(space.low, -largest), np.minimum(space.high, largest), dtype=np.float32)
 
 
 def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,8 @@ import gymnasium as gym
 import numpy as np
 
 from mopo_env.errors import DatasetError
-from mopo_env.transitions import Episode, Transitions, as_float32_box
+from mopo_env.spaces import as_float32_box
+from mopo_env.transitions import Episode, Transitions
 
 __all__ = ["has_minari_dataset", "load_minari", "save_minari"]
 
