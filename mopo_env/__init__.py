@@ -14,6 +14,7 @@ from mopo_env.registration import register_all
 if TYPE_CHECKING:
     from mopo_env.datasets import find_dataset, load_transitions, save_transitions
     from mopo_env.datasets.minari import load_minari, save_minari
+    from mopo_env.datasets.relabel import relabel
     from mopo_env.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
     from mopo_env.env import PenalizedModelEnv
     from mopo_env.fit import fit_ensemble
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
     "mopo_env.datasets.minari": ("load_minari", "save_minari"),
+    "mopo_env.datasets.relabel": ("relabel",),
     "mopo_env.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
     "mopo_env.env": ("PenalizedModelEnv",),
     "mopo_env.fit": ("fit_ensemble",),
@@ -59,6 +61,7 @@ __all__ = [
     "load_minari",
     "load_transitions",
     "make_simulator",
+    "relabel",
     "save_ensemble",
     "save_minari",
     "save_transitions",

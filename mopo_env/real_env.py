@@ -13,7 +13,7 @@ from mopo_env.errors import require_extra
 from mopo_env.spaces import as_float32_box, finite_box
 from mopo_env.tasks import get_task
 
-__all__ = ["make_real_env"]
+__all__ = ["make_behaviour_env", "make_real_env", "quiet_mujoco"]
 
 
 def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -27,16 +27,35 @@ def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
         UnknownNameError: If there is no such task.
         MissingExtraError: If MuJoCo is not installed.
     """
-    real_env_id = get_task(task).real_env_id
+    return _make(get_task(task).real_env_id, **kwargs)
+
+
+def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build the MuJoCo environment in which a task's data are recorded.
+
+    It differs from the real environment by its reward, and only where a task's data are relabelled.
+
+    Args:
+        task: A task's name or id.
+        **kwargs: Passed to `gymnasium.make`, such as ``render_mode``.
+
+    Raises:
+        UnknownNameError: If there is no such task.
+        MissingExtraError: If MuJoCo is not installed.
+    """
+    return _make(get_task(task).behaviour_env_id, **kwargs)
+
+
+def _make(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
     mujoco = require_extra("mujoco", "mujoco")
-    with _quiet(mujoco):
-        env = gym.make(real_env_id, **kwargs)
-    space = finite_box(as_float32_box(env.observation_space, f"the observations of {real_env_id}"))
+    with quiet_mujoco(mujoco):
+        env = gym.make(env_id, **kwargs)
+    space = finite_box(as_float32_box(env.observation_space, f"the observations of {env_id}"))
     return gym.wrappers.TransformObservation(env, lambda observation: observation.astype(np.float32), space)
 
 
 @contextmanager
-def _quiet(mujoco: Any) -> Iterator[None]:
+def quiet_mujoco(mujoco: Any) -> Iterator[None]:
     """Keep the warnings of MuJoCo's compiler away from the terminal and from MUJOCO_LOG.TXT in the current folder.
 
     HalfCheetah's model file uses an attribute that MuJoCo 4 calls deprecated; a user can do nothing about it.

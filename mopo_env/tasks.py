@@ -10,8 +10,9 @@ from mopo_env.errors import UnknownNameError
 __all__ = ["COLLECTABLE_RECIPES", "ID_PREFIX", "TASKS", "Task", "get_task"]
 
 ID_PREFIX = "MOPO-"
-Recipe = Literal["random", "medium", "mixed", "med-expert"]
-COLLECTABLE_RECIPES: frozenset[Recipe] = frozenset({"mixed"})
+Recipe = Literal["random", "medium", "mixed", "med-expert", "replay"]
+RolloutPolicy = Literal["agent", "random"]
+COLLECTABLE_RECIPES: frozenset[Recipe] = frozenset({"mixed", "replay"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,26 +21,30 @@ class Task:
 
     Attributes:
         name: Such as ``"halfcheetah-mixed"``; the id is this after ``MOPO-``.
-        recipe: How the data are collected (paper, section 5.1).
-        real_env_id: The Gymnasium environment the data come from and policies are evaluated in.
+        recipe: How the data are collected (paper, section 5.1; "replay": section 5.2).
+        real_env_id: The Gymnasium environment that policies are evaluated in.
+        behaviour_env_id: The one the data come from; another only where rewards are relabelled.
         termination: Name of the analytic rule in `mopo_env.terminations`.
-        horizon: h, the length of a model rollout (paper, Table 4).
-        penalty_coef: λ (paper, Table 4).
-        reference_min: D4RL's return of a random policy; 0 on the normalised scale.
-        reference_max: D4RL's return of an expert; 100 on the normalised scale.
-        paper_dataset_mean: Mean episode return of the paper's own batch (Table 1).
-        paper_dataset_max: Largest episode return of the paper's own batch (Table 1).
-        paper_return: What the paper reports for MOPO (Table 1).
+        horizon: h, the length of a model rollout (paper, Table 4 and Appendix C.2).
+        penalty_coef: λ (paper, Table 4 and Appendix C.2).
+        rollout_policy: Who acts in model rollouts: the agent, or uniform random actions (paper, Appendix C.1).
+        reference_min: D4RL's return of a random policy, 0 on the normalised scale; None where D4RL has none.
+        reference_max: D4RL's return of an expert, 100 on the normalised scale; None where D4RL has none.
+        paper_dataset_mean: Mean episode return of the paper's own batch (Tables 1 and 2).
+        paper_dataset_max: Largest episode return of the paper's own batch (Tables 1 and 2).
+        paper_return: What the paper reports for MOPO (Tables 1 and 2).
     """
 
     name: str
     recipe: Recipe
     real_env_id: str
+    behaviour_env_id: str
     termination: str
     horizon: int
     penalty_coef: float
-    reference_min: float
-    reference_max: float
+    rollout_policy: RolloutPolicy = "agent"
+    reference_min: float | None
+    reference_max: float | None
     paper_dataset_mean: float
     paper_dataset_max: float
     paper_return: float
@@ -57,8 +62,10 @@ class Task:
             return f"Collect them with `mopo collect {self.name}`, or {own}."
         return f"The recipe {self.recipe!r} cannot be collected yet: {own}."
 
-    def normalised(self, episode_return: float) -> float:
-        """Return a return on D4RL's scale: 0 is a random policy, 100 an expert (measured on v2 environments)."""
+    def normalised(self, episode_return: float) -> float | None:
+        """Return a return on D4RL's scale, or None: 0 is a random policy, 100 an expert (both on v2 environments)."""
+        if self.reference_min is None or self.reference_max is None:
+            return None
         return 100.0 * (episode_return - self.reference_min) / (self.reference_max - self.reference_min)
 
 
@@ -98,6 +105,7 @@ def _task(recipe: Recipe, robot: str) -> Task:
         name=f"{robot}-{recipe}",
         recipe=recipe,
         real_env_id=_ROBOTS[robot].real_env_id,
+        behaviour_env_id=_ROBOTS[robot].real_env_id,
         termination=robot,
         horizon=horizon,
         penalty_coef=penalty_coef,
@@ -109,7 +117,42 @@ def _task(recipe: Recipe, robot: str) -> Task:
     )
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (_task(*row) for row in _ROWS)}
+# The settings that ask for behaviour outside the data (section 5.2): numbers from Table 2 and Appendix C.2. D4RL's
+# references belong to other rewards, so these two have no normalised scale.
+_OUT_OF_DISTRIBUTION = (
+    Task(
+        name="halfcheetah-jump",
+        recipe="replay",
+        real_env_id="mopo/HalfCheetahJump-v0",
+        behaviour_env_id="mopo/HalfCheetahCapped-v0",
+        termination="halfcheetah",
+        horizon=5,
+        penalty_coef=1.0,
+        rollout_policy="random",
+        reference_min=None,
+        reference_max=None,
+        paper_dataset_mean=-1022.6,
+        paper_dataset_max=1808.6,
+        paper_return=4140.6,
+    ),
+    Task(
+        name="ant-angle",
+        recipe="replay",
+        real_env_id="mopo/AntAngle-v0",
+        behaviour_env_id="mopo/AntForward-v0",
+        termination="ant",
+        horizon=25,
+        penalty_coef=2.0,
+        rollout_policy="random",
+        reference_min=None,
+        reference_max=None,
+        paper_dataset_mean=866.7,
+        paper_dataset_max=2311.9,
+        paper_return=2502.2,
+    ),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in (*(_task(*row) for row in _ROWS), *_OUT_OF_DISTRIBUTION)}
 
 
 def get_task(name: str) -> Task:

@@ -82,7 +82,7 @@ def test_tasks_lists_every_task(mopo: Mopo) -> None:
     for task in TASKS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{task.id} ")]
         assert line.split()[1:4] == [str(task.horizon), f"{task.penalty_coef:g}", task.real_env_id]
-        assert line.endswith(f"mopo collect {task.name}" if task.recipe == "mixed" else "none yet")
+        assert line.endswith(f"mopo collect {task.name}" if task.recipe in ("mixed", "replay") else "none yet")
 
 
 def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
@@ -102,7 +102,18 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
         ("tasks", []),
         ("collect", ["--steps", "--seed", "--out", "--minari"]),
         ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs"]),
-        ("train", ["--out", "--agent", "--penalty-coef", "--rollout-batch-size", "--real-ratio", "--dataset"]),
+        (
+            "train",
+            [
+                "--out",
+                "--agent",
+                "--penalty-coef",
+                "--random-rollouts",
+                "--rollout-batch-size",
+                "--real-ratio",
+                "--dataset",
+            ],
+        ),
         ("evaluate", ["--task", "--episodes", "--seed"]),
     ],
 )
@@ -212,6 +223,13 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     expected = evaluate(load_policy(folder), TASK, episodes=2, seed=7)
     assert content["returns"] == list(expected.returns)
     assert f"return {np.mean(content['returns']):.1f} ± {np.std(content['returns']):.1f}" in out
+
+    assert ", normalised " in out
+    # A reward for which D4RL has no references: the return alone.
+    code, out, _ = mopo("evaluate", folder, "--task", "halfcheetah-jump", "--episodes", 1)
+    assert code == 0
+    assert "MOPO-halfcheetah-jump, 1 episodes: return " in out
+    assert "normalised" not in out
 
     # The same command again is a new run in a new folder.
     code, out, _ = mopo("train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN)

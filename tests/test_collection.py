@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,18 @@ from stable_baselines3.common.buffers import ReplayBuffer
 
 from mopo_agents import collection as collect_module
 from mopo_agents.collection import COLLECTORS, collect, transitions_from_replay_buffer
+from mopo_agents.config import TrainConfig
+from mopo_agents.evaluation import evaluate
+from mopo_agents.policy_files import load_policy
+from mopo_agents.random_rollouts import RandomRollouts
+from mopo_agents.training import train
+from mopo_env.datasets.files import save_transitions
+from mopo_env.ensemble import save_ensemble
 from mopo_env.errors import ConfigError, UnknownNameError
-from mopo_env.real_env import make_real_env
+from mopo_env.fit import fit_ensemble
+from mopo_env.fit_config import FitConfig
+from mopo_env.real_env import make_behaviour_env, make_real_env
+from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
 from mopo_env.tasks import COLLECTABLE_RECIPES
 from mopo_env.transitions import Transitions
 
@@ -34,12 +46,14 @@ def collect_small(
             agents.append(self)
 
     def make(name: str) -> Any:
-        return make_real_env(name, **({} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}))
+        return make_behaviour_env(
+            name, **({} if max_episode_steps is None else {"max_episode_steps": max_episode_steps})
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collect_module, "_RANDOM_STEPS", RANDOM_STEPS)
         patch.setattr(collect_module, "SAC", Spied)
-        patch.setattr(collect_module, "make_real_env", make)
+        patch.setattr(collect_module, "make_behaviour_env", make)
         return collect(task, steps=steps, seed=seed, progress=False), agents[0]
 
 
@@ -126,6 +140,70 @@ def test_metadata_say_where_the_data_come_from(hopper: tuple[Transitions, Any]) 
     assert len(finished) == transitions.terminations.sum()
     # Rounded to three digits; the rewards were float64 when they were summed.
     np.testing.assert_allclose(metadata["episode_returns"], finished, atol=1e-3)
+
+
+@pytest.mark.parametrize(("task", "reward"), [("halfcheetah-jump", halfcheetah_jump), ("ant-angle", ant_angle)])
+def test_the_recipe_replay_relabels_the_whole_replay_buffer(task: str, reward: RewardFunction) -> None:
+    """SAC saw and learned the behaviour reward; the dataset has the task's, as its real environment would have paid."""
+    transitions, agent = collect_small(task, seed=3)
+    buffer = agent.replay_buffer
+    assert (len(transitions), agent.num_timesteps, agent._n_updates) == (STEPS, STEPS, STEPS - RANDOM_STEPS)
+    np.testing.assert_array_equal(transitions.observations, buffer.observations[:, 0])
+    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:, 0])
+    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:, 0].astype(bool))
+    arrays = (transitions.observations, transitions.actions, transitions.next_observations)
+    np.testing.assert_array_equal(transitions.rewards, np.float32(reward(*arrays)))
+    behaviour = halfcheetah_capped if task == "halfcheetah-jump" else ant_forward
+    np.testing.assert_array_equal(buffer.rewards[:, 0], np.float32(behaviour(*arrays)))
+    replay(task, transitions, 3)  # the same seed and actions in the real environment
+
+
+def test_metadata_of_relabelled_data_tell_both_rewards_apart() -> None:
+    transitions, _ = collect_small("halfcheetah-jump", steps=100, max_episode_steps=30)
+    metadata = transitions.metadata
+    assert (metadata["name"], metadata["seed"]) == ("halfcheetah-jump", 0)
+    assert metadata["behaviour_env_id"] == "mopo/HalfCheetahCapped-v0"
+    assert metadata["real_env_id"] == "mopo/HalfCheetahJump-v0"
+    assert metadata["reward_function"] == "mopo_env.rewards.halfcheetah_jump"
+    assert "after 100 steps" in metadata["recipe"]
+    assert len(metadata["behaviour_returns"]) == 3
+    assert "episode_returns" not in metadata
+    assert np.abs(np.array(metadata["behaviour_returns"]) - transitions.episode_returns[:3]).min() > 0.1
+
+
+def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> None:
+    """The whole way of halfcheetah-jump, in small: collect, fit, train with the task's random rollouts, evaluate."""
+    transitions, _ = collect_small("halfcheetah-jump", steps=300)
+    fit = FitConfig(max_epochs=1, hidden_sizes=(8,), weight_decay=(0.0, 0.0), num_members=2, num_elites=1)
+    save_transitions(transitions, tmp_path / "data")
+    save_ensemble(fit_ensemble(transitions, fit, progress=False), tmp_path / "data")
+    options: dict[str, Any] = {
+        "dataset": str(tmp_path / "data"),
+        "epochs": 2,
+        "gradient_steps": 2,
+        "rollout_batch_size": 8,
+        "evaluation_episodes": 1,
+    }
+    result = train(
+        TrainConfig(task="halfcheetah-jump", **options),
+        folder=tmp_path / "run",
+        agent_options={"policy_kwargs": {"net_arch": [16]}},
+        progress=False,
+    )
+    assert isinstance(result.agent, RandomRollouts)
+    assert result.agent.num_timesteps == 2 * 8 * 5
+    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (description["random_rollouts"], description["agent"], description["horizon"]) == (True, "SAC", 5)
+    assert result.final is not None
+    assert result.final.normalised is None
+    # No number where there is none: null in JSON, an empty cell in the table.
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["evaluations"][0]["normalised"] is None
+    assert (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1].endswith(",")
+    assert "evaluation/normalised" not in (tmp_path / "run" / "progress.csv").read_text()
+    again = evaluate(load_policy(tmp_path / "run"), "halfcheetah-jump", episodes=1)
+    assert again.returns == result.final.returns
+    with pytest.raises(ConfigError, match="random_rollouts: PPO is not off-policy"):
+        train(TrainConfig(task="halfcheetah-jump", agent="PPO", **options), folder=tmp_path / "ppo", progress=False)
 
 
 @pytest.mark.parametrize("steps", [0, 1, RANDOM_STEPS])

@@ -20,6 +20,7 @@ BAD = [
     *[(name, value) for name in POSITIVE for value in (*NO_INTEGERS, 0, None)],
     *[(name, value) for name in NOT_NEGATIVE for value in (*NO_INTEGERS, None)],
     *[(name, value) for name in POSITIVE_OR_NONE for value in (*NO_INTEGERS, 0)],
+    *[("random_rollouts", value) for value in (0, 1, "yes", "random", NAN)],
     *[("penalty_coef", value) for value in (-0.1, NAN, INFINITY, "1", True)],
     *[("real_ratio", value) for value in (-0.01, 1.01, NAN, INFINITY, "0.5", None, True)],
 ]
@@ -38,7 +39,9 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
     [
         *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE)],
         *[(name, 0) for name in NOT_NEGATIVE],
-        *[(name, None) for name in (*POSITIVE_OR_NONE, "penalty_coef")],
+        *[(name, None) for name in (*POSITIVE_OR_NONE, "penalty_coef", "random_rollouts")],
+        ("random_rollouts", True),
+        ("random_rollouts", False),
         ("penalty_coef", 0),
         ("real_ratio", 0),
         ("real_ratio", 1),
@@ -78,4 +81,4 @@ def test_the_defaults_are_the_papers() -> None:
     """SAC and 5 % real rows from the text; 1,000 updates an epoch and five epochs' rows kept from the paper's code."""
     config = TrainConfig(task="MOPO-hopper-mixed")
     assert (config.agent, config.gradient_steps, config.real_ratio, config.retain_epochs) == ("SAC", 1000, 0.05, 5)
-    assert (config.horizon, config.penalty_coef) == (None, None)  # the task's
+    assert (config.horizon, config.penalty_coef, config.random_rollouts) == (None, None, None)  # the task's

@@ -88,6 +88,17 @@ def test_normalised_is_d4rls_formula() -> None:
     assert evaluation.normalised == pytest.approx(100 * (evaluation.returns[0] + 280.178953) / (12135 + 280.178953))
 
 
+@pytest.mark.parametrize(("task", "action_dim"), [("halfcheetah-jump", 6), ("ant-angle", 8)])
+def test_the_relabelled_tasks_are_evaluated_by_their_own_reward(task: str, action_dim: int) -> None:
+    """And have no normalised score, since D4RL's references belong to other rewards."""
+    policy = Constant(action_dim)
+    evaluation = evaluate(policy, task, episodes=1)
+    assert evaluation.normalised is None
+    total, length = replay(task, policy, 1_000_000)
+    assert evaluation.lengths == (length,)
+    assert evaluation.returns[0] == pytest.approx(total, abs=1e-6)
+
+
 def test_mean_and_spread_are_over_episodes() -> None:
     evaluation = Evaluation(returns=(1.0, 3.0, 8.0), lengths=(1, 1, 1), normalised=0.0)
     assert evaluation.mean == 4.0

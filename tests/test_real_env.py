@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from mopo_env.errors import MissingExtraError, UnknownNameError
-from mopo_env.real_env import make_real_env
+from mopo_env.real_env import make_behaviour_env, make_real_env
 from mopo_env.tasks import TASKS, get_task
 
 # One task for each robot, its widths of observation and action, and the bound of its actions.
-ROBOTS = [("halfcheetah-mixed", 17, 6), ("hopper-random", 11, 3), ("walker2d-med-expert", 17, 6)]
+ROBOTS = [("halfcheetah-mixed", 17, 6), ("hopper-random", 11, 3), ("walker2d-med-expert", 17, 6), ("ant-angle", 27, 8)]
 
 needs_mujoco = pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="MuJoCo is not installed")
 
@@ -87,12 +87,22 @@ def test_every_task_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_mujoco
+@pytest.mark.parametrize("task", TASKS)
+def test_data_are_recorded_in_an_environment_of_the_same_spaces(task: str) -> None:
+    """Where rewards are relabelled it is another environment, and the data must still be the real one's."""
+    with make_behaviour_env(task) as behaviour, make_real_env(task) as real:
+        assert behaviour.spec is not None
+        assert behaviour.spec.id == get_task(task).behaviour_env_id
+        assert (behaviour.observation_space, behaviour.action_space) == (real.observation_space, real.action_space)
+
+
+@needs_mujoco
 def test_nothing_is_printed_and_no_log_is_left(tmp_path: Path) -> None:
     """MuJoCo warns of HalfCheetah's model file on the terminal and in MUJOCO_LOG.TXT where one happens to stand."""
     script = (
         "import numpy as np\n"
-        "from mopo_env.real_env import make_real_env\n"
-        "for task in ('halfcheetah-mixed', 'hopper-mixed', 'walker2d-mixed'):\n"
+        "from mopo_env.real_env import make_behaviour_env, make_real_env\n"
+        "for task in ('halfcheetah-mixed', 'hopper-mixed', 'walker2d-mixed', 'halfcheetah-jump', 'ant-angle'):\n"
         "    env = make_real_env(task)\n"
         "    env.reset(seed=0)\n"
         "    env.step(env.action_space.sample())\n"

@@ -59,6 +59,12 @@ def test_a_ratio_to_a_negative_mean_is_left_out() -> None:
     assert rows[0][1:3] == ["-300.0", "-0.2"]
 
 
+def test_a_task_without_references_has_no_normalised_score() -> None:
+    """D4RL has none for the out-of-distribution tasks; a number from another reward's scale would mislead."""
+    rows = cells(result_table(get_task("halfcheetah-jump"), result()))[2:]
+    assert [row[1:] for row in rows] == [["2000.0", "–", "1.00"], ["4000.0", "–", "2.00"], ["5000.0", "–", "2.50"]]
+
+
 def test_a_run_without_evaluations_shows_the_dataset_alone() -> None:
     assert len(cells(result_table(TASK, result(returns=None)))) == 4
 

@@ -30,11 +30,21 @@ med-expert  halfcheetah  5 5     8074.9 12940.2 6913.5
 med-expert  hopper       5 1     1850.5  3760.5 1663.5
 med-expert  walker2d     1 2     1062.3  5408.6 2527.1
 """
+# Table 2 (batch mean, batch max, MOPO) and Appendix C.2 (h, λ) of the out-of-distribution tasks.
+OUT_OF_DISTRIBUTION = [
+    ("halfcheetah-jump", "halfcheetah", "mopo/HalfCheetahCapped-v0", "mopo/HalfCheetahJump-v0"),
+    ("ant-angle", "ant", "mopo/AntForward-v0", "mopo/AntAngle-v0"),
+]
+OUT_OF_DISTRIBUTION_NUMBERS = [(5, 1.0, -1022.6, 1808.6, 4140.6), (25, 2.0, 866.7, 2311.9, 2502.2)]
 ROWS = [line.split() for line in PAPER.strip().splitlines()]
 # D4RL's reference returns, as its `infos.py` has them.
 REFERENCE = {"halfcheetah": (-280.178953, 12135.0), "hopper": (-20.272305, 3234.3), "walker2d": (1.629008, 4592.3)}
 REAL = {"halfcheetah": "HalfCheetah-v5", "hopper": "Hopper-v5", "walker2d": "Walker2d-v5"}
-IDS = [f"MOPO-{robot}-{recipe}" for recipe, robot, *_ in ROWS]
+IDS = [
+    *[f"MOPO-{robot}-{recipe}" for recipe, robot, *_ in ROWS],
+    *[f"MOPO-{name}" for name, *_ in OUT_OF_DISTRIBUTION],
+]
+NUMBERS = ("horizon", "penalty_coef", "paper_dataset_mean", "paper_dataset_max", "paper_return")
 
 
 class TestTable:
@@ -43,17 +53,25 @@ class TestTable:
     @pytest.mark.parametrize(("recipe", "robot", "numbers"), [(row[0], row[1], row[2:]) for row in ROWS])
     def test_row(self, recipe: str, robot: str, numbers: list[str]) -> None:
         task = TASKS[f"{robot}-{recipe}"]
-        found = (
-            task.horizon,
-            task.penalty_coef,
-            task.paper_dataset_mean,
-            task.paper_dataset_max,
-            task.paper_return,
-        )
-        assert found == tuple(map(float, numbers))
+        assert tuple(getattr(task, name) for name in NUMBERS) == tuple(map(float, numbers))
         assert type(task.horizon) is int
         assert (task.recipe, task.real_env_id, task.termination) == (recipe, REAL[robot], robot)
         assert (task.reference_min, task.reference_max) == REFERENCE[robot]
+        # The agent rolls out, and the data come from where the policy is evaluated.
+        assert (task.rollout_policy, task.behaviour_env_id) == ("agent", REAL[robot])
+
+    @pytest.mark.parametrize(
+        ("row", "numbers"), [*zip(OUT_OF_DISTRIBUTION, OUT_OF_DISTRIBUTION_NUMBERS, strict=True)], ids=["jump", "angle"]
+    )
+    def test_out_of_distribution_row(self, row: tuple[str, ...], numbers: tuple[float, ...]) -> None:
+        """Random rollouts are Appendix C.1's; there are no references of D4RL's for these rewards."""
+        task = TASKS[row[0]]
+        assert tuple(getattr(task, name) for name in NUMBERS) == numbers
+        assert type(task.horizon) is int
+        assert (task.name, task.termination, task.behaviour_env_id, task.real_env_id) == row
+        assert (task.recipe, task.rollout_policy) == ("replay", "random")
+        assert (task.reference_min, task.reference_max) == (None, None)
+        assert task.normalised(1000.0) is None
 
     def test_no_more_and_no_fewer(self) -> None:
         assert [task.id for task in TASKS.values()] == IDS
@@ -64,10 +82,13 @@ class TestTable:
         """A misspelt name would show only once data, ensemble and MuJoCo are there."""
         assert task.termination in TERMINATIONS
         assert task.real_env_id in gym.registry
+        assert task.behaviour_env_id in gym.registry
 
     def test_normalised_scale(self) -> None:
         """A random policy is 0, an expert 100, and the scale is linear in between and beyond."""
         for task in TASKS.values():
+            if task.reference_min is None or task.reference_max is None:
+                continue
             assert task.normalised(task.reference_min) == 0.0
             assert task.normalised(task.reference_max) == pytest.approx(100.0, rel=1e-12)
             middle = (task.reference_min + task.reference_max) / 2

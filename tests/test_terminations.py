@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mopo_env.errors import ConfigError, UnknownNameError
-from mopo_env.real_env import _quiet, make_real_env
+from mopo_env.real_env import make_real_env, quiet_mujoco
 from mopo_env.terminations import TERMINATIONS, Termination, ant, get_termination, hopper, never, walker2d
 
 States = tuple[np.ndarray, np.ndarray]
@@ -79,7 +79,7 @@ def real_env(name: str) -> Any:
     mujoco = pytest.importorskip("mujoco")
     if name != "ant":
         return make_real_env(f"{name}-random").unwrapped
-    with _quiet(mujoco):
+    with quiet_mujoco(mujoco):
         return gym.make("Ant-v5", include_cfrc_ext_in_observation=False).unwrapped
 
 

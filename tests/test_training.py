@@ -304,6 +304,24 @@ def test_the_default_rollout_batch_depends_on_the_kind_of_agent(
         )
 
 
+@pytest.mark.parametrize(
+    ("task", "choice", "expected"),
+    [(TASK, None, False), (TASK, True, True), ("halfcheetah-jump", None, True), ("halfcheetah-jump", False, False)],
+)
+def test_the_task_decides_who_rolls_out_unless_told(
+    task: str, choice: bool | None, expected: bool, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random rollouts are the paper's for its out-of-distribution tasks, and an option everywhere."""
+
+    def stop(*args: Any, **options: Any) -> Any:
+        assert options["random_rollouts"] is expected
+        raise Stop
+
+    monkeypatch.setattr(train_module, "make_agent", stop)
+    with pytest.raises(Stop):
+        run(dataset, tmp_path / "run", task=task, random_rollouts=choice)
+
+
 def test_ppo_can_be_trained(dataset: Path, tmp_path: Path) -> None:
     """On-policy agents have no buffer and count updates otherwise; the epochs and files are the same."""
     result = train(

@@ -11,6 +11,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
+from mopo_agents.random_rollouts import with_random_rollouts
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.checks import check_integer
 from mopo_env.devices import find_device
@@ -88,6 +89,7 @@ def make_agent(
     gradient_steps: int = 1000,
     real_ratio: float = 0.05,
     retain_epochs: int = 5,
+    random_rollouts: bool = False,
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -106,6 +108,8 @@ def make_agent(
         gradient_steps: Updates in an epoch, for off-policy agents.
         real_ratio: f, the share of real rows in a batch.
         retain_epochs: Epochs whose model rows the buffer keeps.
+        random_rollouts: Whether uniform random actions roll the model out instead of the agent's, as the paper does
+            for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
         seed: Of the agent, its environment and its buffer.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
@@ -123,6 +127,8 @@ def make_agent(
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
         check_integer(name, value)
     env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
+    if random_rollouts:
+        agent_class = with_random_rollouts(agent_class)
     options: dict[str, Any] = {"seed": seed, "device": device}
     if issubclass(agent_class, OnPolicyAlgorithm):
         options |= {"n_steps": horizon}

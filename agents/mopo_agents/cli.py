@@ -24,7 +24,7 @@ app = tyro.extras.SubcommandApp()
 @app.command(name="tasks")
 def list_tasks() -> None:
     """List the tasks: ids, settings, and whether their data are here."""
-    print(f"{'id':<29}{'h':>2}{'λ':>5}  {'real environment':<18}data")
+    print(f"{'id':<29}{'h':>2}{'λ':>5}  {'real environment':<25}data")
     for task in TASKS.values():
         if bundled_folder(task.name):
             data = "bundled"
@@ -32,7 +32,7 @@ def list_tasks() -> None:
             data = str(find_folder(task.name))
         else:
             data = f"mopo collect {task.name}" if task.recipe in COLLECTABLE_RECIPES else "none yet"
-        print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<18}{data}")
+        print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<25}{data}")
     print("Train with `mopo train TASK`; in Python: `import mopo_env; gymnasium.make(ID)`.")
 
 
@@ -46,7 +46,7 @@ def collect_dataset(
     out: Path | None = None,
     minari: str | None = None,
 ) -> None:
-    """Collect a task's dataset in the real environment, by D4RL's recipe.
+    """Collect a task's dataset in the real environment, by its recipe.
 
     Args:
         task: A task's name; `mopo tasks` lists them.
@@ -151,9 +151,10 @@ def evaluate_policy(folder: Positional[Path], /, *, task: str | None = None, epi
     trained_on = read_artifact(folder, "policy")[1].get("task")
     found = get_task(task or str(trained_on))
     evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
+    score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
     print(
-        f"{found.id}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation), "
-        f"normalised {evaluation.normalised:.1f}"
+        f"{found.id}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation)"
+        f"{score}"
     )
     path = folder / f"evaluation-{found.name}-seed{seed}.json"
     content = {"task": found.name, "returns": evaluation.returns, "lengths": evaluation.lengths, "seed": seed}

@@ -1,7 +1,8 @@
-"""Collect a dataset by D4RL's recipes (paper, section 5.1)."""
+"""Collect a dataset by the paper's recipes: D4RL's (section 5.1), and a relabelled replay buffer (section 5.2)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,19 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from tqdm import tqdm
 
+from mopo_env.datasets.relabel import relabel
 from mopo_env.errors import ConfigError
-from mopo_env.real_env import make_real_env
+from mopo_env.real_env import make_behaviour_env
+from mopo_env.rewards import RewardFunction, ant_angle, halfcheetah_jump
 from mopo_env.tasks import Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["COLLECTORS", "collect", "collect_mixed"]
+__all__ = ["COLLECTORS", "collect", "collect_mixed", "collect_replay"]
 
 # D4RL trained with rlkit, which acts at random for the first 1,000 steps.
 _RANDOM_STEPS = 1_000
+# What the real environments of the relabelled tasks pay.
+_RELABELLED: dict[str, RewardFunction] = {"halfcheetah-jump": halfcheetah_jump, "ant-angle": ant_angle}
 
 
 def collect(task: str, *, steps: int | None = None, seed: int = 0, progress: bool = True) -> Transitions:
@@ -49,10 +54,30 @@ def collect_mixed(task: Task, *, steps: int | None = None, seed: int = 0, progre
     D4RL stops at a return that depends on the environment, which for halfcheetah is after 101,000 steps. A fixed
     number of steps makes the size of the dataset independent of the seed.
     """
-    steps = 101_000 if steps is None else steps
+    return _replay_buffer_of_sac(task, steps=101_000 if steps is None else steps, seed=seed, progress=progress)
+
+
+def collect_replay(task: Task, *, steps: int | None = None, seed: int = 0, progress: bool = True) -> Transitions:
+    """Train SAC under one reward, keep its whole replay buffer, and relabel it with another: the recipe "replay".
+
+    The paper trains for 1,000,000 steps. The metadata keep the returns under the reward that SAC was trained with.
+    """
+    steps = 1_000_000 if steps is None else steps
+    recorded = _replay_buffer_of_sac(task, steps=steps, seed=seed, progress=progress)
+    behaviour = {
+        "behaviour_env_id": task.behaviour_env_id,
+        "behaviour_returns": recorded.metadata["episode_returns"],
+        "real_env_id": task.real_env_id,
+    }
+    relabelled = relabel(recorded, _RELABELLED[task.name])
+    return replace(relabelled, metadata={**relabelled.metadata, **behaviour})
+
+
+def _replay_buffer_of_sac(task: Task, *, steps: int, seed: int, progress: bool) -> Transitions:
+    """Train SAC where the task's data are recorded, and return all it saw, in order."""
     if steps <= _RANDOM_STEPS:
         raise ConfigError(f"steps: found {steps}, expected more than the {_RANDOM_STEPS} random steps at the start.")
-    env = Monitor(make_real_env(task.name))
+    env = Monitor(make_behaviour_env(task.name))
     agent = SAC("MlpPolicy", env, buffer_size=steps, learning_starts=_RANDOM_STEPS, seed=seed, device="cpu", verbose=0)
     with tqdm(total=steps, desc=f"collect {task.name}", unit="step", disable=not progress) as bar:
         agent.learn(steps, callback=_CollectionProgress(bar), log_interval=None)  # type: ignore[arg-type]  # SB3 accepts None
@@ -60,12 +85,12 @@ def collect_mixed(task: Task, *, steps: int | None = None, seed: int = 0, progre
     metadata: dict[str, Any] = {
         "name": task.name,
         "recipe": f"the replay buffer of SAC after {steps} steps, the first {_RANDOM_STEPS} at random",
-        "real_env_id": task.real_env_id,
+        "real_env_id": task.behaviour_env_id,
         "seed": seed,
         "episode_returns": [round(value, 3) for value in env.get_episode_rewards()],
     }
     if not isinstance(agent.action_space, Box) or not isinstance(agent.replay_buffer, ReplayBuffer):
-        raise ConfigError(f"{task.real_env_id}: only environments with box spaces can be collected.")
+        raise ConfigError(f"{task.behaviour_env_id}: only environments with box spaces can be collected.")
     return transitions_from_replay_buffer(agent.replay_buffer, agent.action_space, metadata=metadata)
 
 
@@ -95,7 +120,7 @@ def transitions_from_replay_buffer(
     )
 
 
-COLLECTORS = {"mixed": collect_mixed}
+COLLECTORS = {"mixed": collect_mixed, "replay": collect_replay}
 
 
 class _CollectionProgress(BaseCallback):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tyro.conf import Positional
 
 from mopo_env.checks import check_integer, check_number
+from mopo_env.errors import ConfigError
 from mopo_env.tasks import get_task
 
 __all__ = ["TrainConfig"]
@@ -25,6 +26,7 @@ class TrainConfig:
         horizon: h, steps of a rollout; None: the task's.
         penalty_coef: λ, the weight of the penalty; None: the task's.
         penalty: learned-variance, ensemble-disagreement or none.
+        random_rollouts: Whether uniform random actions, not the agent's, roll the model out; None: the task's.
         real_ratio: f, the share of real rows in a batch.
         retain_epochs: Epochs whose model rows the buffer keeps.
         dataset: A folder or a Minari id; None: the task's data.
@@ -45,6 +47,7 @@ class TrainConfig:
     horizon: int | None = None
     penalty_coef: float | None = None
     penalty: str = "learned-variance"
+    random_rollouts: bool | None = None
     real_ratio: float = 0.05
     retain_epochs: int = 5
     dataset: str | None = None
@@ -72,4 +75,6 @@ class TrainConfig:
                 check_integer(name, getattr(self, name))
         if self.penalty_coef is not None:
             check_number("penalty_coef", self.penalty_coef, minimum=0.0)
+        if self.random_rollouts is not None and not isinstance(self.random_rollouts, bool):
+            raise ConfigError(f"random_rollouts: expected True, False or None, found {self.random_rollouts!r}.")
         check_number("real_ratio", self.real_ratio, minimum=0.0, maximum=1.0)

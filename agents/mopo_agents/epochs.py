@@ -30,7 +30,7 @@ class EvaluationRow:
         seconds: Since the start of training, evaluations left out.
         return_mean: Mean return in the real environment.
         return_std: Its standard deviation over episodes.
-        normalised: The mean on D4RL's scale.
+        normalised: The mean on D4RL's scale, or None for tasks without one.
     """
 
     epoch: int
@@ -38,7 +38,7 @@ class EvaluationRow:
     seconds: float
     return_mean: float
     return_std: float
-    normalised: float
+    normalised: float | None
 
 
 class EpochCallback(BaseCallback):
@@ -122,7 +122,8 @@ class EpochCallback(BaseCallback):
             )
         )
         self.logger.record("evaluation/return_mean", evaluation.mean)
-        self.logger.record("evaluation/normalised", evaluation.normalised)
+        if evaluation.normalised is not None:
+            self.logger.record("evaluation/normalised", evaluation.normalised)
         self._bar.set_postfix(self._postfix(), refresh=False)
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, [field.name for field in fields(EvaluationRow)], lineterminator="\n")

@@ -40,12 +40,12 @@ class Evaluation:
     Attributes:
         returns: Undiscounted return of each episode.
         lengths: Steps of each episode.
-        normalised: The mean return on D4RL's scale: 0 is a random policy, 100 an expert.
+        normalised: The mean return on D4RL's scale: 0 is a random policy, 100 an expert; None: the task has none.
     """
 
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
-    normalised: float
+    normalised: float | None
 
     @property
     def mean(self) -> float:

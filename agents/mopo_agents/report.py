@@ -22,7 +22,9 @@ def result_table(task: Task, result: TrainResult) -> str:
     lines = ["| " + f"{task.name:<28} |   return | normalised | × dataset mean |", "|---|---:|---:|---:|"]
     for name, value in rows:
         ratio = f"{value / result.dataset_mean:.2f}" if result.dataset_mean > 0 else "–"
-        lines.append(f"| {name:<28} | {value:8.1f} | {task.normalised(value):10.1f} | {ratio:>14} |")
+        score = task.normalised(value)
+        normalised = "–" if score is None else f"{score:.1f}"
+        lines.append(f"| {name:<28} | {value:8.1f} | {normalised:>10} | {ratio:>14} |")
     return "\n".join(lines)
 
 

@@ -83,6 +83,7 @@ def train(
     default_batch = 1_024 if issubclass(found_class, OnPolicyAlgorithm) else 50_000
     rollout_batch_size = config.rollout_batch_size or default_batch
     horizon = config.horizon or task.horizon
+    random_rollouts = task.rollout_policy == "random" if config.random_rollouts is None else config.random_rollouts
     simulator = make_simulator(
         task.name,
         dataset=config.dataset,
@@ -99,6 +100,7 @@ def train(
         gradient_steps=config.gradient_steps,
         real_ratio=config.real_ratio,
         retain_epochs=config.retain_epochs,
+        random_rollouts=random_rollouts,
         seed=config.seed,
         device=config.device,
         **(agent_options or {}),
@@ -113,6 +115,7 @@ def train(
         "rollout_batch_size": rollout_batch_size,
         "horizon": horizon,
         "penalty_coef": simulator.penalty_coef,
+        "random_rollouts": random_rollouts,
         "agent_options": {key: str(value) for key, value in (agent_options or {}).items()},
         "dataset_fingerprint": simulator.transitions.fingerprint,
     }

@@ -1,0 +1,76 @@
+"""Give a dataset the rewards of another task (paper, section 5.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mopo_env.errors import ConfigError
+from mopo_env.rewards import RewardFunction
+from mopo_env.transitions import Transitions
+
+__all__ = ["relabel"]
+
+# They tell of the old rewards.
+_STALE_METADATA = ("episode_returns", "fingerprint")
+
+
+def relabel(transitions: Transitions, reward_function: RewardFunction) -> Transitions:
+    """Return the same transitions with new rewards.
+
+    Args:
+        transitions: The dataset; it stays as it is.
+        reward_function: Takes observations, actions and next observations, all read-only float32 in raw units with
+            one row a transition, and returns one number a row. Those of the paper are in `mopo_env.rewards`.
+
+    Returns:
+        A dataset that differs in the rewards, and in the metadata: ``reward_function`` and ``relabelled_from``, the
+        fingerprint of the dataset given, are new, and entries that tell of the old rewards are left out.
+
+    Raises:
+        ConfigError: If `reward_function` is not callable, or returns anything but one finite number a row.
+    """
+    if not callable(reward_function):
+        raise ConfigError(
+            f"reward_function: found {reward_function!r}, expected a callable of observations, actions and next "
+            "observations, such as mopo_env.rewards.halfcheetah_jump."
+        )
+    returned = reward_function(transitions.observations, transitions.actions, transitions.next_observations)
+    rewards = _checked(returned, transitions)
+    metadata: dict[str, Any] = {
+        **{name: value for name, value in transitions.metadata.items() if name not in _STALE_METADATA},
+        "reward_function": _name(reward_function),
+        "relabelled_from": transitions.fingerprint,
+    }
+    return replace(transitions, rewards=rewards, metadata=metadata)
+
+
+def _checked(returned: Any, transitions: Transitions) -> np.ndarray:
+    """Return rewards as float32, one a row, all finite."""
+    try:
+        rewards = np.asarray(returned)
+    except ValueError as error:  # rows of different lengths
+        raise ConfigError(f"reward_function: returned no array of numbers: {error}.") from error
+    if rewards.dtype.kind not in "fiub" or rewards.shape != (len(transitions),):
+        raise ConfigError(
+            f"reward_function: returned an array of type {rewards.dtype} and shape {rewards.shape}, expected one real "
+            f"number a row, shape ({len(transitions)},)."
+        )
+    with np.errstate(over="ignore"):
+        rewards = rewards.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if len(bad):
+        row = int(bad[0])
+        raise ConfigError(
+            f"reward_function: returned {rewards[row]} at {transitions.locate(row)} (row {row}), and {len(bad)} such "
+            f"value{'s' * (len(bad) != 1)} in all; every reward must be finite in float32."
+        )
+    return rewards
+
+
+def _name(reward_function: RewardFunction) -> str:
+    """Return the full name of a function, or of the class of what is none."""
+    named: Any = reward_function if hasattr(reward_function, "__qualname__") else type(reward_function)
+    return f"{named.__module__}.{named.__qualname__}"
