@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mopo_agents import cli
+from mopo_agents import cli, cli_import
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policy_files import load_policy
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -359,6 +359,21 @@ def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
     assert loaded.terminations.tolist() == [False, True, False]
     assert loaded.truncations.tolist() == [False, False, True]
     assert loaded.action_space.high.tolist() == [1, 9]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (None, (3.0,), ([-1, -1], [3, 3])),
+        ((-2.0,), None, ([-2, -2], [1, 1])),
+        ((-2.0, 0.0), (3.0, 4.0), ([-2, 0], [3, 4])),
+    ],
+)
+def test_bounds_of_actions(low: Any, high: Any, expected: tuple[list[float], list[float]]) -> None:
+    """One number stands for all actions, and what is not given is −1 or 1."""
+    space = cli_import._action_space(2, low, high)
+    assert space is not None
+    assert (space.low.tolist(), space.high.tolist()) == expected
 
 
 def test_import_d4rl_and_fit(mopo: Mopo, tmp_path: Path) -> None:

@@ -329,6 +329,15 @@ def make_half(file: h5py.File) -> None:
     file.create_dataset("rewards", (ROWS,), "f4", chunks=(5,))[:5] = 1
 
 
+def make_twice_packed(file: h5py.File) -> None:
+    """Two compressors multiply what a byte can unpack to."""
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_chunk((5,))
+    options.set_filter(h5py.h5z.FILTER_LZF)
+    options.set_deflate(9)
+    h5py.h5d.create(file.id, b"rewards", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((ROWS,)), options)
+
+
 HUGE = 10**12
 HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "soft link": (make_link(lambda _: h5py.SoftLink("/actions")), "SoftLink to '/actions'"),
@@ -348,6 +357,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "4 TB of chunks": (make_array(shape=(HUGE,), chunks=(1024,)), "stores only 0 bytes"),
     "4 TB packed": (make_array(shape=(HUGE,), chunks=(1024,), compression="gzip"), "stores only 0 bytes"),
     "half written": (make_half, "40 bytes, but the file stores only 20"),
+    "packed twice": (make_twice_packed, "found the HDF5 filters"),
     "unknown filter": (make_array(chunks=(5,), scaleoffset=2), "found the HDF5 filters"),
     "variable length": (make_array(dtype=h5py.vlen_dtype(np.float32)), "found the type object"),
     "references": (make_array(dtype=h5py.ref_dtype), "found the type object"),
@@ -375,6 +385,19 @@ def test_hostile_files_are_refused(path: Path, name: str) -> None:
         load_d4rl(path)
     assert str(caught.value).startswith(f"{path}: rewards: ")
     assert expected in str(caught.value)
+
+
+def test_a_forged_size_is_refused(path: Path) -> None:
+    """A file can say of itself that it stores 4 TB; it is believed up to its own size."""
+    content = {name: values for name, values in layout("v1").items() if not name.startswith("infos")}
+    content["rewards"] = np.zeros(12345, dtype=np.float32)
+    body = write(path, content, compression=None).read_bytes()
+    for old, new in ((12345, HUGE), (4 * 12345, 4 * HUGE)):
+        assert old.to_bytes(8, "little") in body
+        body = body.replace(old.to_bytes(8, "little"), new.to_bytes(8, "little"))
+    path.write_bytes(body)
+    with pytest.raises(DatasetError, match="hopper_medium"):
+        load_d4rl(path)
 
 
 def test_optional_fields_are_looked_at_as_well(path: Path) -> None:

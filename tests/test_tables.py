@@ -231,7 +231,13 @@ def test_wrong_cells_of_csv(tmp_path: Path, text: str, expected: str) -> None:
 def test_the_variety_of_csv(tmp_path: Path) -> None:
     """Excel's byte-order mark and line ends, quotes, blanks, a line break in a text, empty lines: all mean the same."""
     expected = load_table(write_csv(tmp_path, TABLE), **ALL).fingerprint
-    text = csv_text(TABLE).replace("08:02", '"at\neight"').replace("pos,", '"pos",').replace(",vel,", ", vel ,")
+    text = (
+        csv_text(TABLE)
+        .replace("08:03,a,", "08:03, a ,")
+        .replace("08:02", '"at\neight"')
+        .replace("pos,", '"pos",')
+        .replace(",vel,", ", vel ,")
+    )
     text = text.replace("4.0,4.0,1,", '"4.0", 4.0,TRUE,')
     path = tmp_path / "other.CSV"
     path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n\r\n")
@@ -240,6 +246,12 @@ def test_the_variety_of_csv(tmp_path: Path) -> None:
     # Line 4 and 5 are one row, and the row after it ends in line 6.
     with pytest.raises(DatasetError, match="line 6, column 'vel'"):
         load_table(path, **ALL)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"\xef\xbb\xbfpos,vel,u,r\n1,2,0,0\n3,4,0,0\n5,6,0,0\n")
+    assert load_table(path, **ROLES).observations.tolist() == [[1, 2], [3, 4]]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
