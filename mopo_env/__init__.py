@@ -13,8 +13,10 @@ from mopo_env.registration import register_all
 
 if TYPE_CHECKING:
     from mopo_env.datasets import find_dataset, load_transitions, save_transitions
+    from mopo_env.datasets.d4rl import load_d4rl
     from mopo_env.datasets.minari import load_minari, save_minari
     from mopo_env.datasets.relabel import relabel
+    from mopo_env.datasets.tables import load_table
     from mopo_env.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
     from mopo_env.env import PenalizedModelEnv
     from mopo_env.fit import fit_ensemble
@@ -29,8 +31,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
+    "mopo_env.datasets.d4rl": ("load_d4rl",),
     "mopo_env.datasets.minari": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
+    "mopo_env.datasets.tables": ("load_table",),
     "mopo_env.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
     "mopo_env.env": ("PenalizedModelEnv",),
     "mopo_env.fit": ("fit_ensemble",),
@@ -57,8 +61,10 @@ __all__ = [
     "find_dataset",
     "fit_ensemble",
     "get_task",
+    "load_d4rl",
     "load_ensemble",
     "load_minari",
+    "load_table",
     "load_transitions",
     "make_simulator",
     "relabel",

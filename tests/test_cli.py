@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mopo_agents import cli
+from mopo_agents import cli, cli_import
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policy_files import load_policy
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -23,6 +23,8 @@ from mopo_env.transitions import Transitions
 TASK = "halfcheetah-mixed"
 TINY_FIT = ["--max-epochs=1", "--hidden-sizes", "8", "--weight-decay", "0", "0", "--num-members=2", "--num-elites=1"]
 TINY_RUN = ["--epochs=1", "--gradient-steps=1", "--rollout-batch-size=8", "--evaluation-episodes=1", "--seed=2"]
+
+COLUMNS = ["--observations", "pos", "vel", "--actions", "u", "--reward", "r"]
 
 Mopo = Callable[..., tuple[int, str, str]]
 
@@ -98,7 +100,8 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
-        (None, ["tasks", "collect", "fit", "train", "evaluate"]),
+        (None, ["tasks", "collect", "import", "fit", "train", "evaluate"]),
+        ("import", ["d4rl", "table"]),
         ("tasks", []),
         ("collect", ["--steps", "--seed", "--out", "--minari"]),
         ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs"]),
@@ -145,6 +148,10 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
         (["train", TASK, "--dataset", "nowhere"], "nowhere"),
         (["collect", "hopper-mixed", "--steps", "10"], "steps: found 10"),
         (["fit", TASK, "--out", "model"], "mopo collect halfcheetah-mixed"),
+        (["import", "d4rl", "nowhere.hdf5", "--out", "model"], "nowhere.hdf5: no such file"),
+        (["import", "table", "nowhere.csv", *COLUMNS, "--out", "model"], "nowhere.csv: no such file"),
+        (["import", "table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1", "1"], "--action-low: found 2"),
+        (["import", "table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1"], "finite low below high"),
     ],
 )
 def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str], expected: str) -> None:
@@ -165,6 +172,9 @@ def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str],
         (["fit", "data", "--num-elites", "9"], "num_elites: 9 exceeds num_members, 7"),
         (["fit", "data", "--max-epochs", "many"], "many"),
         (["collect"], "required"),
+        (["import"], "subcommand"),
+        (["import", "d4rl", "file.hdf5"], "--out"),
+        (["import", "table", "file.csv", "--out", "model"], "--observations"),
         (["fly"], "fly"),
         ([], "subcommand"),
     ],
@@ -309,18 +319,112 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     assert load_transitions(folder).fingerprint == cheetah_data().fingerprint
 
 
+def write_table(path: Path) -> Path:
+    """Two runs of four steps, of which the last is worth its observation only."""
+    lines = [f"{run},{step},{10 * run + step},{step % 2 * 4 - 2},{step}" for run in (0, 1) for step in range(4)]
+    path.write_text("\n".join(["run,vel,pos,u,r", *lines]))
+    return path
+
+
+def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
+    """From a log to a dataset, with bounds that no column holds."""
+    path, folder = write_table(tmp_path / "log.csv"), tmp_path / "data"
+    arguments = ("import", "table", path, *COLUMNS, "--episode", "run", "--out", folder)
+    code, out, err = mopo(*arguments)
+    assert (code, out) == (2, "")
+    assert "found values from -2 to 2 and no action_space" in err
+    assert not folder.exists()
+    code, out, err = mopo(*arguments, "--action-low", "-2", "--action-high", "3")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "6 transitions; episode returns: mean 3.0, max 3.0",
+        "2 rows were dropped, the last of each episode: their next states are not in the file.",
+        f"The dataset is in {folder}. Next: mopo fit {folder}",
+    ]
+    loaded = load_transitions(folder)
+    assert loaded.observations[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
+    assert (loaded.action_space.low.tolist(), loaded.action_space.high.tolist()) == ([-2], [3])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    code, _, err = mopo(*arguments, "--action-low", "-2")
+    assert code == 2
+    assert "already holds a dataset" in err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
+    """Each option reaches the argument of its name."""
+    path = tmp_path / "log.csv"
+    path.write_text("s,t,a,b,r,died,cut,run\n0,1,0,5,1,0,0,x\n1,2,0,5,1,1,0,x\n7,8,0,5,1,0,1,y\n")
+    code, out, _ = mopo(
+        *("import", "table", path, "--observations", "s", "--next-observations", "t", "--actions", "a", "b"),
+        *(
+            "--reward",
+            "r",
+            "--terminated",
+            "died",
+            "--truncated",
+            "cut",
+            "--episode",
+            "run",
+            "--out",
+            tmp_path / "data",
+        ),
+        *("--action-low", "-1", "0", "--action-high", "1", "9"),
+    )
+    assert (code, "dropped" in out) == (0, False)
+    loaded = load_transitions(tmp_path / "data")
+    assert loaded.next_observations[:, 0].tolist() == [1, 2, 8]
+    assert loaded.terminations.tolist() == [False, True, False]
+    assert loaded.truncations.tolist() == [False, False, True]
+    assert loaded.action_space.high.tolist() == [1, 9]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (None, (3.0,), ([-1, -1], [3, 3])),
+        ((-2.0,), None, ([-2, -2], [1, 1])),
+        ((-2.0, 0.0), (3.0, 4.0), ([-2, 0], [3, 4])),
+    ],
+)
+def test_bounds_of_actions(low: Any, high: Any, expected: tuple[list[float], list[float]]) -> None:
+    """One number stands for all actions, and what is not given is −1 or 1."""
+    space = cli_import._action_space(2, low, high)
+    assert space is not None
+    assert (space.low.tolist(), space.high.tolist()) == expected
+
+
+def test_import_d4rl_and_fit(mopo: Mopo, tmp_path: Path) -> None:
+    """What the last line says to type next works."""
+    import h5py
+
+    data = cheetah_data()
+    with h5py.File(tmp_path / "cheetah-v0.hdf5", "w") as file:
+        for name in ("observations", "actions", "rewards"):
+            file.create_dataset(name, data=getattr(data, name), compression="gzip")
+        file.create_dataset("terminals", data=data.terminations)
+    folder = tmp_path / "data"
+    code, out, _ = mopo("import", "d4rl", tmp_path / "cheetah-v0.hdf5", "--out", folder, "--max-episode-steps", 50)
+    assert code == 0
+    assert out.splitlines()[1].startswith("2 rows were dropped")
+    assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
+    assert load_transitions(folder).truncations.nonzero()[0].tolist() == [48, 97]
+    code, _, _ = mopo("fit", folder, *TINY_FIT)
+    assert code == 0
+
+
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["tasks"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["import", "table", "--help"], ["tasks"]])
 def test_help_answers_at_once(arguments: list[str]) -> None:
     """Importing torch takes seconds, which nobody wants to wait for help."""
     result = run_python(
         f"import sys; sys.argv = ['mopo', *{arguments!r}]\n"
         "from mopo_agents.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'stable_baselines3', 'mujoco', 'minari', 'jax', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'stable_baselines3', 'mujoco', 'minari', 'jax', 'matplotlib', 'h5py'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     assert result.returncode == 0, result.stderr

@@ -21,7 +21,7 @@ from mopo_agents.random_rollouts import RandomRollouts
 from mopo_agents.training import train
 from mopo_env.datasets.files import save_transitions
 from mopo_env.ensemble import save_ensemble
-from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 from mopo_env.fit import fit_ensemble
 from mopo_env.fit_config import FitConfig
 from mopo_env.real_env import make_behaviour_env, make_real_env
@@ -282,3 +282,63 @@ def test_actions_are_in_raw_units() -> None:
     transitions = transitions_from_replay_buffer(buffer_of(9, 9, space=space), space)
     assert transitions.actions[[0, 1, 4, 8]].tolist() == [[0.0, -3.0], [1.25, -2.5], [5.0, -1.0], [10.0, 1.0]]
     assert transitions.action_space == space
+
+
+def shared_buffer(
+    size: int, steps: int, n_envs: int, *, ends: dict[tuple[int, int], bool] | None = None
+) -> ReplayBuffer:
+    """A buffer of several environments. Environment e, step k: s = 100·e + k, s′ = s + 0.5, r = −s.
+
+    `ends` maps (step, environment) to "was truncated".
+    """
+    observations, actions = Box(-np.inf, np.inf, (1,), np.float32), Box(-1.0, 1.0, (2,), np.float32)
+    buffer = ReplayBuffer(size * n_envs, observations, actions, device="cpu", n_envs=n_envs)
+    for step in range(steps):
+        states = np.float32([[100 * env + step] for env in range(n_envs)])
+        flags = [(ends or {}).get((step, env)) for env in range(n_envs)]
+        buffer.add(
+            states,
+            states + 0.5,
+            np.repeat(states / 1000, 2, axis=1),
+            -states[:, 0],
+            np.array([flag is not None for flag in flags]),
+            [{"TimeLimit.truncated": bool(flag)} for flag in flags],
+        )
+    return buffer
+
+
+@pytest.mark.parametrize("n_envs", [1, 2, 3])
+@pytest.mark.parametrize(("steps", "oldest"), [(3, 0), (5, 0), (8, 3)])
+def test_each_environment_comes_whole(n_envs: int, steps: int, oldest: int) -> None:
+    """SB3 keeps step by step what the environments did side by side; joined so, every row would be an episode's end."""
+    space = Box(-1.0, 1.0, (2,), np.float32)
+    transitions = transitions_from_replay_buffer(shared_buffer(5, steps, n_envs), space)
+    expected = [100 * env + step for env in range(n_envs) for step in range(oldest, steps)]
+    assert transitions.observations[:, 0].tolist() == expected
+    assert transitions.next_observations[:, 0].tolist() == [state + 0.5 for state in expected]
+    assert transitions.rewards.tolist() == [-state for state in expected]
+    np.testing.assert_allclose(transitions.actions, np.repeat(np.float32(expected)[:, None] / 1000, 2, 1), atol=1e-6)
+    assert transitions.episode_ends.tolist() == [(env + 1) * (steps - oldest) - 1 for env in range(n_envs)]
+    assert transitions.truncations.sum() == n_envs
+
+
+def test_each_environment_has_its_own_ends() -> None:
+    """Environment 0 dies at its last step, environment 1 is cut at step 1; both stop after step 3."""
+    buffer = shared_buffer(5, 4, 2, ends={(3, 0): False, (1, 1): True})
+    transitions = transitions_from_replay_buffer(buffer, Box(-1.0, 1.0, (2,), np.float32))
+    assert transitions.observations[transitions.terminations, 0].tolist() == [3]
+    assert transitions.observations[transitions.truncations, 0].tolist() == [101, 103]
+    assert not buffer.timeouts[-1].any()
+
+
+def test_buffers_without_next_states_are_refused() -> None:
+    """To save memory SB3 can read s′ from the following row, which at an episode's end is another's start."""
+    spaces = Box(-np.inf, np.inf, (1,), np.float32), Box(-1.0, 1.0, (2,), np.float32)
+    frugal = ReplayBuffer(
+        5, *spaces, device="cpu", optimize_memory_usage=True, handle_timeout_termination=False
+    )  # fmt: skip
+    frugal.add(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 2)), np.zeros(1), np.zeros(1), [{}])
+    with pytest.raises(DatasetError, match="optimize_memory_usage"):
+        transitions_from_replay_buffer(frugal, spaces[1])
+    with pytest.raises(DatasetError, match="the replay buffer is empty"):
+        transitions_from_replay_buffer(ReplayBuffer(5, *spaces, device="cpu"), spaces[1])

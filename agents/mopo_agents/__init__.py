@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mopo_agents.agents import AGENTS, make_agent
-    from mopo_agents.collection import collect
+    from mopo_agents.collection import collect, transitions_from_replay_buffer
     from mopo_agents.config import TrainConfig
     from mopo_agents.evaluation import Evaluation, evaluate
     from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mopo_agents.agents": ("AGENTS", "make_agent"),
-    "mopo_agents.collection": ("collect",),
+    "mopo_agents.collection": ("collect", "transitions_from_replay_buffer"),
     "mopo_agents.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
     "mopo_agents.mixed_replay_buffer": ("MixedReplayBuffer",),
@@ -43,6 +43,7 @@ __all__ = [
     "make_agent",
     "save_policy",
     "train",
+    "transitions_from_replay_buffer",
 ]
 
 

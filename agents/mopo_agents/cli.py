@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from mopo_agents.cli_import import import_app, refuse_dataset_in, summary
 from mopo_agents.config import TrainConfig
 from mopo_env.datasets.locate import bundled_folder, find_dataset, find_folder, user_folder
 from mopo_env.errors import ConfigError, MopoError
@@ -56,20 +57,21 @@ def collect_dataset(
         minari: Also write a Minari dataset of this id, such as mopo/halfcheetah/mixed-v0.
     """
     folder = out or user_folder() / get_task(task).name
-    if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset; choose another --out, or remove it first.")
+    refuse_dataset_in(folder)
     from mopo_agents.collection import collect
     from mopo_env.datasets.files import save_transitions
 
     transitions = collect(task, steps=steps, seed=seed)
     save_transitions(transitions, folder)
-    returns = transitions.episode_returns
-    print(f"{len(transitions):,} transitions; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}")
+    print(summary(transitions))
     if minari is not None:
         from mopo_env.datasets.minari import save_minari
 
         print(f"Minari dataset {minari}: {save_minari(transitions, minari)}")
     print(f"The dataset is in {folder}. Next: mopo fit {folder}")
+
+
+app.command(import_app, name="import", help="Import data of your own, or D4RL's files.")
 
 
 @app.command(name="fit")

@@ -1,0 +1,126 @@
+"""Read D4RL's HDF5 files of the gym-mujoco tasks, of all its versions (https://github.com/Farama-Foundation/D4RL)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from mopo_env.checks import check_integer
+from mopo_env.datasets.hdf5 import open_hdf5, plain_array, plain_strings
+from mopo_env.datasets.rows import transitions_from_rows
+from mopo_env.errors import DatasetError
+from mopo_env.transitions import Transitions
+
+__all__ = ["load_d4rl"]
+
+# Which kinds of numbers a field may hold: early files keep their flags as booleans, others as bytes or floats.
+_REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
+_OPTIONAL = {"timeouts": "biuf", "next_observations": "fiu"}
+_VECTORS = ("observations", "actions", "next_observations")
+
+
+def load_d4rl(
+    path: Path | str, *, action_space: Box | None = None, max_episode_steps: int | None = None
+) -> Transitions:
+    """Read a D4RL file such as ``hopper_medium-v2.hdf5``.
+
+    A row of `timeouts` is a truncation; one that is also terminal is a termination. Files of v0 have no `timeouts`:
+    an episode then also ends with its `max_episode_steps`-th row, as D4RL has it (D4RL's own loop counts the row of a
+    termination to the episode that follows it, and so cuts that one a row early; here each episode counts its own).
+
+    Files of v1 and v2 hold `next_observations`, which are kept, those at the end of an episode included. Where they
+    are missing, the last row of every episode is dropped, a terminal one too: its next state is not in the file, and
+    the row below it is the start of another episode, which D4RL's own `qlearning_dataset` takes for the next state.
+
+    Args:
+        path: The file; only what is stored in it is read, and no link is followed.
+        action_space: Default: the box from −1 to 1, which all gym-mujoco tasks have.
+        max_episode_steps: The time limit of the files without `timeouts`; default: 1000, as in gym-mujoco.
+
+    Returns:
+        The transitions, in the order of the file. `metadata` has the file's name, the number of dropped rows, and
+        under ``"d4rl"`` the strings of the file's own group ``metadata``.
+
+    Raises:
+        DatasetError: If the file is missing, damaged, hostile, or lacks a field; the message names file and field.
+        ConfigError: If `max_episode_steps` is no positive integer.
+    """
+    path = Path(path)
+    steps = 1000 if max_episode_steps is None else check_integer("max_episode_steps", max_episode_steps)
+    with open_hdf5(path) as file:
+        arrays = _read(file)
+        terminated = _flags("terminals", arrays["terminals"])
+        limits = arrays.get("timeouts")
+        truncated = _time_limits(terminated, steps) if limits is None else _flags("timeouts", limits)
+        return transitions_from_rows(
+            observations=arrays["observations"],
+            actions=arrays["actions"],
+            rewards=arrays["rewards"],
+            next_observations=arrays.get("next_observations"),
+            terminated=terminated,
+            truncated=truncated,
+            action_space=action_space,
+            metadata={"name": path.stem, "source": "D4RL HDF5", "d4rl": plain_strings(file, "metadata")},
+        )
+
+
+def _read(file: Any) -> dict[str, np.ndarray]:
+    """Look at every field, and only then read any."""
+    found = {name: plain_array(file, name, kinds=kinds) for name, kinds in (_REQUIRED | _OPTIONAL).items()}
+    missing = [name for name in _REQUIRED if found[name] is None]
+    if missing:
+        raise DatasetError(
+            f"{missing[0]}: missing; expected the fields {', '.join(_REQUIRED)}, found "
+            f"{', '.join(sorted(map(repr, file))[:20]) or 'none'}. This is no D4RL file of a gym-mujoco task."
+        )
+    present = {name: dataset for name, dataset in found.items() if dataset is not None}
+    rows = present["observations"].shape[:1]
+    for name, dataset in present.items():
+        shape = dataset.shape
+        if name in _VECTORS:
+            fits, expected = len(shape) == 2, "(rows, width)"
+        else:
+            # Some files keep these as columns.
+            fits, expected = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "(rows,)"
+        if not fits:
+            raise DatasetError(f"{name}: found the shape {shape}, expected {expected}.")
+        if shape[:1] != rows:
+            raise DatasetError(f"{name}: found {shape[0]} rows, but observations has {rows[0]}.")
+    if "next_observations" in present and present["next_observations"].shape != present["observations"].shape:
+        raise DatasetError(
+            f"next_observations: found the shape {present['next_observations'].shape}, but observations has "
+            f"{present['observations'].shape}."
+        )
+    return {name: _values(name, dataset) for name, dataset in present.items()}
+
+
+def _values(name: str, dataset: Any) -> np.ndarray:
+    values: np.ndarray = dataset[()]
+    values = values if name in _VECTORS else values.reshape(len(values))
+    # Checked here, since rows may be dropped and would then be counted otherwise.
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise DatasetError(
+            f"{name}: found {values[tuple(bad[0])]} in row {bad[0][0]}, and {len(bad)} such values in all; every "
+            "value must be finite."
+        )
+    return values
+
+
+def _flags(name: str, values: np.ndarray) -> np.ndarray:
+    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
+    if len(wrong):
+        raise DatasetError(f"{name}: found {values[wrong[0]]} in row {wrong[0]}, expected booleans or zeros and ones.")
+    return values.astype(bool)
+
+
+def _time_limits(terminated: np.ndarray, max_episode_steps: int) -> np.ndarray:
+    """Flag the rows at which the time limit strikes, counted from the start or from the last termination."""
+    rows = np.arange(len(terminated))
+    starts = np.zeros(len(terminated), dtype=int)
+    starts[1:] = np.where(terminated[:-1], rows[1:], 0)
+    flags: np.ndarray = (rows - np.maximum.accumulate(starts)) % max_episode_steps == max_episode_steps - 1
+    return flags
