@@ -21,6 +21,7 @@ test-slow: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/penalty.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

@@ -5,8 +5,8 @@ over a control step, which a stored observation does not hold. Here v is the vel
 end of the step: it can be read off a stored transition, and the environments of `mopo_env.reward_envs` pay by these
 very functions. So relabelled data and real environment agree exactly. They differ from a reward by the mean velocity
 over the step: on the bundled HalfCheetah data the two velocities are 0.41 m/s apart on average. In sums that cancels
-(0.5 % of the distance), but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps. Compare
-returns with the paper's in this light.
+(0.5 % of the distance), but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps
+(`benchmarks/penalty.py` prints these). Compare returns with the paper's in this light.
 
 Every function takes ``(rows, width)`` arrays in raw units and returns one float64 for each row. Inputs are first
 rounded to float32, in which datasets are kept: else the last digits would differ between environment and dataset.

@@ -1,0 +1,68 @@
+"""Two things to know before trusting a penalty or a relabelled reward: `python benchmarks/penalty.py`.
+
+The first table fits small ensembles to a linear system with constant noise and asks how each penalty follows the
+distance from the data. The second compares the velocity that `mopo_env.rewards` pays with the mean velocity over the
+step that HalfCheetah-v5 pays, recovered from the bundled rewards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from common import header, table
+
+from mopo_env import FitConfig, find_dataset, fit_ensemble
+from mopo_env.penalties import ensemble_disagreement, learned_variance
+from mopo_env.toys import LinearGaussianSystem
+
+
+def main() -> None:
+    """Print two tables."""
+    print(header("Penalties off the data, and the velocity that is paid"))
+    print(table(["seed", "learned-variance", "ensemble-disagreement"], [_off_the_data(seed) for seed in range(3)]))
+    print("\nRank correlation of penalty and distance from the data, from the edge of the data to three times as far\n")
+    print(table(["bundled HalfCheetah data, means over all steps", "m/s, or a share"], _velocities()))
+
+
+def _off_the_data(seed: int) -> list[str]:
+    transitions = LinearGaussianSystem().transitions(num_episodes=40, num_steps=50, seed=seed)
+    config = FitConfig(hidden_sizes=(64, 64), weight_decay=(2.5e-5, 5e-5, 1e-4), max_epochs=60, seed=seed)
+    ensemble = fit_ensemble(transitions, config, progress=False)
+    generator = torch.Generator().manual_seed(seed)
+    center = torch.tensor(transitions.observations.mean(axis=0))
+    radius = float(np.linalg.norm(transitions.observations - center.numpy(), axis=1).max())
+    direction = torch.nn.functional.normalize(torch.randn(2000, 2, generator=generator), dim=1)
+    distance = radius * (1 + 2 * torch.rand(2000, generator=generator))
+    actions = torch.rand(2000, 1, generator=generator) * 2 - 1
+    prediction = ensemble.predict(center + direction * distance[:, None], actions)
+    return [
+        str(seed),
+        *(
+            f"{_rank_correlation(distance, penalty(prediction)):+.2f}"
+            for penalty in (learned_variance, ensemble_disagreement)
+        ),
+    ]
+
+
+def _velocities() -> list[list[str]]:
+    transitions = find_dataset("halfcheetah-mixed")
+    paid = transitions.next_observations[:, 8].astype(np.float64)
+    # HalfCheetah-v5 pays v̄_x − 0.1·‖a‖², v̄_x the mean velocity over the step.
+    mean = transitions.rewards + 0.1 * np.square(transitions.actions.astype(np.float64)).sum(axis=1)
+    return [
+        ["distance of the velocity after a step from the mean velocity over it", f"{np.abs(paid - mean).mean():.3f}"],
+        [
+            "their difference, as a share of the mean velocity",
+            f"{(paid - mean).mean() / mean.mean():+.4f}",
+        ],
+        ["their difference under the cap of 3 m/s", f"{(np.minimum(paid, 3) - np.minimum(mean, 3)).mean():+.4f}"],
+    ]
+
+
+def _rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
+    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
+if __name__ == "__main__":
+    main()
