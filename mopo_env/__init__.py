@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from mopo_env.fit import fit_ensemble
     from mopo_env.fit_config import FitConfig
     from mopo_env.make import make_simulator
+    from mopo_env.oracle import OraclePenalty
     from mopo_env.simulator import Simulator
     from mopo_env.tasks import TASKS, Task, get_task
     from mopo_env.transitions import Episode, Transitions
+    from mopo_env.true_dynamics import TrueDynamics
     from mopo_env.vector_env import PenalizedModelVectorEnv
 
 __version__ = "0.1.0"
@@ -40,9 +42,11 @@ _HOMES = {
     "mopo_env.fit": ("fit_ensemble",),
     "mopo_env.fit_config": ("FitConfig",),
     "mopo_env.make": ("make_simulator",),
+    "mopo_env.oracle": ("OraclePenalty",),
     "mopo_env.simulator": ("Simulator",),
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
     "mopo_env.transitions": ("Episode", "Transitions"),
+    "mopo_env.true_dynamics": ("TrueDynamics",),
     "mopo_env.vector_env": ("PenalizedModelVectorEnv",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -52,11 +56,13 @@ __all__ = [
     "Episode",
     "FitConfig",
     "GaussianEnsemble",
+    "OraclePenalty",
     "PenalizedModelEnv",
     "PenalizedModelVectorEnv",
     "Simulator",
     "Task",
     "Transitions",
+    "TrueDynamics",
     "__version__",
     "find_dataset",
     "fit_ensemble",

@@ -1,5 +1,6 @@
 """Build environments from names and paths: what `gymnasium.make` calls."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from mopo_env.devices import find_device
 from mopo_env.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.env import PenalizedModelEnv
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
+from mopo_env.oracle import make_oracle_penalty
 from mopo_env.penalties import Penalty
 from mopo_env.simulator import Simulator
-from mopo_env.tasks import get_task
+from mopo_env.tasks import Task, get_task
 from mopo_env.terminations import Termination
 from mopo_env.transitions import Transitions
 from mopo_env.vector_env import PenalizedModelVectorEnv
@@ -56,7 +58,7 @@ def make_simulator(
     *,
     dataset: str | Path | None = None,
     ensemble: str | Path | None = None,
-    penalty: str | Penalty = "learned-variance",
+    penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
     penalty_coef: float | None = None,
     termination: str | Termination | None = None,
     device: str = "cpu",
@@ -67,7 +69,8 @@ def make_simulator(
         task: A task's name or id; it decides what the other arguments leave open.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: A folder that holds an ensemble; default: the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES`, or a callable.
+        penalty: A name in `mopo_env.penalties.PENALTIES`, or a callable; or ``"oracle"``, the true error of the model,
+            with options as ``{"name": "oracle", "reward": True}``: see `mopo_env.oracle.make_oracle_penalty`.
         penalty_coef: λ; default: the task's.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable; default: the task's.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
@@ -76,7 +79,8 @@ def make_simulator(
         UnknownNameError: If there is no task, penalty or rule of that name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
         StoreError: If there is no ensemble, or a file is damaged.
-        ConfigError: If the device cannot be used.
+        ConfigError: If the device cannot be used, or there is no oracle for the task.
+        MissingExtraError: If the oracle is asked for and MuJoCo is not installed.
         SpaceMismatchError: If the ensemble was fitted to data of other spaces.
     """
     found = get_task(task)
@@ -94,7 +98,7 @@ def make_simulator(
     return Simulator(
         model,
         transitions,
-        penalty=penalty,
+        penalty=_with_oracle(penalty, found, transitions),
         penalty_coef=found.penalty_coef if penalty_coef is None else penalty_coef,
         termination=found.termination if termination is None else termination,
     )
@@ -113,6 +117,14 @@ def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
             f"Fit one with `mopo fit {name} --out FOLDER` and pass dataset=FOLDER."
         )
     return _load_ensemble(folder.resolve(), (folder / "ensemble.json").stat().st_mtime_ns, device)
+
+
+def _with_oracle(penalty: Any, task: Task, transitions: Transitions) -> Any:
+    """Build the oracle where it is meant: unlike the other penalties it depends on the task."""
+    options = dict(penalty) if isinstance(penalty, Mapping) else {"name": penalty}
+    if options.pop("name", None) != "oracle":
+        return penalty
+    return make_oracle_penalty(task, transitions, **options)
 
 
 def _check_same_spaces(model: GaussianEnsemble, transitions: Transitions) -> None:

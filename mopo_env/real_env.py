@@ -13,7 +13,7 @@ from mopo_env.errors import require_extra
 from mopo_env.spaces import as_float32_box, finite_box
 from mopo_env.tasks import get_task
 
-__all__ = ["make_behaviour_env", "make_real_env", "quiet_mujoco"]
+__all__ = ["make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
 
 
 def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -27,7 +27,7 @@ def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
         UnknownNameError: If there is no such task.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    return _make(get_task(task).real_env_id, **kwargs)
+    return make_env_by_id(get_task(task).real_env_id, **kwargs)
 
 
 def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -43,10 +43,19 @@ def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
         UnknownNameError: If there is no such task.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    return _make(get_task(task).behaviour_env_id, **kwargs)
+    return make_env_by_id(get_task(task).behaviour_env_id, **kwargs)
 
 
-def _make(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+def make_env_by_id(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build a Gymnasium environment with float32 observations, without MuJoCo's warnings.
+
+    Args:
+        env_id: Gymnasium's id.
+        **kwargs: Passed to `gymnasium.make`.
+
+    Raises:
+        MissingExtraError: If MuJoCo is needed and not installed.
+    """
     if _needs_mujoco(env_id):
         with quiet_mujoco(require_extra("mujoco", "mujoco")):
             env = gym.make(env_id, **kwargs)

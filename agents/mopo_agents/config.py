@@ -25,7 +25,7 @@ class TrainConfig:
         rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,024 for on-policy agents.
         horizon: h, steps of a rollout; None: the task's.
         penalty_coef: λ, the weight of the penalty; None: the task's.
-        penalty: learned-variance, ensemble-disagreement or none.
+        penalty: learned-variance, ensemble-disagreement, oracle or none.
         random_rollouts: Whether uniform random actions, not the agent's, roll the model out; None: the task's.
         real_ratio: f, the share of real rows in a batch.
         retain_epochs: Epochs whose model rows the buffer keeps.
