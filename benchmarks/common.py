@@ -44,6 +44,12 @@ def peak_flops() -> float:
     return 2 * size**3 / middle
 
 
+def rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Return Spearman's correlation, which asks for the order alone."""
+    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
 def header(title: str) -> str:
     """Describe machine, versions and threads."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "gymnasium", "stable-baselines3"))

@@ -210,6 +210,15 @@ def test_options_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
     assert (default.env.branches.simulator.penalty_coef, default.env.branches.horizon) == (1.0, 5)
 
 
+def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
+    """`--penalty oracle`: the true error is what is logged and paid, by as many threads as the run has."""
+    agent: Any = run(dataset, tmp_path / "oracle", epochs=1, penalty="oracle", threads=1).agent
+    penalty = agent.env.branches.simulator.penalty
+    assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", 1)
+    assert 0.0 < float(rows(tmp_path / "oracle" / "progress.csv")[0]["mopo/penalty_mean"]) <= penalty.max_error
+    assert json.loads((tmp_path / "oracle" / "config.json").read_text())["penalty"] == "oracle"
+
+
 def test_looking_at_a_run_does_not_change_it(dataset: Path, tmp_path: Path) -> None:
     """Evaluations and checkpoints on or off: the same weights bit for bit, else results depend on how one watches."""
     off = run(dataset, tmp_path / "off", epochs=3, seed=3)

@@ -1,0 +1,270 @@
+"""The oracle penalty: by hand on toys whose truth is known, and on a task, where MuJoCo tells the truth."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from mopo_env import OraclePenalty, Simulator, Transitions, TrueDynamics, find_dataset, make_simulator
+from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError
+from mopo_env.model import GaussianPrediction
+from mopo_env.oracle import make_oracle_penalty
+from mopo_env.real_env import make_real_env
+from mopo_env.tasks import get_task
+from mopo_env.toys import LinearGaussianSystem, StubEnsemble
+
+TASK = "halfcheetah-mixed"
+
+
+def constant(outcome: Any, *, elites: Any = None) -> StubEnsemble:
+    """Predict, whatever is asked, one row a member: next position, next velocity, reward."""
+    rows = torch.tensor(np.atleast_2d(outcome), dtype=torch.float32)
+    model = StubEnsemble(
+        2, 1, mean=lambda s, a: (torch.zeros(len(s), 2), torch.zeros(len(s))), num_members=len(rows), elites=elites
+    )
+    predict = model.predict
+
+    def predict_rows(observations: torch.Tensor, actions: torch.Tensor) -> GaussianPrediction:
+        prediction = predict(observations, actions)
+        prediction.mean[:] = rows[:, None]
+        return prediction
+
+    model.predict = predict_rows  # type: ignore[method-assign]
+    return model
+
+
+def oracle(model: StubEnsemble, truth: Any, rows: int = 2, **options: Any) -> list[float]:
+    prediction = model.predict(torch.zeros(rows, 2), torch.zeros(rows, 1))
+    penalty = OraclePenalty(**{"truth": constant(truth), "max_error": 100.0, **options})
+    values = penalty(prediction)
+    assert values.shape == (rows,)
+    return values.tolist()
+
+
+# ---------------------------------------------------------------- by hand
+
+# Errors of the next state: (3, 4), (0, −1) and, of the member that is no elite, (30, 40). Of the reward: 12, 0, 0.
+TRUTH = [1.0, 1.0, 5.0]
+MODEL = [[4.0, 5.0, 17.0], [1.0, 0.0, 5.0], [31.0, 41.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (5 + 1) / 2),
+        ({"combine": "max"}, 5.0),
+        ({"combine": "consensus"}, np.hypot(1.5, 1.5)),
+        ({"reward": True}, (13 + 1) / 2),
+        ({"reward": True, "combine": "max"}, 13.0),
+        ({"reward": True, "combine": "consensus"}, np.linalg.norm([1.5, 1.5, 6.0])),
+    ],
+)
+def test_errors_of_the_elites(options: dict[str, Any], expected: float) -> None:
+    assert oracle(constant(MODEL, elites=[0, 1]), TRUTH, **options) == pytest.approx([expected] * 2)
+
+
+def test_the_noise_of_a_prediction_is_no_error() -> None:
+    """What is asked is how wrong the mean is; how sure the model is of it is the learned penalty's business."""
+    system = LinearGaussianSystem()
+    transitions = system.transitions(num_episodes=2)
+    observations, actions = (torch.tensor(array) for array in (transitions.observations, transitions.actions))
+    penalty = OraclePenalty(truth=system.model(), max_error=1.0)
+    assert not penalty(system.model(std=10.0, num_members=3).predict(observations, actions)).any()
+
+
+def test_each_row_has_its_own_truth() -> None:
+    """x̂′ = x + offset where x′ = A·x + B·u: the error differs from row to row, and follows the state."""
+    system = LinearGaussianSystem()
+    transitions = system.transitions(num_episodes=3)
+    states, inputs = transitions.observations, transitions.actions
+    model = StubEnsemble(2, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[0.5, -1.0])
+    penalty = OraclePenalty(truth=system.model(), max_error=100.0)
+    truth = states @ np.array(system.a).T + inputs @ np.array(system.b).T
+    expected = np.mean([np.linalg.norm(states + offset - truth, axis=1) for offset in (0.5, -1.0)], axis=0)
+    found = penalty(model.predict(torch.tensor(states), torch.tensor(inputs)))
+    assert found.numpy() == pytest.approx(expected, abs=1e-5)
+    assert expected.std() > 0.01
+
+
+def test_what_is_paid_is_the_models_reward_less_the_true_error() -> None:
+    """r̃ = r̂ − λ·‖T̂ − T‖, through the simulator, on a toy and without MuJoCo."""
+    transitions = LinearGaussianSystem().start_transitions([0.0, 0.0])
+    penalty = OraclePenalty(truth=constant(TRUTH), max_error=100.0)
+    simulator = Simulator(constant(MODEL, elites=[0]), transitions, penalty=penalty, penalty_coef=2.0)
+    step = simulator.step(torch.zeros(3, 2), torch.zeros(3, 1), torch.Generator().manual_seed(0))
+    assert step.penalties.tolist() == [5.0] * 3
+    assert step.rewards.tolist() == [17.0 - 2.0 * 5.0] * 3
+
+
+# ---------------------------------------------------------------- where there is no error to measure
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("combine", ["mean", "max", "consensus"])
+def test_no_truth_costs_the_most(missing: float, combine: str) -> None:
+    """NaN in a penalty would be taken for a breakdown of the model; free of charge, such states would attract."""
+    assert oracle(constant(MODEL), [missing, 1.0, 5.0], combine=combine, max_error=7.0) == [7.0] * 2
+    assert oracle(constant([missing, 1.0, 5.0]), TRUTH, combine=combine, max_error=7.0) == [7.0] * 2
+
+
+def test_no_error_is_larger_than_the_largest() -> None:
+    assert oracle(constant(MODEL), TRUTH, combine="max", max_error=49.0) == [49.0] * 2
+    assert oracle(constant(MODEL), TRUTH, combine="max", max_error=51.0) == [50.0] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *[({"max_error": value}, r"^max_error: ") for value in (0.0, -1.0, np.nan, np.inf, "1", None)],
+        *[({"combine": value}, r"^combine: found .*expected one of mean, max, consensus") for value in ("sum", None)],
+        *[({"reward": value}, r"^reward: expected True or False") for value in (1, None, "yes")],
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OraclePenalty(**{"truth": constant(TRUTH), "max_error": 1.0, **options})
+
+
+def test_a_prediction_without_means_is_refused() -> None:
+    """A model of one's own may draw without telling its mean; then there is no T̂(s, a) to compare."""
+    penalty = OraclePenalty(truth=constant(TRUTH), max_error=1.0)
+    with pytest.raises(ConfigError, match=r"compares means of a GaussianPrediction, found a SimpleNamespace"):
+        penalty(SimpleNamespace(observations=torch.zeros(1, 2), actions=torch.zeros(1, 1)))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- on a task
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Simulator:
+    pytest.importorskip("mujoco")
+    return make_simulator(TASK, penalty="oracle", penalty_coef=2.0)
+
+
+def test_the_name_is_enough(simulator: Simulator) -> None:
+    """The whole of it by hand: the bundled model against HalfCheetah-v5, row by row in Gymnasium's own environment."""
+    generator = torch.Generator().manual_seed(0)
+    observations = simulator.reset(50, generator)
+    actions = torch.rand(50, 6, generator=generator) * 2 - 1
+    step = simulator.step(observations, actions, generator)
+    prediction: Any = simulator.model.predict(observations, actions)
+    env: Any = make_real_env(TASK).unwrapped
+    expected = []
+    for row in range(50):
+        state = np.concatenate([[0.0], observations[row].double().numpy()])
+        env.set_state(state[:9], state[9:])
+        truth = env.step(actions[row].numpy())[0]
+        guesses = prediction.mean[prediction.elites, row, :-1].numpy()
+        expected.append(np.linalg.norm(guesses - truth, axis=1).mean())
+    env.close()
+    assert step.penalties.numpy() == pytest.approx(np.array(expected), abs=1e-3)
+    assert step.rewards.numpy() == pytest.approx((step.model_rewards - 2.0 * step.penalties).numpy())
+    assert min(expected) > 0.1
+
+
+def test_the_largest_error_is_the_width_of_the_data(simulator: Simulator) -> None:
+    penalty: Any = simulator.penalty
+    observations = find_dataset(TASK).observations
+    assert penalty.max_error == pytest.approx(np.linalg.norm(observations.max(axis=0) - observations.min(axis=0)))
+    assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", torch.get_num_threads())
+    assert (penalty.combine, penalty.reward) == ("mean", False)
+
+
+def test_absurd_states_have_a_finite_price(simulator: Simulator) -> None:
+    """A state that MuJoCo cannot simulate is paid in full; the model itself may still have something to say of it."""
+    observations = torch.full((4, 17), 3e4) * torch.tensor([1.0, -1.0]).repeat(9)[:17]
+    step = simulator.step(observations, torch.zeros(4, 6), torch.Generator().manual_seed(0))
+    penalty: Any = simulator.penalty
+    assert step.penalties.tolist() == pytest.approx([penalty.max_error] * 4)
+    assert step.rewards.isfinite().all()
+    assert not step.diverged.any()
+
+
+def test_gymnasium_makes_it_by_name() -> None:
+    """Names and mappings survive a spec's JSON, which objects do not."""
+    pytest.importorskip("mujoco")
+    options = {"name": "oracle", "combine": "max", "reward": True, "max_error": 50, "num_threads": 2}
+    env = gym.make(f"MOPO-{TASK}", penalty=options)
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))  # type: ignore[union-attr]
+    infos = []
+    for each in (env, again, gym.make(f"MOPO-{TASK}", penalty="oracle")):
+        each.reset(seed=0)
+        infos.append(each.step(np.zeros(6, dtype=np.float32))[4]["penalty"])
+        each.close()
+    assert infos[0] == infos[1] > infos[2] > 0.0
+    penalty = env.unwrapped.simulator.penalty  # type: ignore[attr-defined]
+    assert (penalty.combine, penalty.reward, penalty.max_error, penalty.truth.num_threads) == ("max", True, 50, 2)
+    assert json.loads(env.spec.to_json())["kwargs"]["penalty"] == options  # type: ignore[union-attr]
+
+
+def test_rewards_of_relabelled_tasks_are_their_own() -> None:
+    """`halfcheetah-jump` moves as HalfCheetah does and pays otherwise: the oracle must know both."""
+    pytest.importorskip("mujoco")
+    transitions = find_dataset(TASK)
+    observations = torch.tensor(transitions.observations[:20])
+    actions = torch.tensor(transitions.actions[:20])
+    predictions = [
+        make_oracle_penalty(get_task(task), transitions).truth.predict(observations, actions)
+        for task in (TASK, "halfcheetah-jump")
+    ]
+    run, jump = (prediction.mean[0] for prediction in predictions)  # type: ignore[attr-defined]
+    torch.testing.assert_close(run[:, :-1], jump[:, :-1], rtol=0, atol=1e-5)
+    assert (run[:, -1] - jump[:, -1]).abs().min() > 1e-4
+
+
+def test_another_version_can_be_the_truth() -> None:
+    """D4RL's data come from version 2, to which version 4 is closest: in version 5 Walker2d's feet rub otherwise."""
+    pytest.importorskip("mujoco")
+    transitions = data_of_widths(17, 6)
+    with pytest.warns(DeprecationWarning, match="Walker2d-v4 is out of date"):
+        penalty = make_oracle_penalty(get_task("walker2d-mixed"), transitions, env_id="Walker2d-v4")
+    assert isinstance(penalty.truth, TrueDynamics)
+    assert penalty.truth.env_id == "Walker2d-v4"
+
+
+def data_of_widths(observation_dim: int, action_dim: int) -> Transitions:
+    random = np.random.default_rng(0)
+    return Transitions(
+        observations=random.normal(size=(2, observation_dim)),
+        actions=np.zeros((2, action_dim)),
+        rewards=np.zeros(2),
+        next_observations=random.normal(size=(2, observation_dim)),
+        terminations=np.zeros(2),
+        truncations=np.ones(2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "widths", "options", "message"),
+    [
+        ("cartpole-mixed", (4, 2), {}, r"^CartPole-v1: .* its true dynamics cannot be asked. Known: "),
+        (TASK, (17, 6), {"members": "all"}, r"^penalty: the oracle has no option 'members'. Known: combine, "),
+        (TASK, (17, 6), {"num_threads": 0}, r"^num_threads: "),
+        (TASK, (17, 6), {"max_error": -1.0}, r"^max_error: "),
+        (TASK, (17, 6), {"env_id": "HalfCheetah-v3"}, r"^HalfCheetah-v3: "),
+    ],
+)
+def test_what_the_oracle_refuses(task: str, widths: tuple[int, int], options: dict[str, Any], message: str) -> None:
+    pytest.importorskip("mujoco")
+    with pytest.raises(ConfigError, match=message):
+        make_oracle_penalty(get_task(task), data_of_widths(*widths), **options)
+
+
+@pytest.mark.parametrize(("widths", "name"), [((11, 6), "observations"), ((17, 3), "actions")])
+def test_data_of_another_robot_are_refused(widths: tuple[int, int], name: str) -> None:
+    pytest.importorskip("mujoco")
+    with pytest.raises(SpaceMismatchError, match=rf"^{name}: .* those of HalfCheetah-v5 \d+, so it cannot be"):
+        make_oracle_penalty(get_task(TASK), data_of_widths(*widths))
+
+
+def test_without_mujoco_the_message_has_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "mopo-env\[mujoco\]"'):
+        make_simulator(TASK, penalty="oracle")
