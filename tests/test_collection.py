@@ -337,6 +337,8 @@ class TestRecipes:
         """Table 1: what "medium" earns is where the training of "medium", "mixed" and "med-expert" stops."""
         expected = {"halfcheetah": 3953.0, "hopper": 1021.7, "walker2d": 498.4}
         for task in TASKS.values():
+            if task.paper_return is None:  # a task of ours
+                continue
             robot = task.name.split("-")[0]
             has_one = task.recipe in ("medium", "mixed", "med-expert")
             assert task.behaviour_threshold == (expected[robot] if has_one else None)

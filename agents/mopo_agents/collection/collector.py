@@ -86,7 +86,7 @@ def collect(
             checkpoint_minutes=math.inf if folder is None else checkpoint_minutes,
             progress=progress,
         )
-        transitions = RECIPES[found.recipe](order)
+        transitions = RECIPES[str(found.recipe)](order)
         if folder is not None:
             save_transitions(transitions, place)
             shutil.rmtree(order.unfinished)

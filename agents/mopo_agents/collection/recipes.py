@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents.agents import agent_name
+from mopo_agents.agents import agent_name, find_agent
 from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_behaviour
 from mopo_agents.collection.ownership import begin_or_continue
 from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
@@ -23,6 +22,7 @@ from mopo_env.datasets.relabel import relabel
 from mopo_env.errors import ConfigError
 from mopo_env.real_env import make_behaviour_env
 from mopo_env.rewards import RewardFunction, ant_angle, halfcheetah_jump
+from mopo_env.spaces import ActionSpace
 from mopo_env.store import library_versions, write_file
 from mopo_env.tasks import Task
 from mopo_env.transitions import Episode, Transitions
@@ -32,6 +32,19 @@ __all__ = ["RECIPES", "Order"]
 _ROLLED_OUT_ROWS = 1_000_000
 # Streams of random numbers. The medium half of "med-expert" is the same as "medium" of the same seed.
 _RANDOM, _MEDIUM, _EXPERT = range(3)
+# Those of RL Baselines3 Zoo for CartPole: with Stable-Baselines3's own DQN learns nothing in so few steps.
+_DQN_OPTIONS: dict[str, Any] = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "target_update_interval": 10,
+    "train_freq": 250,
+    "gradient_steps": 125,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
+# Long before DQN balances the pole for good: the data are of random, bad and middling behaviour.
+_MIXED_STEPS = {"cartpole-mixed": 30_000}
 # What the real environments of the relabelled tasks pay.
 _RELABELLED: dict[str, RewardFunction] = {"halfcheetah-jump": halfcheetah_jump, "ant-angle": ant_angle}
 
@@ -101,10 +114,11 @@ def _collect_med_expert(order: Order) -> Transitions:
 
 def _collect_mixed(order: Order) -> Transitions:
     """Train SAC until it reaches the threshold, or for a given number of steps, and keep all it saw: "mixed"."""
-    if order.steps is None:
+    steps = order.steps or _MIXED_STEPS.get(order.task.name)
+    if steps is None:
         behaviour = _train(order, steps=order.behaviour_steps, threshold=order.threshold)
     else:
-        behaviour = _train(order, steps=order.steps)
+        behaviour = _train(order, steps=steps)
     return _replay_buffer(order, behaviour)
 
 
@@ -144,6 +158,9 @@ def _train(
     random_steps = order.agent_options["learning_starts"]
     if steps <= random_steps:
         raise ConfigError(f"{name}: found {steps}, expected more than the {random_steps} random steps at the start.")
+    agent_class = find_agent(order.task.agent)
+    if not issubclass(agent_class, OffPolicyAlgorithm):
+        raise ConfigError(f"{order.task.name}: {order.task.agent} keeps no replay buffer, so it cannot collect.")
     _claim(order)
     behaviour = train_behaviour(
         functools.partial(make_behaviour_env, order.task.name),
@@ -151,10 +168,11 @@ def _train(
         seed=order.seed,
         threshold=threshold,
         at_threshold=at_threshold,
-        agent_options=order.agent_options,
+        agent_class=agent_class,
+        agent_options={**(_DQN_OPTIONS if order.task.agent == "DQN" else {}), **order.agent_options},
         folder=order.unfinished / "training",
         checkpoint_minutes=order.checkpoint_minutes,
-        title=f"train SAC for {order.task.name}",
+        title=f"train {order.task.agent} for {order.task.name}",
         progress=order.progress,
     )
     write_file(order.behaviour / "training_curve.csv", behaviour.curve())
@@ -197,8 +215,8 @@ def _claim(order: Order) -> None:
 def _replay_buffer(order: Order, behaviour: Behaviour) -> Transitions:
     """Return all that the agent saw, in order."""
     agent = behaviour.agent
-    if not isinstance(agent.action_space, Box) or not isinstance(agent.replay_buffer, ReplayBuffer):
-        raise ConfigError(f"{order.task.behaviour_env_id}: only environments with box spaces can be collected.")
+    if not isinstance(agent.action_space, ActionSpace) or not isinstance(agent.replay_buffer, ReplayBuffer):
+        raise ConfigError(f"{order.task.behaviour_env_id}: only box and discrete actions can be collected.")
     recipe = (
         f"the replay buffer of {agent_name(type(agent))} after {agent.num_timesteps} steps, "
         f"the first {agent.learning_starts} at random"

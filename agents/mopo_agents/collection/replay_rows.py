@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Discrete
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from mopo_env.errors import DatasetError
+from mopo_env.spaces import ActionSpace, as_action_space
 from mopo_env.transitions import Transitions
 
 __all__ = ["transitions_from_replay_buffer"]
 
 
 def transitions_from_replay_buffer(
-    buffer: ReplayBuffer, action_space: Box, *, metadata: dict[str, Any] | None = None
+    buffer: ReplayBuffer, action_space: ActionSpace, *, metadata: dict[str, Any] | None = None
 ) -> Transitions:
     """Convert the filled part of a Stable-Baselines3 replay buffer, oldest row first.
 
@@ -25,7 +26,7 @@ def transitions_from_replay_buffer(
 
     Args:
         buffer: Of vector observations; shapes inside are ``(rows, n_envs, …)``.
-        action_space: The environment's own, with finite bounds.
+        action_space: The environment's own: a box with finite bounds, or `Discrete`.
         metadata: Where the rows come from.
 
     Raises:
@@ -52,14 +53,21 @@ def transitions_from_replay_buffer(
     dones, truncations = streams(buffer.dones).astype(bool), streams(buffer.timeouts).astype(bool)
     terminations = dones & ~truncations
     truncations[:, -1] = ~terminations[:, -1]  # collection stopped here, whatever the episode was doing
-    low, high = action_space.low, action_space.high
     return Transitions(
         observations=rows(streams(buffer.observations)),
-        actions=low + (rows(streams(buffer.actions)) + 1.0) * 0.5 * (high - low),
+        actions=_unscaled(rows(streams(buffer.actions)), action_space),
         rewards=rows(streams(buffer.rewards)),
         next_observations=rows(streams(buffer.next_observations)),
         terminations=rows(terminations),
         truncations=rows(truncations),
-        action_space=Box(low, high, dtype=np.float32),
+        action_space=as_action_space(action_space, "actions"),
         metadata=metadata or {},
     )
+
+
+def _unscaled(stored: np.ndarray, space: ActionSpace) -> np.ndarray:
+    """Return actions in raw units, from what Stable-Baselines3 keeps: −1…1, or numbers."""
+    if isinstance(space, Discrete):
+        return stored
+    actions: np.ndarray = space.low + (stored + 1.0) * 0.5 * (space.high - space.low)
+    return actions
