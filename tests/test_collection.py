@@ -294,6 +294,16 @@ class TestRecipes:
         assert len(data) == STEPS
         assert (data.metadata["behaviour"]["threshold"], data.metadata["behaviour"]["threshold_step"]) == (None, None)
 
+    def test_exactly_as_many_steps_from_an_agent_that_updates_every_so_many(self) -> None:
+        """CartPole's DQN acts in rollouts of 250; here the last episode outlives what was asked for."""
+        data = collect("cartpole-mixed", steps=1100, progress=False)
+        assert len(data) == 1100
+        assert (data.metadata["behaviour"]["steps"], data.metadata["recipe"].split(",")[0]) == (
+            1250,
+            "the replay buffer of DQN after 1100 steps",
+        )
+        np.testing.assert_allclose(data.metadata["episode_returns"], data.episode_returns[:-1])
+
     def test_med_expert_joins_two_policies(self, folder: Path, tmp_path: Path) -> None:
         """The first half is "medium" of the same seed; the second comes from the policy that trained on."""
         options: dict[str, Any] = {"threshold": 5.0, "seed": 2, **SMALL}
@@ -539,6 +549,14 @@ def shared_buffer(
             [{"TimeLimit.truncated": bool(flag)} for flag in flags],
         )
     return buffer
+
+
+def test_only_the_oldest_steps() -> None:
+    """Of each environment; the last of them is then a cut."""
+    space = Box(-1.0, 1.0, (2,), np.float32)
+    transitions = transitions_from_replay_buffer(shared_buffer(5, 8, 2), space, steps=3)
+    assert transitions.observations[:, 0].tolist() == [3, 4, 5, 103, 104, 105]
+    assert np.flatnonzero(transitions.truncations).tolist() == [2, 5]
 
 
 @pytest.mark.parametrize("n_envs", [1, 2, 3])

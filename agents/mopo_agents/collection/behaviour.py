@@ -15,6 +15,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from tqdm import tqdm
 
 from mopo_agents.agents import agent_name
@@ -25,10 +26,13 @@ from mopo_agents.collection.ownership import begin_or_continue
 from mopo_agents.collection.training_watch import THRESHOLD_EPISODES, Finished, TrainingWatch
 from mopo_agents.generators import generators_untouched
 from mopo_agents.threads import one_torch_thread
+from mopo_env.errors import ConfigError
 from mopo_env.store import library_versions
 
 __all__ = ["Behaviour", "hyperparameters", "train_behaviour"]
 
+# An agent that updates every so many steps finishes the rollout in which its last step lies.
+_LONGEST_ROLLOUT = 10_000
 # Those of them that an agent has; the size of the replay buffer is left out, because it never overflows here.
 _HYPERPARAMETERS = (
     "learning_rate",
@@ -55,6 +59,7 @@ class Behaviour:
 
     Attributes:
         agent: As it stands at the end, with all it saw in its replay buffer.
+        steps: The steps that count: no more than were asked for, though the agent may have finished its rollout.
         threshold: The mean return that was asked for, or None.
         threshold_step: The step at whose end it was reached first, or None.
         episode_returns: Undiscounted return of each finished training episode, float64.
@@ -62,6 +67,7 @@ class Behaviour:
     """
 
     agent: OffPolicyAlgorithm
+    steps: int
     threshold: float | None
     threshold_step: int | None
     episode_returns: np.ndarray
@@ -107,7 +113,8 @@ def train_behaviour(
 
     Args:
         make_env: Builds the environment.
-        steps: To train at most.
+        steps: To train at most; an agent that updates every k steps ends with the rollout of k in which the last one
+            lies.
         seed: Of the agent, the environment and the actions; the same one gives the same run on one machine.
         threshold: A mean return; None: the run does not depend on returns.
         at_threshold: Called when the threshold is reached first, and training goes on; None: it ends there.
@@ -126,8 +133,13 @@ def train_behaviour(
     """
     with generators_untouched(), one_torch_thread(), interruptible() as interrupted:
         env = Monitor(make_env())
-        options: dict[str, Any] = {"buffer_size": steps, "device": "cpu", "verbose": 0, **(agent_options or {})}
-        agent = agent_class("MlpPolicy", env, seed=seed, **options)
+        options: dict[str, Any] = {
+            "buffer_size": steps + _LONGEST_ROLLOUT,
+            "device": "cpu",
+            "verbose": 0,
+            **(agent_options or {}),
+        }
+        agent = agent_class("MlpPolicy", env, seed=seed, **{**options, **(agent_options or {})})
         agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
         notes = None
         checkpoint = None if folder is None else Checkpoint(folder)
@@ -135,6 +147,10 @@ def train_behaviour(
             check_environment(env)  # now, and not by the first checkpoint
             begin_or_continue(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
             notes = checkpoint.restore(agent, env)
+            if agent.num_timesteps >= steps + _rollout_length(agent):
+                raise ConfigError(
+                    f"steps: {folder} has done {agent.num_timesteps:,} already; ask for at least as many."
+                )
         watch = TrainingWatch(
             env,
             threshold=threshold,
@@ -158,13 +174,23 @@ def train_behaviour(
         finally:
             watch.bar.close()
             env.close()
+    steps = min(steps, agent.num_timesteps)
+    lengths = np.array(env.episode_lengths, dtype=np.int64)
+    counted = int(np.searchsorted(lengths.cumsum(), steps, side="right"))
     return Behaviour(
         agent=agent,
+        steps=steps,
         threshold=threshold,
         threshold_step=watch.threshold_step,
-        episode_returns=np.array(env.episode_returns, dtype=np.float64),
-        episode_lengths=np.array(env.episode_lengths, dtype=np.int64),
+        episode_returns=np.array(env.episode_returns[:counted], dtype=np.float64),
+        episode_lengths=lengths[:counted],
     )
+
+
+def _rollout_length(agent: OffPolicyAlgorithm) -> int:
+    """Return after how many steps an agent updates, at most."""
+    frequency: Any = agent.train_freq  # a TrainFreq, once the agent is built
+    return int(frequency.frequency) if frequency.unit is TrainFrequencyUnit.STEP else _LONGEST_ROLLOUT
 
 
 def hyperparameters(agent: OffPolicyAlgorithm) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Checkpoint:
             rows: int = state["rows"]
             parts = self._log.read(until=rows)
             if rows > buffer.buffer_size:
-                raise ConfigError(f"steps: {self._folder} has done {rows:,} already; ask for at least as many.")
+                raise ConfigError(f"buffer_size: found {buffer.buffer_size}, but {self._folder} holds {rows} rows.")
             for name in _ROWS if parts else ():
                 np.concatenate([part[name] for part in parts], out=getattr(buffer, name)[:rows])
             buffer.pos, buffer.full = rows % buffer.buffer_size, rows == buffer.buffer_size

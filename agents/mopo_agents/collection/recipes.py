@@ -218,7 +218,7 @@ def _replay_buffer(order: Order, behaviour: Behaviour) -> Transitions:
     if not isinstance(agent.action_space, ActionSpace) or not isinstance(agent.replay_buffer, ReplayBuffer):
         raise ConfigError(f"{order.task.behaviour_env_id}: only box and discrete actions can be collected.")
     recipe = (
-        f"the replay buffer of {agent_name(type(agent))} after {agent.num_timesteps} steps, "
+        f"the replay buffer of {agent_name(type(agent))} after {behaviour.steps} steps, "
         f"the first {agent.learning_starts} at random"
     )
     metadata = {
@@ -226,7 +226,9 @@ def _replay_buffer(order: Order, behaviour: Behaviour) -> Transitions:
         **_described(behaviour),
         "episode_returns": behaviour.episode_returns.round(3).tolist(),
     }
-    return transitions_from_replay_buffer(agent.replay_buffer, agent.action_space, metadata=metadata)
+    return transitions_from_replay_buffer(
+        agent.replay_buffer, agent.action_space, steps=behaviour.steps, metadata=metadata
+    )
 
 
 def _joined(episodes: list[Episode], order: Order, recipe: str, behaviour: dict[str, Any]) -> Transitions:

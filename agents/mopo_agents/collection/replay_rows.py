@@ -16,7 +16,11 @@ __all__ = ["transitions_from_replay_buffer"]
 
 
 def transitions_from_replay_buffer(
-    buffer: ReplayBuffer, action_space: ActionSpace, *, metadata: dict[str, Any] | None = None
+    buffer: ReplayBuffer,
+    action_space: ActionSpace,
+    *,
+    steps: int | None = None,
+    metadata: dict[str, Any] | None = None,
 ) -> Transitions:
     """Convert the filled part of a Stable-Baselines3 replay buffer, oldest row first.
 
@@ -27,6 +31,7 @@ def transitions_from_replay_buffer(
     Args:
         buffer: Of vector observations; shapes inside are ``(rows, n_envs, …)``.
         action_space: The environment's own: a box with finite bounds, or `Discrete`.
+        steps: Only so many steps of each environment, the oldest; None: all.
         metadata: Where the rows come from.
 
     Raises:
@@ -34,6 +39,7 @@ def transitions_from_replay_buffer(
     """
     newest = buffer.pos
     order = np.r_[newest : buffer.buffer_size, :newest] if buffer.full else np.arange(newest)
+    order = order[:steps]
     if len(order) == 0:
         raise DatasetError("the replay buffer is empty; expected at least two transitions.")
     if buffer.optimize_memory_usage:
