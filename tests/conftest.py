@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
+# What runs in the background of a shell is started with SIGINT ignored, and tests send it to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
 install_import_hook(
