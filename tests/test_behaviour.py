@@ -368,6 +368,16 @@ class TestInterruption:
             work()
         assert done
 
+    def test_where_it_is_ignored_it_stays_ignored(self) -> None:
+        """A script's background jobs are not meant by the Ctrl-C that ends the script."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with interruptible() as interrupted:
+                signal.raise_signal(signal.SIGINT)
+                assert not interrupted()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     def test_outside_the_main_thread(self) -> None:
         """Signals cannot be caught there; training must still work."""
         answers = []

@@ -16,15 +16,16 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first SIGINT into a question that the work asks where it can stop.
 
     The work then saves and raises `KeyboardInterrupt`; if it ends before it asks, `KeyboardInterrupt` is raised here.
-    Outside the main thread, where signals cannot be caught, the answer is always no.
+    Outside the main thread, where signals cannot be caught, the answer is always no; and so it is where SIGINT is
+    ignored, as it is in what a script starts in the background.
 
     Yields:
         A function that says whether SIGINT came.
     """
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
         yield lambda: False
         return
-    previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     came = False
 
     def note(number: int, frame: FrameType | None) -> None:
