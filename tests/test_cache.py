@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from minari_files import ID, write_three_episodes
 
-from mopo_env import Transitions, load_minari, load_transitions
-from mopo_env.datasets import minari, user_folder
+from mopo_env import Transitions, load_minari, load_transitions, save_transitions
+from mopo_env.datasets import cache, minari, user_folder
 from mopo_env.datasets.cache import read_through
 from mopo_env.errors import DatasetError
 from mopo_env.toys import LinearGaussianSystem
@@ -75,6 +77,15 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path, suffix: str, damage: str) 
     }[damage]()
     assert read_through(tmp_path, STAMP, Source(seed=1)).fingerprint == data(1).fingerprint
     assert load_transitions(tmp_path).fingerprint == data(1).fingerprint
+
+
+@pytest.mark.parametrize("metadata", [{}, {"metadata": 5}, {"stamp": STAMP, "metadata": {}}])
+def test_another_dataset_in_the_copys_place_is_replaced(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    """Also one of the right stamp, as an older version may have left it."""
+    metadata = {"stamp": {**STAMP, "reader": cache._READER}, **metadata}
+    save_transitions(dataclasses.replace(data(5), metadata=metadata), tmp_path)
+    assert read_through(tmp_path, STAMP, Source()).fingerprint == data().fingerprint
+    assert load_transitions(tmp_path).fingerprint == data().fingerprint
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:

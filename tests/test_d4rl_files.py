@@ -57,7 +57,7 @@ def test_checksum_of_a_file(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none", Path("/dev/zero")):
+    for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
         with pytest.raises(DatasetError, match="no such file"):
             check_sha256(path)
 

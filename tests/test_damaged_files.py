@@ -174,14 +174,14 @@ def test_pickles_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_devices_are_no_files(tmp_path: Path) -> None:
-    """Reading /dev/zero ends with the machine's memory; an archive may well hold a link to it."""
+    """Reading /dev/zero would end with the machine's memory, and an archive may well hold a link to it."""
     data = write_three_episodes()
-    (tmp_path / "table.csv").symlink_to("/dev/zero")
+    (tmp_path / "table.csv").symlink_to("/dev/null")
     with pytest.raises(DatasetError, match="no such file"):
         load_table(tmp_path / "table.csv", observations=["s"], actions=["a"], reward="r")
     for name in ("main_data.hdf5", "metadata.json"):
         (data / name).unlink()
-        (data / name).symlink_to("/dev/zero")
+        (data / name).symlink_to("/dev/null")
         with pytest.raises(DatasetError, match=r"no such file|not found in|found no file"):
             load_minari(ID)
 

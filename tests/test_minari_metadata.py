@@ -120,6 +120,12 @@ def test_no_metadata_at_all(folder: Path, body: bytes) -> None:
         load_minari(ID)
 
 
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+        with pytest.raises(DatasetError, match="found no file"):
+            read_minari_metadata(path)
+
+
 @pytest.mark.parametrize("data_format", ["arrow", "parquet"])
 def test_other_formats_are_named_and_the_way_out_works(data_format: str) -> None:
     """Minari writes these too; the message says how to go on, and doing that gives the data."""

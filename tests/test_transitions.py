@@ -103,6 +103,8 @@ class TestAccepted:
         transitions = Transitions(**data)
         for name, array in data.items():
             assert getattr(transitions, name) is array
+        # Nor is a view of such an array.
+        assert Transitions(**{**data, "rewards": data["rewards"][:]}).rewards.base is data["rewards"]
         # One that is made from another shares what did not change.
         changed = dataclasses.replace(transitions, rewards=np.zeros(7))
         assert changed.observations is transitions.observations

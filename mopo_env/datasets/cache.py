@@ -30,8 +30,9 @@ def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Tran
     stamp = {**stamp, "reader": _READER}
     with suppress(StoreError, DatasetError):
         kept = load_transitions(folder)
-        if kept.metadata.get("stamp") == stamp:
-            return replace(kept, metadata=kept.metadata["metadata"])
+        metadata = kept.metadata.get("metadata")
+        if kept.metadata.get("stamp") == stamp and isinstance(metadata, dict):
+            return replace(kept, metadata=metadata)
     transitions = read()
     with suppress(StoreError):
         save_transitions(replace(transitions, metadata={"stamp": stamp, "metadata": transitions.metadata}), folder)
