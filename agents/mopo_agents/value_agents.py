@@ -15,8 +15,8 @@ from mopo_agents.rollout_actions import OwnActionRandom, put_before
 
 __all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent", "with_own_exploration"]
 
-# The learning rate is that of Stable-Baselines3's SAC; its DQN's own, 1e-4, is Atari's. The target is a whole copy, made
-# every so many updates: with SAC's τ = 0.005 after every update, CartPole was learned in 10 epochs and lost by 40.
+# The learning rate is that of Stable-Baselines3's SAC; its DQN's own, 1e-4, is Atari's. The target is a whole copy, as
+# in the paper of DQN, made every so many updates.
 VALUE_AGENT_OPTIONS = {"learning_rate": 3e-4, "target_update_interval": 250}
 
 # By package and class, the network that is updated; the target goes by the same name and "_target".
