@@ -29,7 +29,7 @@ print(f"{len(log):,} steps, {log.terminations.sum()} of them tripped the plant; 
 def trips(observations: torch.Tensor, actions: torch.Tensor, next_observations: torch.Tensor) -> torch.Tensor:
     """Give the limits that stand in the plant's handbook."""
     level, temperature = next_observations[:, 0], next_observations[:, 1]
-    return (level < 0.3) | (level > 1.7) | (temperature > 85.0)
+    return (level <= 0.3) | (level >= 1.7) | (temperature >= 85.0)
 
 
 learned = mopo_env.fit_termination(log, progress=False)

@@ -14,6 +14,7 @@ from mopo_env.devices import find_device
 from mopo_env.ensemble import GaussianEnsemble, StackedLinear
 from mopo_env.fit_config import FitConfig
 from mopo_env.lipschitz import bake, regularise
+from mopo_env.stacked import mean_and_std
 from mopo_env.transitions import Transitions
 
 __all__ = ["fit_ensemble", "gaussian_loss"]
@@ -51,8 +52,8 @@ def fit_ensemble(
     holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
     order = torch.randperm(len(inputs), generator=generator)
     holdout, train = order[:holdout_size], order[holdout_size:]
-    ensemble.input_mean, ensemble.input_std = _mean_and_std(inputs[train])
-    target_mean, ensemble.target_std = _mean_and_std(targets[train])
+    ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
+    target_mean, ensemble.target_std = mean_and_std(targets[train])
     scaled = config.scale_targets or config.lipschitz is not None
     scale = _TargetScale(target_mean, ensemble.target_std) if scaled else _TargetScale.identity(target_mean)
     if config.lipschitz is not None:
@@ -214,12 +215,6 @@ def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row inp
     change = transitions.next_observations - transitions.observations
     targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
     return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _mean_and_std(rows: Float[Tensor, "row column"]) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
-    mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
-    # A constant column carries no information; left unscaled it stays at zero instead of dividing by zero.
-    return mean, torch.where(std < 1e-12, torch.ones_like(std), std)
 
 
 def _optimizer(ensemble: GaussianEnsemble, config: FitConfig) -> torch.optim.Adam:

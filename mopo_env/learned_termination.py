@@ -14,6 +14,7 @@ from mopo_env.errors import ConfigError, StoreError
 from mopo_env.stacked import StackedLinear, fill_module
 from mopo_env.store import read_artifact, write_artifact
 from mopo_env.termination_config import TerminationInputs
+from mopo_env.terminations import Actions
 
 __all__ = ["LearnedTermination", "load_termination", "save_termination"]
 
@@ -31,7 +32,8 @@ class LearnedTermination(nn.Module):
 
     Attributes:
         observation_dim: Width of an observation.
-        action_dim: Width of an action.
+        action_dim: Width of an action; of those that are numbered, how many there are.
+        first_action: The lowest number of an action, or None where actions are vectors.
         inputs: What it looks at.
         num_members: Number of classifiers.
         hidden_sizes: Widths of the hidden layers.
@@ -48,6 +50,7 @@ class LearnedTermination(nn.Module):
         observation_dim: int,
         action_dim: int,
         *,
+        first_action: int | None = None,
         inputs: str = "next-observation",
         num_members: int = 5,
         hidden_sizes: Sequence[int] = (64, 64),
@@ -57,7 +60,8 @@ class LearnedTermination(nn.Module):
 
         Args:
             observation_dim: Width of an observation.
-            action_dim: Width of an action.
+            action_dim: Width of an action; of those that are numbered, how many there are.
+            first_action: The lowest number of an action; None: actions are vectors.
             inputs: What it looks at: s′, or all of s, a and s′.
             num_members: Number of classifiers.
             hidden_sizes: Widths of the hidden layers.
@@ -72,7 +76,10 @@ class LearnedTermination(nn.Module):
         for size in (observation_dim, action_dim, num_members, *hidden_sizes):
             if type(size) is not int or size < 1:
                 raise ConfigError(f"the sizes of a termination rule must be positive integers, found {size!r}.")
-        self.observation_dim, self.action_dim, self.inputs = observation_dim, action_dim, inputs
+        if not (first_action is None or type(first_action) is int):
+            raise ConfigError(f"first_action: expected an integer or None, found {first_action!r}.")
+        self.observation_dim, self.action_dim, self.first_action = observation_dim, action_dim, first_action
+        self.inputs = inputs
         self.num_members, self.hidden_sizes = num_members, tuple(hidden_sizes)
         self.metadata: dict[str, Any] = {}
         input_dim = observation_dim if inputs == "next-observation" else 2 * observation_dim + action_dim
@@ -88,7 +95,7 @@ class LearnedTermination(nn.Module):
     def forward(
         self,
         observations: Float[Tensor, "batch observation"],
-        actions: Float[Tensor, "batch action"],
+        actions: Actions,
         next_observations: Float[Tensor, "batch observation"],
     ) -> Bool[Tensor, " batch"]:
         """Return which next states are terminal; all arguments are in raw units."""
@@ -98,7 +105,7 @@ class LearnedTermination(nn.Module):
     def probability(
         self,
         observations: Float[Tensor, "batch observation"],
-        actions: Float[Tensor, "batch action"],
+        actions: Actions,
         next_observations: Float[Tensor, "batch observation"],
     ) -> Float[Tensor, " batch"]:
         """Return the mean over members of P(terminal | s, a, s′); all arguments are in raw units."""
@@ -112,12 +119,14 @@ class LearnedTermination(nn.Module):
     def select(
         self,
         observations: Float[Tensor, "batch observation"],
-        actions: Float[Tensor, "batch action"],
+        actions: Actions,
         next_observations: Float[Tensor, "batch observation"],
     ) -> Float[Tensor, "batch input"]:
         """Return the columns that the rule looks at, in raw units."""
         if self.inputs == "next-observation":
             return next_observations
+        if self.first_action is not None:  # numbered: one-hot, since no action lies between two others
+            actions = functional.one_hot(actions - self.first_action, self.action_dim).to(observations.dtype)
         return torch.cat([observations, actions, next_observations], dim=1)
 
     def normalise(self, inputs: Float[Tensor, "batch input"]) -> Float[Tensor, "batch input"]:
@@ -143,6 +152,7 @@ def save_termination(rule: LearnedTermination, folder: Path | str) -> Path:
     architecture = {
         "observation_dim": rule.observation_dim,
         "action_dim": rule.action_dim,
+        "first_action": rule.first_action,
         "inputs": rule.inputs,
         "num_members": rule.num_members,
         "hidden_sizes": rule.hidden_sizes,
@@ -164,6 +174,7 @@ def load_termination(folder: Path | str, *, device: torch.device | str = "cpu") 
             rule = LearnedTermination(
                 architecture["observation_dim"],
                 architecture["action_dim"],
+                first_action=architecture["first_action"],
                 inputs=architecture["inputs"],
                 num_members=architecture["num_members"],
                 hidden_sizes=architecture["hidden_sizes"],

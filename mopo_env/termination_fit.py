@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 import torch
+from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
@@ -64,10 +65,11 @@ def fit_termination(
     """
     config, device = config or TerminationConfig(), find_device(device)
     _check_terminations(transitions)
-    generator = torch.Generator().manual_seed(config.seed)
+    space, generator = transitions.action_space, torch.Generator().manual_seed(config.seed)
     rule = LearnedTermination(
         transitions.observation_dim,
         transitions.action_dim,
+        first_action=int(space.start) if isinstance(space, Discrete) else None,
         inputs=config.inputs,
         num_members=config.num_members,
         hidden_sizes=config.hidden_sizes,

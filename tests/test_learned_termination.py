@@ -96,7 +96,14 @@ def test_it_is_a_termination_and_builds_no_graph() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"observation_dim": 0}, {"num_members": 0}, {"hidden_sizes": (4, 0)}, {"action_dim": True}, {"inputs": "state"}],
+    [
+        {"observation_dim": 0},
+        {"num_members": 0},
+        {"hidden_sizes": (4, 0)},
+        {"action_dim": True},
+        {"inputs": "state"},
+        {"first_action": True},
+    ],
 )
 def test_what_makes_no_rule_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -167,6 +174,7 @@ CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
     "no architecture": lambda tensors, metadata: metadata.pop("architecture"),
     "architecture is a list": lambda tensors, metadata: metadata.__setitem__("architecture", [3, 2]),
     "other inputs": set_size("inputs", "next-observation"),
+    "a first action that is none": set_size("first_action", "0"),
     "unknown inputs": set_size("inputs", "everything"),
     "inputs are a list": set_size("inputs", ["transition"]),
     "one member more": set_size("num_members", MEMBERS + 1),

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.learned_termination import LearnedTermination
 from mopo_env.real_env import make_real_env
+from mopo_env.simulator import Simulator
 from mopo_env.termination_config import TerminationConfig
 from mopo_env.termination_fit import best_threshold, detection, fit_termination, split_episodes
 from mopo_env.terminations import get_termination, never
+from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
 
 QUICK = TerminationConfig(num_members=2, hidden_sizes=(16,), max_epochs=25, batch_size=64, learning_rate=1e-2)
@@ -225,6 +228,30 @@ def test_an_ending_that_depends_on_the_action_needs_the_whole_transition() -> No
     blind = fit_termination(data, QUICK, progress=False)
     assert seeing.metadata["test"]["f1"] > 0.9
     assert blind.metadata["test"]["f1"] < 0.5
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_numbered_actions(first: int) -> None:
+    """The second of three stops the machine: no sum of numbers can tell, and the simulator hands over numbers."""
+    data = walks(limit=99.0)
+    numbers = np.digitize(data.actions[:, 0], (-0.1, 0.1))
+    data = replace(
+        data,
+        actions=numbers + first,
+        action_space=Discrete(3, start=first),
+        terminations=numbers == 1,
+        truncations=data.truncations & (numbers != 1),
+    )
+    rule = fit_termination(data, replace(QUICK, inputs="transition"), progress=False)
+    assert (rule.action_dim, rule.first_action) == (3, first)
+    assert rule.metadata["test"]["f1"] > 0.9
+    model = StubEnsemble(2, 3, mean=lambda states, actions: (states, torch.zeros(len(states))))
+    simulator = Simulator(model, data, termination=rule)
+    states = simulator.reset(60, torch.Generator().manual_seed(0))
+    actions = torch.arange(60) % 3 + first
+    ended = simulator.step(states, actions, torch.Generator().manual_seed(0)).terminations
+    assert (ended == (actions == 1 + first)).float().mean() > 0.9
+    assert fit_termination(data, replace(QUICK, max_epochs=1), progress=False).first_action == first
 
 
 # ---------------------------------------------------------------- what is refused

@@ -35,7 +35,7 @@ def step(state: np.ndarray, action: np.ndarray, random: np.random.Generator) -> 
             temperature + SECONDS * warming / water + random.normal(0.0, 0.15),
             np.clip(1.0 + 0.95 * (demand - 1.0) + random.normal(0.0, 0.06), 0.5, 1.5),
         ]
-    )
+    ).round(3)  # as far as the instruments go
     tripped = not (LOWEST < following[0] < HIGHEST and following[1] < HOTTEST)
     return following, float(following[1] - COLD) / (HOTTEST - COLD), tripped
 
@@ -64,7 +64,6 @@ def main() -> None:
         for _ in range(STEPS):
             action = operator.act(state).round(3)
             following, worth, tripped = step(state, action, random)
-            following = following.round(3)
             writer.writerow([run, *state, *action, round(worth, 4), *following, int(tripped)])
             if tripped:
                 break
