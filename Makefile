@@ -23,6 +23,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/penalty.py
 	$(BIN)/python benchmarks/oracle.py
+	$(BIN)/python benchmarks/datasets.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32
 from mopo_env.checks import check_integer
 from mopo_env.errors import InputError
 from mopo_env.simulator import Simulator
-from mopo_env.spaces import ActionSpace
+from mopo_env.spaces import ActionSpace, number_range
 
 __all__ = ["BranchStep", "Branches", "check_actions", "check_array", "new_generator"]
 
@@ -71,6 +71,7 @@ class Branches:
         """Start every branch from a state of the dataset."""
         self._generator = generator
         self._observations = self.simulator.reset(self.num_branches, generator)
+        self._members = self.simulator.pick_members(self.num_branches, generator)
         self._lengths[:] = 0
         self._returns[:] = 0
         return _to_numpy(self._observations).copy()
@@ -83,7 +84,10 @@ class Branches:
         """
         actions = check_actions("actions", actions, self.simulator.action_space, self.num_branches)
         step = self.simulator.step(
-            self._observations, torch.from_numpy(actions).to(self.simulator.device), self._generator
+            self._observations,
+            torch.from_numpy(actions).to(self.simulator.device),
+            self._generator,
+            self._members,
         )
         rewards, terminations = _to_numpy(step.rewards), _to_numpy(step.terminations)
         self._lengths += 1
@@ -97,6 +101,9 @@ class Branches:
             starts = self.simulator.reset(len(ended), self._generator)
             rows = torch.from_numpy(ended).to(self.simulator.device)
             self._observations = step.next_observations.index_copy(0, rows, starts)
+            members = self.simulator.pick_members(len(ended), self._generator)
+            if self._members is not None and members is not None:
+                self._members = self._members.index_copy(0, rows, members)
             self._lengths[ended] = 0
             self._returns[ended] = 0
         # A copy, so that a caller who writes into what it was given does not move the branches.
@@ -134,7 +141,7 @@ def check_actions(name: str, values: np.ndarray, space: ActionSpace, *batch: int
     """
     if not isinstance(space, Discrete):
         return check_array(name, values, (*batch, *space.shape))
-    array, first, last = np.asarray(values), int(space.start), int(space.start + space.n - 1)
+    array, (first, last) = np.asarray(values), number_range(space)
     if array.shape != batch or array.dtype.kind not in "iu":
         raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {batch} of integers.")
     if array.size and (array.min() < first or array.max() > last):

@@ -68,6 +68,7 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             self._observation = self.simulator.reset(1, self._generator)
         else:
             self._observation = torch.from_numpy(start).to(self.simulator.device)[None]
+        self._members = self.simulator.pick_members(1, self._generator)
         return self._observation[0].cpu().numpy().copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -80,7 +81,10 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             raise gym.error.ResetNeeded("call reset() before the first step().")
         action = check_actions("action", action, self.simulator.action_space)
         step = self.simulator.step(
-            self._observation, torch.from_numpy(action[None]).to(self.simulator.device), self._generator
+            self._observation,
+            torch.from_numpy(action[None]).to(self.simulator.device),
+            self._generator,
+            self._members,
         )
         self._observation = step.next_observations
         self._length += 1

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from mopo_env.errors import require_extra
+from mopo_env.errors import ConfigError, MopoError, require_extra
 from mopo_env.spaces import as_float32_box, finite_box
-from mopo_env.tasks import get_task
+from mopo_env.tasks import Task, get_task
 
 __all__ = ["make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
 
 
-def make_real_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """Build the real environment behind a task, with float32 observations like those of the model.
+# Where environments of Gymnasium and of this project are made that need MuJoCo.
+_MUJOCO_MODULES = ("gymnasium.envs.mujoco", "mopo_env.reward_envs")
+
+
+def make_real_env(task: str | Task, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build the environment behind a task, with float32 observations like those of the model.
 
     Args:
-        task: A task's name or id.
+        task: A task's name or id, or the task itself.
         **kwargs: Passed to `gymnasium.make`, such as ``render_mode``.
 
     Raises:
         UnknownNameError: If there is no such task.
+        ConfigError: If the task has no real environment, or Gymnasium cannot make it.
+        DatasetError: If its observations are no vectors.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    return make_env_by_id(get_task(task).real_env_id, **kwargs)
+    return make_env_by_id((task if isinstance(task, Task) else get_task(task)).real_env_id, **kwargs)
 
 
 def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -46,28 +53,36 @@ def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
     return make_env_by_id(get_task(task).behaviour_env_id, **kwargs)
 
 
-def make_env_by_id(env_id: str, **kwargs: Any) -> gym.Env[Any, Any]:
-    """Build a Gymnasium environment with float32 observations, without MuJoCo's warnings.
+def make_env_by_id(env_id: str | None, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build an environment of Gymnasium with float32 observations, without the warnings of MuJoCo's compiler.
 
     Args:
-        env_id: Gymnasium's id.
+        env_id: Gymnasium's id; None is refused.
         **kwargs: Passed to `gymnasium.make`.
 
     Raises:
+        ConfigError: If there is no id, or Gymnasium cannot make the environment.
+        DatasetError: If its observations are no vectors.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    if _needs_mujoco(env_id):
-        with quiet_mujoco(require_extra("mujoco", "mujoco")):
+    if env_id is None:
+        raise ConfigError("there is no real environment: name one of Gymnasium's as real_env, or --real-env.")
+    try:
+        quiet = quiet_mujoco(require_extra("mujoco", "mujoco")) if _needs_mujoco(env_id) else nullcontext()
+        with quiet, warnings.catch_warnings():
+            # That a version is out of date: whoever asks for it has data from it.
+            warnings.simplefilter("ignore", DeprecationWarning)
             env = gym.make(env_id, **kwargs)
-    else:
-        env = gym.make(env_id, **kwargs)
+    except MopoError:
+        raise
+    except (gym.error.Error, ImportError) as error:
+        raise ConfigError(f"real_env: Gymnasium cannot make the environment {env_id!r}: {error}") from error
     space = finite_box(as_float32_box(env.observation_space, f"the observations of {env_id}"))
     return gym.wrappers.TransformObservation(env, lambda observation: observation.astype(np.float32), space)
 
 
 def _needs_mujoco(env_id: str) -> bool:
-    entry_point = gym.spec(env_id).entry_point
-    return isinstance(entry_point, str) and entry_point.startswith(("gymnasium.envs.mujoco", "mopo_env.reward_envs"))
+    return str(gym.spec(env_id).entry_point).startswith(_MUJOCO_MODULES)
 
 
 @contextmanager

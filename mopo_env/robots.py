@@ -121,7 +121,7 @@ def get_robot(env_id: str) -> Robot:
     """
     if env_id not in ROBOTS:
         raise ConfigError(
-            f"{env_id}: how its state is read off an observation is not known, so its true dynamics cannot be asked. "
+            f"{env_id}: how its state is read off an observation is not known, so it cannot be stepped from one. "
             f"Known: {', '.join(sorted(ROBOTS))}."
         )
     return ROBOTS[env_id]

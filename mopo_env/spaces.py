@@ -10,18 +10,25 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["ActionSpace", "as_action_space", "as_float32_box", "encoded_width", "finite_box"]
+__all__ = ["ActionSpace", "as_action_space", "as_float32_box", "encoded_width", "finite_box", "number_range"]
 
 ActionSpace = Box | Discrete
+# One-hot rows of more would fill the memory; and who has so many actions has features of them.
+_LARGEST_COUNT = 10_000
 
 
 def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
     """Return the space of numbered actions as it is, and a box in float32.
 
     Raises:
-        DatasetError: If the space is neither `Discrete` nor a one-dimensional box.
+        DatasetError: If the space is neither `Discrete` of at most 10,000 actions nor a one-dimensional box.
     """
     if isinstance(space, Discrete):
+        if space.n > _LARGEST_COUNT:
+            raise DatasetError(
+                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} numbered actions. A box of features of "
+                "each action would do."
+            )
         return Discrete(int(space.n), start=int(space.start))  # a seeded generator of the caller's is left behind
     if not isinstance(space, Box):
         raise DatasetError(
@@ -33,6 +40,11 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
 def encoded_width(space: ActionSpace) -> int:
     """Return how wide an action is as a model sees it: numbered actions are one-hot."""
     return int(space.n) if isinstance(space, Discrete) else int(space.shape[0])
+
+
+def number_range(space: Discrete) -> tuple[int, int]:
+    """Return the first and the last number of numbered actions."""
+    return int(space.start), int(space.start + space.n - 1)
 
 
 def as_float32_box(space: gym.Space[Any], name: str) -> Box:

@@ -117,8 +117,13 @@ def get_termination(termination: Any) -> Termination:
         ConfigError: If it is neither a name nor callable.
     """
     if isinstance(termination, str):
+        if termination == "learned":
+            raise ConfigError(
+                "termination: 'learned' is a rule that lies in a folder. Load it with "
+                "mopo_env.load_termination(folder), or let make_simulator find it."
+            )
         if termination not in TERMINATIONS:
-            raise UnknownNameError("termination", termination, TERMINATIONS)
+            raise UnknownNameError("termination", termination, [*TERMINATIONS, "learned"])
         return TERMINATIONS[termination]
     if not callable(termination):
         raise ConfigError(f"termination: found {termination!r}, expected a name or a callable.")

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width
+from mopo_env.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
 
 __all__ = ["Episode", "Transitions"]
 
@@ -44,7 +44,8 @@ class Transitions:
     """A fixed dataset of transitions in raw units, checked once and read-only ever after.
 
     Rows are in the order in which they were recorded; an episode ends at a row flagged terminated or truncated,
-    or at the last row.
+    or at the last row. Arrays are copied, except read-only ones of the right type that own their memory, or view
+    such an array: nobody can change those.
 
     Attributes:
         observations: Shape ``(rows, observation)``, float32.
@@ -74,14 +75,13 @@ class Transitions:
 
     def __post_init__(self) -> None:
         """Convert, check and freeze every array."""
-        if isinstance(self.action_space, Discrete):
-            self._freeze("actions", _as_integers("actions", self.actions))
-        for name in self._floating:
-            self._freeze(name, _as_float32(name, getattr(self, name)))
+        for name in _FLOATING:
+            convert = _as_column if self._is_numbered and name == "actions" else _as_float32
+            self._freeze(name, convert(name, getattr(self, name)))
         for name in _FLAGS:
             self._freeze(name, _as_flags(name, getattr(self, name)))
         self._check_shapes()
-        for name in self._floating:
+        for name in _FLOATING:
             self._check_finite(name)
         object.__setattr__(self, "metadata", dict(self.metadata))
         given: dict[str, Any] = {name: getattr(self, name) for name in ("observation_space", "action_space")}
@@ -158,12 +158,13 @@ class Transitions:
     def encoded_actions(self) -> np.ndarray:
         """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
 
-        Numbered actions are one-hot; others are as they are.
+        Numbered actions are one-hot: no action lies between two others. Others are as they are.
         """
         if not isinstance(self.action_space, Discrete):
             return self.actions
-        rows: np.ndarray = np.eye(self.action_dim, dtype=np.float32)[self.actions - self.action_space.start]
-        return rows
+        first, last = number_range(self.action_space)
+        columns: np.ndarray = np.equal.outer(self.actions, np.arange(first, last + 1)).astype(np.float32)
+        return columns
 
     @cached_property
     def episode_ends(self) -> np.ndarray:
@@ -217,10 +218,8 @@ class Transitions:
         return f"episode {episode}, step {row - first}"
 
     @property
-    def _floating(self) -> tuple[str, ...]:
-        """Return the names of the arrays of real numbers."""
-        numbered = isinstance(self.action_space, Discrete)
-        return tuple(name for name in _FLOATING if not (numbered and name == "actions"))
+    def _is_numbered(self) -> bool:
+        return isinstance(self.action_space, Discrete)
 
     def _freeze(self, name: str, array: np.ndarray) -> None:
         array.setflags(write=False)
@@ -233,15 +232,19 @@ class Transitions:
             "actions": "(rows, action)",
             "next_observations": "(rows, observation)",
         }
-        if isinstance(self.action_space, Discrete):
-            del expected["actions"]  # its shape was checked with its type
+        flat = ["rewards", *_FLAGS]
+        if self._is_numbered:
+            del expected["actions"]
+            flat.append("actions")
         for name, shape in expected.items():
             array = getattr(self, name)
             if array.ndim != 2 or array.shape[1] == 0:
-                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.")
-        for name in ("rewards", *_FLAGS):
+                numbers = " Numbered actions need action_space=gymnasium.spaces.Discrete(n)." * (name == "actions")
+                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.{numbers}")
+        for name in flat:
             if getattr(self, name).ndim != 1:
-                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,).")
+                numbers = f" of numbers in {self.action_space}" * (name == "actions")
+                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,){numbers}.")
         for name in (*_FLOATING, *_FLAGS):
             if len(getattr(self, name)) != rows:
                 raise DatasetError(f"{name}: found {len(getattr(self, name))} rows, but rewards has {rows}.")
@@ -257,6 +260,9 @@ class Transitions:
 
     def _check_finite(self, name: str) -> None:
         array = getattr(self, name)
+        # NaN and infinity show in the extremes, which need no mask of the size of the data.
+        if np.isfinite(array.min()) and np.isfinite(array.max()):
+            return
         finite = np.isfinite(array).reshape(len(array), -1)
         bad = np.flatnonzero(~finite.all(axis=1))
         if len(bad):
@@ -285,22 +291,23 @@ class Transitions:
             array = getattr(self, name)
             if space.shape != array.shape[1:]:
                 raise DatasetError(f"{name}: found width {array.shape[1]}, but the space has shape {space.shape}.")
-        if isinstance(self.action_space, Discrete):
-            first, last = int(self.action_space.start), int(self.action_space.start + self.action_space.n - 1)
-            self._refuse_actions(np.logical_or(self.actions < first, self.actions > last))
-            return
-        below = self.actions < self.action_space.low - _BOUND_TOLERANCE
-        above = self.actions > self.action_space.high + _BOUND_TOLERANCE
-        self._refuse_actions((below | above).any(axis=1))
+        space = self.action_space
+        if isinstance(space, Discrete):
+            first, last = number_range(space)
+            wrong = (self.actions < first) | (self.actions > last) | (self.actions != np.round(self.actions))
+            self._refuse_actions(wrong, f"Expected whole numbers from {first} to {last}.")
+            self._freeze("actions", self.actions.astype(np.int64))
+        else:
+            outside = (self.actions < space.low - _BOUND_TOLERANCE) | (self.actions > space.high + _BOUND_TOLERANCE)
+            self._refuse_actions(outside.any(axis=1), "Clip them, or declare the true bounds.")
 
-    def _refuse_actions(self, wrong: Any) -> None:
+    def _refuse_actions(self, wrong: Any, remedy: str) -> None:
         """Refuse actions outside the space; `wrong` has one flag a row."""
-        outside = np.flatnonzero(wrong)
-        if len(outside):
-            row = int(outside[0])
+        rows = np.flatnonzero(wrong)
+        if len(rows):
             raise DatasetError(
-                f"actions: found {self.actions[row]} at {self.locate(row)} (row {row}), outside {self.action_space}; "
-                f"{len(outside)} such row{'s' * (len(outside) != 1)} in all. Clip them, or declare the true bounds."
+                f"actions: found {self.actions[rows[0]]} at {self.locate(rows[0])} (row {rows[0]}), outside "
+                f"{self.action_space}; {len(rows)} such row{'s' * (len(rows) != 1)} in all. {remedy}"
             )
 
 
@@ -308,7 +315,9 @@ def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:
     widths = {np.shape(part)[1:] for part in parts}
     if len(widths) != 1:
         raise DatasetError(f"{name}: the episodes differ in shape: {sorted(map(str, widths))} were found.")
-    return np.concatenate(parts)
+    joined = np.concatenate(parts)
+    joined.setflags(write=False)
+    return joined
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
@@ -323,31 +332,36 @@ def _as_float32(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected real numbers.")
     with np.errstate(over="ignore"):
-        return np.array(array, dtype=np.float32, order="C")
+        return _own(array, np.float32)
 
 
-def _as_integers(name: str, value: Any) -> np.ndarray:
+def _as_column(name: str, value: Any) -> np.ndarray:
+    """Return numbers as they are, of shape ``(rows,)``; replay buffers and tables hold them as a column."""
     array = _as_array(name, value)
-    if array.ndim == 2 and array.shape[1] == 1:  # a column, as replay buffers and tables hold them
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise DatasetError(f"{name}: found shape {array.shape}, expected (rows,): the action space is Discrete.")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected whole numbers for a Discrete action space.")
-    wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.round(array))))
-    if len(wrong):
-        raise DatasetError(
-            f"{name}: found {array[wrong[0]]} at row {wrong[0]}, and {len(wrong)} such rows in all; expected whole "
-            "numbers: the action space is Discrete."
-        )
-    return np.array(array, dtype=np.int64, order="C")
+    return np.array(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array, order="C")
 
 
 def _as_flags(name: str, value: Any) -> np.ndarray:
     array = _as_array(name, value)
     if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected booleans (or zeros and ones).")
-    wrong = array[~np.isin(array, (0, 1))]
+    wrong = array[:0] if array.dtype == bool else array[~np.isin(array, (0, 1))]
     if len(wrong):
         raise DatasetError(f"{name}: found the value {wrong[0]}, expected booleans (or zeros and ones).")
-    return np.array(array, dtype=bool, order="C")
+    return _own(array, np.bool_)
+
+
+def _own(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """Copy what somebody else could still change, and take the rest as it is: datasets are large."""
+    if array.dtype == dtype and array.flags.c_contiguous and _is_immutable(array):
+        return array
+    return np.array(array, dtype=dtype, order="C")
+
+
+def _is_immutable(array: np.ndarray) -> bool:
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)

@@ -104,7 +104,7 @@ def test_a_class_without_a_name_is_called_by_its_full_name() -> None:
 
     Mine.__name__ = "SAC"
     assert agent_name(Mine).endswith("Mine")
-    assert agent_name(A2C) == "stable_baselines3.a2c.a2c.A2C"
+    assert agent_name(BaseAlgorithm) == "stable_baselines3.common.base_class.BaseAlgorithm"
 
 
 @quiet_jax

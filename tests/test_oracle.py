@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,14 +15,20 @@ import pytest
 import torch
 
 from mopo_env import OraclePenalty, Simulator, Transitions, TrueDynamics, find_dataset, make_simulator
-from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError
+from mopo_env.datasets.files import save_transitions
+from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError, UnknownNameError
+from mopo_env.make import find_penalty
 from mopo_env.model import GaussianPrediction
 from mopo_env.oracle import make_oracle_penalty
+from mopo_env.own_task import find_task
+from mopo_env.penalties import get_penalty, no_penalty
 from mopo_env.real_env import make_real_env
 from mopo_env.tasks import get_task
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 
 TASK = "halfcheetah-mixed"
+# Of position, velocity and reward: what normalised units divide by.
+SCALE = [3.0, 4.0, 6.0]
 
 
 def constant(outcome: Any, *, elites: Any = None) -> StubEnsemble:
@@ -34,7 +42,7 @@ def constant(outcome: Any, *, elites: Any = None) -> StubEnsemble:
     def predict_rows(observations: torch.Tensor, actions: torch.Tensor) -> GaussianPrediction:
         prediction = predict(observations, actions)
         prediction.mean[:] = rows[:, None]
-        return prediction
+        return dataclasses.replace(prediction, target_std=torch.tensor(SCALE))
 
     model.predict = predict_rows  # type: ignore[method-assign]
     return model
@@ -64,10 +72,23 @@ MODEL = [[4.0, 5.0, 17.0], [1.0, 0.0, 5.0], [31.0, 41.0, 5.0]]
         ({"reward": True}, (13 + 1) / 2),
         ({"reward": True, "combine": "max"}, 13.0),
         ({"reward": True, "combine": "consensus"}, np.linalg.norm([1.5, 1.5, 6.0])),
+        ({"members": "all"}, (5 + 1 + 50) / 3),
+        ({"members": "all", "combine": "max"}, 50.0),
+        ({"members": "all", "combine": "consensus"}, np.linalg.norm([33 / 3, 43 / 3])),
+        ({"units": "normalised"}, (np.sqrt(2) + 0.25) / 2),
+        ({"units": "normalised", "combine": "max", "reward": True}, np.sqrt(6)),
     ],
 )
 def test_errors_of_the_elites(options: dict[str, Any], expected: float) -> None:
     assert oracle(constant(MODEL, elites=[0, 1]), TRUTH, **options) == pytest.approx([expected] * 2)
+
+
+def test_normalised_units_of_a_model_without_a_scale_are_refused() -> None:
+    """Raw units in their place would be another penalty under the same name."""
+    system = LinearGaussianSystem()
+    penalty = OraclePenalty(truth=system.model(), max_error=1.0, units="normalised")
+    with pytest.raises(ConfigError, match=r"units: .*does not know the scale"):
+        penalty(system.model().predict(torch.zeros(1, 2), torch.zeros(1, 1)))
 
 
 def test_the_noise_of_a_prediction_is_no_error() -> None:
@@ -123,7 +144,9 @@ def test_no_error_is_larger_than_the_largest() -> None:
     ("options", "message"),
     [
         *[({"max_error": value}, r"^max_error: ") for value in (0.0, -1.0, np.nan, np.inf, "1", None)],
-        *[({"combine": value}, r"^combine: found .*expected one of mean, max, consensus") for value in ("sum", None)],
+        *[({"combine": value}, r"^combine: expected mean or max or consensus, found") for value in ("sum", None)],
+        *[({"members": value}, r"^members: expected all or elites, found") for value in ("some", None, 2)],
+        *[({"units": value}, r"^units: expected raw or normalised, found") for value in ("m", None)],
         *[({"reward": value}, r"^reward: expected True or False") for value in (1, None, "yes")],
     ],
 )
@@ -174,7 +197,48 @@ def test_the_largest_error_is_the_width_of_the_data(simulator: Simulator) -> Non
     observations = find_dataset(TASK).observations
     assert penalty.max_error == pytest.approx(np.linalg.norm(observations.max(axis=0) - observations.min(axis=0)))
     assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", torch.get_num_threads())
-    assert (penalty.combine, penalty.reward) == ("mean", False)
+    assert (penalty.combine, penalty.members, penalty.reward, penalty.units) == ("mean", "elites", False, "raw")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, np.hypot(4, 3)),
+        ({"reward": None, "units": None, "members": None, "combine": None}, np.hypot(4, 3)),
+        ({"reward": True}, np.sqrt(16 + 9 + 100)),
+        ({"units": "normalised"}, np.hypot(4 / 0.5, 3)),
+        ({"units": "normalised", "reward": True}, np.sqrt((4 / 0.5) ** 2 + 9 + (10 / 5) ** 2)),
+        ({"units": "normalised", "reward": True, "max_error": 8}, 8.0),
+    ],
+)
+def test_the_largest_error_has_the_units_of_the_penalty(options: dict[str, Any], expected: float) -> None:
+    """Boxes of 4 by 3, rewards from 0 to 10; changes of ±0.5, always 0 (left unscaled), and rewards of 5 ± 5."""
+    pytest.importorskip("mujoco")
+    observations = np.zeros((2, 17))
+    observations[:, 1:3] = [[1.0, 2.0], [5.0, 5.0]]
+    following = observations.copy()
+    following[:, 1] += [0.5, -0.5]
+    transitions = Transitions(
+        observations=observations,
+        actions=np.zeros((2, 6)),
+        rewards=[0.0, 10.0],
+        next_observations=following,
+        terminations=np.zeros(2),
+        truncations=np.ones(2),
+    )
+    assert make_oracle_penalty(get_task(TASK), transitions, **options).max_error == pytest.approx(expected)
+
+
+def test_units_and_members_reach_the_task(simulator: Simulator) -> None:
+    """The bundled ensemble knows its scale; all seven members are asked, of which five are elites."""
+    options = {"name": "oracle", "members": "all", "units": "normalised", "reward": True}
+    penalty: Any = make_simulator(TASK, penalty=options).penalty
+    observations = simulator.reset(20, torch.Generator().manual_seed(0))
+    prediction: Any = simulator.model.predict(observations, torch.zeros(20, 6))
+    truth = penalty.truth.predict(observations, torch.zeros(20, 6)).mean[0]
+    expected = ((prediction.mean - truth) / prediction.target_std).norm(dim=-1).mean(dim=0)
+    torch.testing.assert_close(penalty(prediction), expected)
+    assert len(prediction.mean) == 7
 
 
 def test_absurd_states_have_a_finite_price(simulator: Simulator) -> None:
@@ -223,8 +287,7 @@ def test_another_version_can_be_the_truth() -> None:
     """D4RL's data come from version 2, to which version 4 is closest: in version 5 Walker2d's feet rub otherwise."""
     pytest.importorskip("mujoco")
     transitions = data_of_widths(17, 6)
-    with pytest.warns(DeprecationWarning, match="Walker2d-v4 is out of date"):
-        penalty = make_oracle_penalty(get_task("walker2d-mixed"), transitions, env_id="Walker2d-v4")
+    penalty = make_oracle_penalty(get_task("walker2d-mixed"), transitions, env_id="Walker2d-v4")
     assert isinstance(penalty.truth, TrueDynamics)
     assert penalty.truth.env_id == "Walker2d-v4"
 
@@ -244,17 +307,45 @@ def data_of_widths(observation_dim: int, action_dim: int) -> Transitions:
 @pytest.mark.parametrize(
     ("task", "widths", "options", "message"),
     [
-        ("cartpole-mixed", (4, 2), {}, r"^CartPole-v1: .* its true dynamics cannot be asked. Known: "),
-        (TASK, (17, 6), {"members": "all"}, r"^penalty: the oracle has no option 'members'. Known: combine, "),
+        ("cartpole-mixed", (4, 2), {}, r"^penalty: the oracle asks .*, but CartPole-v1 cannot be .* Known: Half"),
+        (TASK, (17, 6), {"formula": "all"}, r"^penalty: the oracle has no option 'formula'. Known: combine, env_id, "),
+        (TASK, (17, 6), {"truth": "me"}, r"^penalty: the oracle has no option 'truth'. "),
+        (TASK, (17, 6), {"reward": "yes"}, r"^reward: "),
         (TASK, (17, 6), {"num_threads": 0}, r"^num_threads: "),
         (TASK, (17, 6), {"max_error": -1.0}, r"^max_error: "),
-        (TASK, (17, 6), {"env_id": "HalfCheetah-v3"}, r"^HalfCheetah-v3: "),
+        (TASK, (17, 6), {"env_id": "HalfCheetah-v3"}, r"^penalty: .*, but HalfCheetah-v3 cannot be stepped"),
     ],
 )
 def test_what_the_oracle_refuses(task: str, widths: tuple[int, int], options: dict[str, Any], message: str) -> None:
     pytest.importorskip("mujoco")
     with pytest.raises(ConfigError, match=message):
         make_oracle_penalty(get_task(task), data_of_widths(*widths), **options)
+
+
+def test_data_of_ones_own_have_the_oracle_that_is_named(tmp_path: Path) -> None:
+    """Nobody else knows where they come from; without a name they are refused, ensemble or not."""
+    pytest.importorskip("mujoco")
+    save_transitions(data_of_widths(17, 6), tmp_path)
+    with pytest.raises(ConfigError, match=rf"^penalty: the oracle asks .*, but {tmp_path.name} has none. .*--real-env"):
+        make_simulator(tmp_path, penalty="oracle")
+    named = find_task(tmp_path, real_env="HalfCheetah-v5")
+    options = {"name": "oracle", "env_id": "HalfCheetah-v4"}
+    penalties: list[Any] = [find_penalty("oracle", named, tmp_path), find_penalty(options, named, tmp_path)]
+    assert [penalty.truth.env_id for penalty in penalties] == ["HalfCheetah-v5", "HalfCheetah-v4"]
+
+
+def test_without_a_task_there_is_no_oracle() -> None:
+    """`Simulator` gets objects and knows no task; a name that `make_simulator` knows is not called unknown."""
+    with pytest.raises(ConfigError, match=r"^penalty: the oracle asks the simulator of a task, .*make_simulator"):
+        get_penalty("oracle")
+    with pytest.raises(UnknownNameError, match="Did you mean 'oracle'"):
+        get_penalty("orcale")
+
+
+def test_other_penalties_are_found_where_the_oracle_is() -> None:
+    task, own = get_task("cartpole-mixed"), no_penalty
+    for penalty in ("ensemble-std", {"name": "ensemble-std", "units": "normalised"}, own):
+        assert find_penalty(penalty, task, "no such data") == get_penalty(penalty)
 
 
 @pytest.mark.parametrize(("widths", "name"), [((11, 6), "observations"), ((17, 3), "actions")])

@@ -19,7 +19,6 @@ from mopo_env.real_env import make_env_by_id
 from mopo_env.robots import ROBOTS
 
 mujoco = pytest.importorskip("mujoco")
-pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date")  # Gymnasium's word on version 4
 
 ROLLED, SET = 400, 600
 

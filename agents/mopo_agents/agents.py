@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.spaces import Discrete
-from stable_baselines3 import DQN
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from mopo_agents.branch_dqn import as_branch_dqn
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
+from mopo_agents.standardise import standardised
+from mopo_agents.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.checks import check_integer
 from mopo_env.devices import find_device
@@ -45,9 +45,11 @@ AGENTS: dict[str, AgentSource] = {
     "TD3": AgentSource("stable_baselines3", "TD3"),
     "DDPG": AgentSource("stable_baselines3", "DDPG"),
     "PPO": AgentSource("stable_baselines3", "PPO"),
+    "A2C": AgentSource("stable_baselines3", "A2C"),
     "DQN": AgentSource("stable_baselines3", "DQN"),
     "TQC": AgentSource("sb3_contrib", "TQC", "contrib"),
     "CrossQ": AgentSource("sb3_contrib", "CrossQ", "contrib"),
+    "QRDQN": AgentSource("sb3_contrib", "QRDQN", "contrib"),
     "SBX-SAC": AgentSource("sbx", "SAC", "sbx"),
     "SBX-TD3": AgentSource("sbx", "TD3", "sbx"),
     "SBX-DDPG": AgentSource("sbx", "DDPG", "sbx"),
@@ -95,6 +97,7 @@ def make_agent(
     real_ratio: float = 0.05,
     retain_epochs: int = 5,
     random_rollouts: bool = False,
+    standardise: bool = False,
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -115,6 +118,8 @@ def make_agent(
         retain_epochs: Epochs whose model rows the buffer keeps.
         random_rollouts: Whether uniform random actions roll the model out instead of the agent's, as the paper does
             for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
+        standardise: Whether the policy scales observations by the dataset's mean and standard deviation, for data whose
+            columns have units; agents of Stable-Baselines3 and sb3-contrib can.
         seed: Of the agent, its environment and its buffer.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
@@ -129,8 +134,11 @@ def make_agent(
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
         check_integer(name, value)
     env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
-    if issubclass(agent_class, DQN):
-        agent_class = as_branch_dqn(agent_class)
+    if is_value_agent(agent_class):
+        agent_class = with_own_exploration(agent_class)
+    if standardise:
+        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), simulator.transitions)
+        agent_options = {**agent_options, "policy_kwargs": kwargs}
     if random_rollouts:
         agent_class = with_random_rollouts(agent_class)
     options: dict[str, Any] = {"seed": seed, "device": device}
@@ -146,10 +154,8 @@ def make_agent(
             "learning_starts": 0,
             "batch_size": 256,
         }
-        if issubclass(agent_class, DQN):
-            # Stable-Baselines3's 1e-4 is Atari's; this is what its agents for states have. The target is also copied
-            # once an epoch; any shorter interval makes it warn.
-            options |= {"learning_rate": 3e-4, "target_update_interval": rollout_batch_size * horizon}
+        if is_value_agent(agent_class):
+            options |= VALUE_AGENT_OPTIONS
     else:
         raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
     try:
@@ -158,7 +164,7 @@ def make_agent(
         if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
             raise
         numbered = isinstance(simulator.action_space, Discrete)
-        fitting = "DQN or PPO" if numbered else "SAC, TD3 or PPO"
+        fitting = "DQN, QRDQN, PPO or A2C" if numbered else "SAC, TD3, TQC or PPO"
         raise ConfigError(
             f"agent: {agent_class.__name__} cannot choose actions of {simulator.action_space}; {fitting} can."
         ) from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,16 @@ from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.agents import AGENTS, agent_name, find_agent
 from mopo_agents.evaluation import Policy
+from mopo_agents.generators import generators_untouched
+from mopo_agents.standardise import Standardise
+from mopo_agents.trees import flatten, unflatten
 from mopo_env.errors import ConfigError, MopoError, StoreError
 from mopo_env.store import read_artifact, write_artifact
 
 __all__ = ["load_policy", "save_policy"]
 
 _NAME = "policy"
+_EXTRACTOR = "features_extractor_class"
 
 
 def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str, Any] | None = None) -> Path:
@@ -44,7 +46,9 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
         **_space_tensors("observation", agent.observation_space),
         **_space_tensors("action", agent.action_space),
     }
-    description = {"agent": agent_name(type(agent)), "policy_options": agent.policy_kwargs}
+    # A2C and QRDQN choose an optimizer's class here, which has no form in JSON and no part in acting.
+    options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
+    description = {"agent": agent_name(type(agent)), "policy_options": _with_names(options)}
     try:
         return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
     except StoreError as error:
@@ -69,7 +73,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        name, options = metadata["agent"], dict(metadata["policy_options"])
+        name, options = metadata["agent"], _with_classes(metadata["policy_options"])
         if agent is None and name not in AGENTS:
             raise StoreError(
                 f"{folder}: the policy belongs to the agent {name!r}, which has no name here. "
@@ -78,7 +82,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         spaces = [_space(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = find_agent(agent or name)
-        with _generators_untouched():
+        with generators_untouched():  # the first weights of a network are drawn, and thrown away here
             if agent_class.__module__.startswith("sbx."):
                 return _load_jax_policy(agent_class, spaces, options, weights)
             policy_class: type[BasePolicy] = agent_class.policy_aliases["MlpPolicy"]
@@ -90,6 +94,16 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         raise StoreError(f"{folder}: the policy's tensors do not fit its agent: {error}") from error
     policy.set_training_mode(False)
     return policy
+
+
+def _with_names(options: dict[str, Any]) -> dict[str, Any]:
+    """Replace the one class that JSON may stand for by its name."""
+    named = {_EXTRACTOR: Standardise.__name__} if options.get(_EXTRACTOR) is Standardise else {}
+    return {**options, **named}
+
+
+def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, **({_EXTRACTOR: Standardise} if options.get(_EXTRACTOR) == Standardise.__name__ else {})}
 
 
 def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
@@ -107,21 +121,9 @@ def _space(name: str, tensors: dict[str, np.ndarray]) -> Box | Discrete:
     return Box(*tensors[f"{name}_bounds"], dtype=np.float32)
 
 
-@contextmanager
-def _generators_untouched() -> Iterator[None]:
-    """Undo what building a network does to the global generators: its first weights are drawn and thrown away."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  # what is to be protected
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
 def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
     if type(agent).__module__.startswith("sbx."):
-        return _flatten(_jax_actor_state(agent.policy))
+        return {name: np.asarray(array) for name, array in flatten(_jax_actor_state(agent.policy)).items()}
     return {name: tensor.detach().cpu().numpy() for name, tensor in agent.policy.state_dict().items()}
 
 
@@ -160,30 +162,11 @@ def _load_jax_policy(
     agent = make_agent(agent_class, Simulator(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options)
     policy: Any = agent.policy
     state = policy.actor_state
-    nested = _unflatten(weights)
+    nested = unflatten(weights)
     template = _jax_actor_state(policy)
-    expected = {name: array.shape for name, array in _flatten(template).items()}
+    expected = {name: np.shape(array) for name, array in flatten(template).items()}
     if expected != {name: array.shape for name, array in weights.items()}:
         raise ValueError("the names or shapes of the tensors differ from those of the agent's network")
     parts = {name: from_state_dict(getattr(state, name), nested[name]) for name in template}
     policy.actor_state = state.replace(**parts)
     return agent
-
-
-def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    flat: dict[str, np.ndarray] = {}
-    for name, value in nested.items():
-        path = f"{prefix}{name}"
-        flat |= _flatten(value, f"{path}/") if isinstance(value, dict) else {path: np.asarray(value)}
-    return flat
-
-
-def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, leaf = path.split("/")
-        inner = nested
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[leaf] = value
-    return nested

@@ -16,6 +16,7 @@ from mopo_env.transitions import Transitions
 __all__ = ["load_transitions", "save_transitions"]
 
 _NAME = "dataset"
+_ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
 
 
 def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
@@ -37,11 +38,7 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
     )
     follows[:-1] = (next_observations[:-1] == observations[1:]).all(axis=1)
     tensors = {
-        "observations": transitions.observations,
-        "actions": transitions.actions,
-        "rewards": transitions.rewards,
-        "terminations": transitions.terminations,
-        "truncations": transitions.truncations,
+        **{name: getattr(transitions, name) for name in _ROWS},
         "breaks": np.flatnonzero(~follows),
         "break_next_observations": transitions.next_observations[~follows],
         "observation_bounds": np.stack([transitions.observation_space.low, transitions.observation_space.high]),
@@ -73,18 +70,17 @@ def load_transitions(folder: Path | str) -> Transitions:
 
 
 def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Transitions:
-    next_observations = np.empty_like(tensors["observations"])
-    next_observations[:-1] = tensors["observations"][1:]
+    arrays = {name: _take(tensors, name) for name in _ROWS}
+    observations = arrays["observations"]
+    next_observations = np.empty_like(observations)
+    next_observations[:-1] = observations[1:]
     if len(tensors["breaks"]) == 0 or tensors["breaks"][-1] != len(next_observations) - 1:
         raise ValueError("the last row has no next observation")
     next_observations[tensors["breaks"]] = tensors["break_next_observations"]
+    next_observations.setflags(write=False)
     return Transitions(
-        observations=tensors["observations"],
-        actions=tensors["actions"],
-        rewards=tensors["rewards"],
+        **arrays,
         next_observations=next_observations,
-        terminations=tensors["terminations"],
-        truncations=tensors["truncations"],
         observation_space=Box(*tensors["observation_bounds"], dtype=np.float32),
         action_space=_action_space(tensors),
         metadata=metadata,
@@ -102,3 +98,10 @@ def _action_space(tensors: dict[str, np.ndarray]) -> ActionSpace:
         count, first = tensors["action_numbers"].tolist()
         return Discrete(count, start=first)
     return Box(*tensors["action_bounds"], dtype=np.float32)
+
+
+def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Move an array out of what was read, read-only and in memory of its own, so that it is not copied again."""
+    array = np.array(tensors.pop(name))
+    array.setflags(write=False)
+    return array
