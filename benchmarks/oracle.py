@@ -1,24 +1,26 @@
 """What the oracle costs, what it says of the learned penalties, and how true it is: `python benchmarks/oracle.py`.
 
-The first table is the speed of `TrueDynamics`. The second rolls ensembles out for five steps, with random actions or
-with those that the dataset has from the start state on, and compares the penalties with the true error. The third asks
-T for the recorded transitions of a dataset: what is missing there is what an observation does not tell of a state. The
-second and third take every task whose data, and ensemble, are on this machine; the bundled one always is.
+The first table is the speed of `TrueDynamics`. The next two roll ensembles out for five steps, with random actions or
+with those that the dataset has from the start state on: how far the model is off, and how each penalty follows that.
+The last asks T for the recorded transitions of a dataset: what is missing there is what an observation does not tell of
+a state. All but the first take every task whose data, and ensemble, are on this machine; the bundled one always is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
 import torch
 from common import header, median_and_spread, rank_correlation, seconds, table
 
-from mopo_env import Transitions, TrueDynamics, find_dataset, make_simulator
+from mopo_env import OraclePenalty, Transitions, TrueDynamics, find_dataset, make_simulator
 from mopo_env.datasets.locate import find_folder
-from mopo_env.penalties import ensemble_disagreement, learned_variance
+from mopo_env.model import GaussianPrediction
+from mopo_env.penalties import PENALTIES
 from mopo_env.real_env import make_env_by_id
 from mopo_env.robots import ROBOTS
 from mopo_env.tasks import TASKS, Task
@@ -29,17 +31,60 @@ NUM_RECORDED = 20_000
 
 
 def main() -> None:
-    """Print three tables."""
+    """Print four tables."""
     print(header("The oracle"))
     columns = ["environment", "batch", "threads", "states/s (median)", "quartile spread", "100,000 states"]
     print(table(columns, [row for env_id in ENV_IDS for row in _speeds(env_id)]))
-    print(f"\nModel rollouts from {NUM_STARTS:,} states of the data; ρ: rank correlation with the true error\n")
-    columns = ["task", "actions", "step", "error: mean of elites", "max", "consensus", "at max_error"]
-    columns += ["learned-variance", "ρ", "ensemble-disagreement", "ρ"]
-    print(table(columns, [row for task in _tasks("ensemble.json") for row in _rollouts(task)]))
+    studies = [study for task in _tasks("ensemble.json") for study in _studies(task)]
+    print(f"\nTrue error by step of model rollouts from {NUM_STARTS:,} states of the data\n")
+    columns = [
+        "task",
+        "actions",
+        "step",
+        "rows",
+        "mean of the elites' errors",
+        "their max",
+        "of their mean",
+        "no truth",
+    ]
+    print(table(columns, [row for study in studies for row in study.errors()]))
+    print("\nRank correlation of penalties with the true error, in the first step and over all of them\n")
+    names = [name for name in PENALTIES if name != "none"]
+    print(table(["task", "actions", "steps", *names], [row for study in studies for row in study.correlations(names)]))
     print(f"\nT(s, a) against the recorded s′, {NUM_RECORDED:,} transitions; norms over the next observation\n")
     columns = ["task", "velocity", "share", "‖s′ − s‖, median", "‖T(s, a) − s′‖: median", "99 %", "largest"]
     print(table(columns, [row for task in _tasks("dataset.json") for row in _recorded(task)]))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """Rollouts of a task's model, step by step: what it predicted, and what is true."""
+
+    task: str
+    actions: str
+    oracle: OraclePenalty
+    predictions: list[GaussianPrediction]
+    truths: list[GaussianPrediction]
+
+    def errors(self) -> Iterator[list[str]]:
+        """Yield a row for each step."""
+        for step, (prediction, truth) in enumerate(zip(self.predictions, self.truths, strict=True)):
+            errors = [self._error(prediction, truth, combine).mean() for combine in ("mean", "max", "consensus")]
+            lost = truth.mean[0].isnan().any(dim=1).double().mean()
+            shown = [str(step + 1), f"{len(prediction.observations):,}"]
+            yield [self.task, self.actions, *shown, *(f"{error:.2f}" for error in errors), f"{lost:.2%}"]
+
+    def correlations(self, names: list[str]) -> Iterator[list[str]]:
+        """Yield a row for the first step, and one for all of them."""
+        for steps, count in (("1", 1), (f"1 to {NUM_STEPS}", NUM_STEPS)):
+            pairs = list(zip(self.predictions, self.truths, strict=True))[:count]
+            error = torch.cat([self._error(*pair, "mean") for pair in pairs])
+            doubts = [torch.cat([PENALTIES[name](prediction) for prediction, _ in pairs]) for name in names]
+            yield [self.task, self.actions, steps, *(f"{rank_correlation(doubt, error):+.2f}" for doubt in doubts)]
+
+    def _error(self, prediction: GaussianPrediction, truth: GaussianPrediction, combine: str) -> torch.Tensor:
+        known = SimpleNamespace(device=truth.mean.device, predict=lambda observations, actions: truth)
+        return dataclasses.replace(self.oracle, truth=known, combine=combine)(prediction)
 
 
 def _tasks(file: str) -> Iterator[Task]:
@@ -86,31 +131,25 @@ def _rate(times: list[float], batch: int) -> list[str]:
     return [f"{batch / middle:,.0f}", f"{spread:.0%}", f"{100_000 * middle / batch:.0f} s"]
 
 
-def _rollouts(task: Task) -> Iterator[list[str]]:
+def _studies(task: Task) -> Iterator[Study]:
     simulator = make_simulator(task.name, penalty="oracle")
-    oracle = simulator.penalty
-    others = [dataclasses.replace(oracle, combine=combine) for combine in ("max", "consensus")]
-    transitions = simulator.transitions
+    oracle, transitions = simulator.penalty, simulator.transitions
     for who in ("random", "recorded"):
         generator = torch.Generator().manual_seed(0)
         starts = _starts(transitions, generator)
         observations = torch.from_numpy(transitions.observations)[starts]
+        predictions = []
         for step in range(NUM_STEPS):
             if who == "random":
                 actions = torch.rand(len(observations), transitions.action_dim, generator=generator) * 2 - 1
             else:
                 actions = torch.from_numpy(transitions.actions)[starts + step]
-            prediction = simulator.model.predict(observations, actions)
-            error = oracle(prediction)
-            cells = [f"{values.mean():.2f}" for values in (error, *(other(prediction) for other in others))]
-            cells.append(f"{(error >= oracle.max_error).double().mean():.2%}")
-            for penalty in (learned_variance, ensemble_disagreement):
-                doubt = penalty(prediction)
-                cells += [f"{doubt.mean():.2f}", f"{rank_correlation(doubt, error):+.2f}"]
-            yield [task.name, who, str(step + 1), *cells]
+            predictions.append(simulator.model.predict(observations, actions))
             taken = simulator.step(observations, actions, generator)
             alive = ~taken.terminations
             observations, starts = taken.next_observations[alive], starts[alive]
+        truths = [oracle.truth.predict(prediction.observations, prediction.actions) for prediction in predictions]
+        yield Study(task=task.name, actions=who, oracle=oracle, predictions=predictions, truths=truths)
 
 
 def _starts(transitions: Transitions, generator: torch.Generator) -> torch.Tensor:
