@@ -36,16 +36,17 @@ def main() -> None:
     columns = ["environment", "batch", "threads", "states/s (median)", "quartile spread", "100,000 states"]
     print(table(columns, [row for env_id in ENV_IDS for row in _speeds(env_id)]))
     studies = [study for task in _tasks("ensemble.json") for study in _studies(task)]
-    print(f"\nTrue error by step of model rollouts from {NUM_STARTS:,} states of the data\n")
+    print(f"\nTrue errors of the elites, and the penalty, by step of rollouts from {NUM_STARTS:,} states of the data\n")
     columns = [
         "task",
         "actions",
         "step",
         "rows",
-        "mean of the elites' errors",
-        "their max",
-        "of their mean",
+        "mean of errors",
+        "max",
+        "of the mean",
         "no truth",
+        "learned-variance",
     ]
     print(table(columns, [row for study in studies for row in study.errors()]))
     print("\nRank correlation of penalties with the true error, in the first step and over all of them\n")
@@ -71,8 +72,16 @@ class Study:
         for step, (prediction, truth) in enumerate(zip(self.predictions, self.truths, strict=True)):
             errors = [self._error(prediction, truth, combine).mean() for combine in ("mean", "max", "consensus")]
             lost = truth.mean[0].isnan().any(dim=1).double().mean()
+            doubt = PENALTIES["learned-variance"](prediction).mean()
             shown = [str(step + 1), f"{len(prediction.observations):,}"]
-            yield [self.task, self.actions, *shown, *(f"{error:.2f}" for error in errors), f"{lost:.2%}"]
+            yield [
+                self.task,
+                self.actions,
+                *shown,
+                *(f"{error:.2f}" for error in errors),
+                f"{lost:.2%}",
+                f"{doubt:.2f}",
+            ]
 
     def correlations(self, names: list[str]) -> Iterator[list[str]]:
         """Yield a row for the first step, and one for all of them."""
@@ -137,13 +146,13 @@ def _studies(task: Task) -> Iterator[Study]:
     for who in ("random", "recorded"):
         generator = torch.Generator().manual_seed(0)
         starts = _starts(transitions, generator)
-        observations = torch.from_numpy(transitions.observations)[starts]
+        observations = torch.tensor(transitions.observations)[starts]
         predictions = []
         for step in range(NUM_STEPS):
             if who == "random":
                 actions = torch.rand(len(observations), transitions.action_dim, generator=generator) * 2 - 1
             else:
-                actions = torch.from_numpy(transitions.actions)[starts + step]
+                actions = torch.tensor(transitions.actions)[starts + step]
             predictions.append(simulator.model.predict(observations, actions))
             taken = simulator.step(observations, actions, generator)
             alive = ~taken.terminations
