@@ -37,17 +37,7 @@ def main() -> None:
     print(table(columns, [row for env_id in ENV_IDS for row in _speeds(env_id)]))
     studies = [study for task in _tasks("ensemble.json") for study in _studies(task)]
     print(f"\nTrue errors of the elites, and the penalty, by step of rollouts from {NUM_STARTS:,} states of the data\n")
-    columns = [
-        "task",
-        "actions",
-        "step",
-        "rows",
-        "mean of errors",
-        "max",
-        "of the mean",
-        "no truth",
-        "learned-variance",
-    ]
+    columns = ["task", "actions", "step", "rows", "errors' mean", "max", "mean's error", "learned-variance", "no truth"]
     print(table(columns, [row for study in studies for row in study.errors()]))
     print("\nRank correlation of penalties with the true error, in the first step and over all of them\n")
     names = [name for name in PENALTIES if name != "none"]
@@ -70,18 +60,11 @@ class Study:
     def errors(self) -> Iterator[list[str]]:
         """Yield a row for each step."""
         for step, (prediction, truth) in enumerate(zip(self.predictions, self.truths, strict=True)):
-            errors = [self._error(prediction, truth, combine).mean() for combine in ("mean", "max", "consensus")]
+            means = [self._error(prediction, truth, combine).mean() for combine in ("mean", "max", "consensus")]
+            means.append(PENALTIES["learned-variance"](prediction).mean())
             lost = truth.mean[0].isnan().any(dim=1).double().mean()
-            doubt = PENALTIES["learned-variance"](prediction).mean()
-            shown = [str(step + 1), f"{len(prediction.observations):,}"]
-            yield [
-                self.task,
-                self.actions,
-                *shown,
-                *(f"{error:.2f}" for error in errors),
-                f"{lost:.2%}",
-                f"{doubt:.2f}",
-            ]
+            cells = [*(f"{mean:.2f}" for mean in means), f"{lost:.2%}"]
+            yield [self.task, self.actions, str(step + 1), f"{len(prediction.observations):,}", *cells]
 
     def correlations(self, names: list[str]) -> Iterator[list[str]]:
         """Yield a row for the first step, and one for all of them."""
