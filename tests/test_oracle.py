@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -359,3 +360,16 @@ def test_without_mujoco_the_message_has_the_pip_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingExtraError, match=r'pip install "mopo-env\[mujoco\]"'):
         make_simulator(TASK, penalty="oracle")
+
+
+def test_the_code_of_the_page_runs() -> None:
+    """Both blocks of docs/oracle.md, and its commands ask for what there is."""
+    pytest.importorskip("mujoco")
+    page = (Path(__file__).resolve().parent.parent / "docs" / "oracle.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})  # noqa: S102
+    for field in dataclasses.fields(OraclePenalty):
+        assert field.name == "truth" or f"| `{field.name}` |" in page
+    assert all(f"`{option}`" in page for option in ("env_id", "num_threads"))

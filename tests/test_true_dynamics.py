@@ -17,6 +17,7 @@ from mopo_env.errors import ConfigError, InputError, MissingExtraError
 from mopo_env.penalties import PENALTIES
 from mopo_env.real_env import make_env_by_id
 from mopo_env.robots import ROBOTS
+from mopo_env.tasks import get_task
 
 mujoco = pytest.importorskip("mujoco")
 
@@ -149,16 +150,33 @@ def test_where_the_robot_stands_does_not_matter(env_id: str) -> None:
     env.close()
 
 
-def test_recorded_data_are_true() -> None:
-    """The bundled dataset end to end: float32 observations, stored without any of the simulator's past."""
-    transitions = find_dataset("halfcheetah-mixed")
-    rows = np.random.default_rng(0).permutation(len(transitions))[:5000]
-    found = TrueDynamics("HalfCheetah-v5").step(transitions.observations[rows], transitions.actions[rows])
+@pytest.mark.parametrize(
+    ("task", "lost"),
+    [
+        ("halfcheetah-mixed", (0.0, 0.0)),
+        ("halfcheetah-jump", (0.0, 0.0)),
+        ("hopper-mixed", (0.03, 0.1)),
+        ("walker2d-mixed", (0.3, 0.5)),
+    ],
+)
+def test_recorded_data_are_true(task: str, lost: tuple[float, float]) -> None:
+    """The bundled datasets end to end: float32 observations, stored without any of the simulator's past.
+
+    The share of rows whose velocities were clipped is what docs/oracle.md says; T answers there, but not for them.
+    """
+    transitions, env_id = find_dataset(task), str(get_task(task).real_env_id)
+    rows = np.random.default_rng(0).permutation(len(transitions))[:2000]
+    observations = transitions.observations[rows]
+    found = TrueDynamics(env_id).step(observations, transitions.actions[rows])
+    exact = ~clipped(env_id, observations)
+    assert lost[0] <= 1 - exact.mean() <= lost[1]
+    assert np.isfinite(found.rewards).all()
     errors = np.linalg.norm(found.next_observations - transitions.next_observations[rows], axis=1)
-    assert np.median(errors) < 2e-6
-    assert np.quantile(errors, 0.99) < 1e-4
-    assert errors.max() < 1e-2  # where rounding decides about a contact
-    assert np.quantile(np.abs(found.rewards - transitions.rewards[rows]), 0.99) < 1e-5
+    assert np.median(errors[exact]) < 2e-6
+    assert np.quantile(errors[exact], 0.99) < 1e-4
+    assert errors[exact].max() < 1e-1  # where rounding decides about a contact
+    assert np.quantile(np.abs(found.rewards - transitions.rewards[rows])[exact], 0.99) < 1e-5
+    assert exact.all() or np.median(errors[~exact]) > 1e-2
 
 
 # ---------------------------------------------------------------- a perfect model
@@ -208,11 +226,11 @@ def test_a_perfect_model_is_the_real_environment(
 
 
 def test_no_penalty_of_an_ensemble_doubts_the_truth(steps_of: Any) -> None:
-    """One member, no spread: u = 0, whatever asks for the standard deviation or for disagreement."""
+    """One member, no spread: u = 0 for all but the two that compare densities, which certainty has none of."""
     steps = steps_of("Hopper-v5")
     observations, actions = (torch.from_numpy(array).float() for array in (steps.observations, steps.actions))
     prediction = TrueDynamics("Hopper-v5").predict(observations, actions)
-    for name in ("learned-variance", "ensemble-disagreement", "none"):
+    for name in PENALTIES.keys() - {"log-likelihood-variance", "leave-one-out-kl"}:
         assert not PENALTIES[name](prediction).any()
     next_observations, rewards = prediction.sample(torch.Generator().manual_seed(0))
     assert (next_observations.dtype, rewards.dtype) == (torch.float32, torch.float32)
