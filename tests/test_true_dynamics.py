@@ -196,7 +196,7 @@ def test_a_perfect_model_is_the_real_environment(
 ) -> None:
     """50 steps, or until it falls: states, rewards, ends and the return, though the model world is float32.
 
-    Full torques throw HalfCheetah into contacts that part the two worlds after some twenty steps, by rounding alone.
+    Full torques throw HalfCheetah into contacts that part the two worlds after 10 steps or more, by rounding alone.
     """
     real, model = make_env_by_id(env_id), TrueDynamics(env_id)
     for seed in range(3):
