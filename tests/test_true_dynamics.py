@@ -294,6 +294,7 @@ def test_rows_without_a_state_leave_the_others_alone(value: float, steps_of: Any
         rows.remove(4)
     found = dynamics.step(observations, actions)
     assert np.flatnonzero(np.isfinite(found.rewards)).tolist() == rows
+    assert np.flatnonzero(~np.isnan(found.next_observations).all(axis=1)).tolist() == rows
     np.testing.assert_array_equal(found.next_observations[rows], expected.next_observations[rows])
     np.testing.assert_array_equal(found.rewards[rows], expected.rewards[rows])
 
