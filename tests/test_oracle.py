@@ -51,7 +51,8 @@ def constant(outcome: Any, *, elites: Any = None) -> StubEnsemble:
 
 def oracle(model: StubEnsemble, truth: Any, rows: int = 2, **options: Any) -> list[float]:
     prediction = model.predict(torch.zeros(rows, 2), torch.zeros(rows, 1))
-    penalty = OraclePenalty(**{"truth": constant(truth), "max_error": 100.0, **options})
+    known = truth if isinstance(truth, StubEnsemble) else constant(truth)
+    penalty = OraclePenalty(**{"truth": known, "max_error": 100.0, **options})
     values = penalty(prediction)
     assert values.shape == (rows,)
     return values.tolist()
@@ -82,6 +83,12 @@ MODEL = [[4.0, 5.0, 17.0], [1.0, 0.0, 5.0], [31.0, 41.0, 5.0]]
 )
 def test_errors_of_the_elites(options: dict[str, Any], expected: float) -> None:
     assert oracle(constant(MODEL, elites=[0, 1]), TRUTH, **options) == pytest.approx([expected] * 2)
+
+
+def test_a_truth_of_several_members_is_their_mean() -> None:
+    """A toy's own model may have some; members that are no elites are not asked, as of T̂."""
+    truth = constant([[0.0, 0.0, 0.0], [2.0, 2.0, 10.0], [99.0, 99.0, 99.0]], elites=[0, 1])
+    assert oracle(constant(MODEL, elites=[0, 1]), truth) == pytest.approx([3.0] * 2)
 
 
 def test_normalised_units_of_a_model_without_a_scale_are_refused() -> None:
