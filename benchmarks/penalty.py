@@ -39,7 +39,15 @@ def _off_the_data() -> list[list[str]]:
 def _linear_case(seed: int) -> tuple[torch.Tensor, GaussianPrediction]:
     """Return distances from the data, and what an ensemble fitted to them predicts there."""
     transitions = LinearGaussianSystem().transitions(num_episodes=40, num_steps=50, seed=seed)
-    config = FitConfig(hidden_sizes=(64, 64), weight_decay=(2.5e-5, 5e-5, 1e-4), max_epochs=60, seed=seed)
+    config = FitConfig(
+        hidden_sizes=(64, 64),
+        weight_decay=(2.5e-5, 5e-5, 1e-4),
+        schedule="constant",
+        learning_rate=1e-3,
+        batch_size=256,
+        max_epochs=60,
+        seed=seed,
+    )
     ensemble = fit_ensemble(transitions, config, progress=False)
     generator = torch.Generator().manual_seed(seed)
     center = torch.tensor(transitions.observations.mean(axis=0))

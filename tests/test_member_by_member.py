@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from mopo_env.ensemble import GaussianEnsemble
-from mopo_env.member_by_member import MANY_ROWS, evaluate_by_member
+from mopo_env.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member
 
 
 def ensemble() -> GaussianEnsemble:
@@ -41,3 +43,51 @@ def test_rows_come_once_and_in_order() -> None:
     model = ensemble()
     seen = [rows for rows, _ in evaluate_by_member(list(model.hidden), [model.mean_head], torch.zeros(1_100, 7))]  # type: ignore[arg-type]
     assert [(rows.start, rows.stop) for rows in seen] == [(0, 512), (512, 1_024), (1_024, 1_100)]
+
+
+# ---------------------------------------------------------------- bfloat16
+
+
+@pytest.mark.parametrize("rows", [3, 2_500])
+def test_bfloat16_differs_by_its_rounding_and_no_more(rows: int) -> None:
+    """Eight bits of mantissa: relative errors of 2⁻⁹ a number, some of which add up over two layers."""
+    model = ensemble()
+    generator = torch.Generator().manual_seed(rows)
+    states, actions = torch.randn(rows, 5, generator=generator), torch.randn(rows, 2, generator=generator)
+    exact, rounded = model.predict(states, actions), model.at_precision("bfloat16").predict(states, actions)
+    for name in ("mean", "std"):
+        one, other = getattr(exact, name), getattr(rounded, name)
+        assert other.dtype == torch.float32
+        assert not torch.equal(one, other), "something must have been rounded"
+        assert (one - other).abs().max() < 0.01 * one.abs().max()
+
+
+def test_inputs_and_answers_are_not_rounded() -> None:
+    """With nothing between the first layer and the heads, no number is left to be rounded."""
+    model = GaussianEnsemble(5, 2, num_members=3, hidden_sizes=(16,)).requires_grad_(False)
+    states, actions = torch.randn(1_000, 5), torch.randn(1_000, 2)
+    exact, rounded = model.predict(states, actions), model.at_precision("bfloat16").predict(states, actions)
+    assert torch.equal(exact.mean, rounded.mean)
+    assert torch.equal(exact.std, rounded.std)
+
+
+@pytest.mark.parametrize("inner", [torch.float32, torch.bfloat16])
+def test_both_ways_agree_at_either_precision(inner: torch.dtype) -> None:
+    """Few rows and many must not see two models; bfloat16 sums in another order may round another way."""
+    model = ensemble()
+    inputs = torch.randn(1_100, 7, generator=torch.Generator().manual_seed(0))
+    layers: Any = list(model.hidden), [model.mean_head, model.logvar_head]
+    at_once = evaluate_at_once(*layers, inputs, inner)
+    for rows, heads in evaluate_by_member(*layers, inputs, inner):
+        for whole, part in zip(at_once, heads, strict=True):
+            tolerance = 1e-6 if inner == torch.float32 else 2e-3
+            torch.testing.assert_close(whole[:, rows], part, rtol=1e-5, atol=tolerance)
+
+
+def test_another_precision_shares_the_weights_and_leaves_the_ensemble_as_it_is() -> None:
+    """Ensembles are loaded once and shared by all environments of a process."""
+    model = ensemble()
+    other = model.at_precision("bfloat16")
+    assert (model.precision, other.precision) == ("float32", "bfloat16")
+    assert other.mean_head.weight is model.mean_head.weight
+    assert other.state_dict().keys() == model.state_dict().keys()

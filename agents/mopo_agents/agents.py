@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mopo_agents.lean_sac import policy_of
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
 from mopo_agents.standardise import standardised
@@ -159,7 +160,7 @@ def make_agent(
     else:
         raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
     try:
-        model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
+        model = agent_class(policy_of(agent_class), env, **{**options, **copy.deepcopy(agent_options)})
     except AssertionError as error:
         if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
             raise

@@ -8,7 +8,7 @@ from typing import Any
 from tyro.conf import Positional
 
 from mopo_env.checks import check_integer, check_number
-from mopo_env.choices import MemberPer, Members, Units, check_choice
+from mopo_env.choices import MemberPer, Members, Precision, Units, check_choice
 from mopo_env.errors import ConfigError
 from mopo_env.own_task import find_task
 from mopo_env.tasks import Task
@@ -56,6 +56,7 @@ class TrainConfig:
         evaluation_episodes: Episodes of an evaluation.
         checkpoint_every: Epochs between saved policies; 0: only the last one.
         seed: Of the agent and the rollouts.
+        precision: Of the numbers between the model's hidden layers: float32, or bfloat16, which is faster.
         device: Where model and agent compute, such as cpu or cuda.
         threads: CPU threads of PyTorch; more than one is slower where cores are shared.
     """
@@ -89,6 +90,7 @@ class TrainConfig:
     evaluation_episodes: int = 10
     checkpoint_every: int = 50
     seed: int = 0
+    precision: Precision = "float32"
     device: str = "cpu"
     threads: int = 1
 
@@ -117,6 +119,7 @@ class TrainConfig:
         if not isinstance(self.deterministic, bool):
             raise ConfigError(f"deterministic: expected True or False, found {self.deterministic!r}.")
         check_choice("member_per", self.member_per, MemberPer)
+        check_choice("precision", self.precision, Precision)
         for name, choices in (("penalty_members", Members), ("penalty_units", Units)):
             if getattr(self, name) is not None:
                 check_choice(name, getattr(self, name), choices)

@@ -199,6 +199,7 @@ _OPTIONS_OF_A_METHOD = frozenset(
         "random_rollouts",
         "member_per",
         "deterministic",
+        "precision",
         "halt_threshold",
         "halt_reward",
         "target_entropy",

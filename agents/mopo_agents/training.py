@@ -113,6 +113,7 @@ def train(
         deterministic=config.deterministic,
         halt_threshold=config.halt_threshold,
         halt_reward=config.halt_reward,
+        precision=config.precision,
         device=config.device,
     )
     agent = make_agent(
