@@ -114,7 +114,7 @@ def fit_dataset(
 
 @app.command(name="train")
 def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None) -> None:
-    """Train an agent in the learned model, and follow it in the real environment.
+    """Train an agent in the learned model, or from the dataset alone, and follow it in the real environment.
 
     Args:
         config: The run.
@@ -127,6 +127,10 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     folder = out or _new_folder(Path("runs"), f"{task.name}-{config.agent}-seed{config.seed}")
     result = train(config, folder=folder)
     print(result_table(task, result))
+    if result.diverged_epoch is not None:
+        print(
+            f"The weights ceased to be finite in epoch {result.diverged_epoch}: the policy is that of the one before."
+        )
     if result.evaluations:
         try:
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")

@@ -10,7 +10,19 @@ from mopo_env.checks import check_integer, check_number
 from mopo_env.errors import ConfigError
 from mopo_env.tasks import get_task
 
-__all__ = ["TrainConfig"]
+__all__ = ["MODEL_OPTIONS", "TrainConfig"]
+
+# What is said about the model and its rollouts; agents that learn from the dataset alone have neither.
+MODEL_OPTIONS = (
+    "rollout_batch_size",
+    "horizon",
+    "penalty_coef",
+    "penalty",
+    "random_rollouts",
+    "real_ratio",
+    "retain_epochs",
+    "ensemble",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +31,8 @@ class TrainConfig:
 
     Attributes:
         task: A task's name or id; `mopo tasks` lists them.
-        agent: An agent's name, such as SAC, TD3, TQC or PPO.
+        agent: An agent's name, such as SAC, TD3, TQC or PPO; BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the
+            dataset alone and refuse whatever is said about the model.
         epochs: How often to roll the model out and then update the agent.
         gradient_steps: Updates in an epoch, for off-policy agents.
         rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,024 for on-policy agents.

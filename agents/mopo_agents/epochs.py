@@ -48,6 +48,7 @@ class EpochCallback(BaseCallback):
     with the same weights as one without.
 
     Attributes:
+        epoch: Epochs done.
         rows: The evaluations so far.
         last_evaluation: The latest of them, episode by episode.
         seconds: Time spent training, evaluations and checkpoints left out.
@@ -55,12 +56,13 @@ class EpochCallback(BaseCallback):
 
     def __init__(self, config: TrainConfig, task: str, folder: Path, *, progress: bool) -> None:
         super().__init__()
+        self.epoch = 0
         self.rows: list[EvaluationRow] = []
         self.last_evaluation: Evaluation | None = None
         self.seconds = 0.0
         self._config, self._task, self._folder = config, task, folder
         self._bar = tqdm(total=config.epochs, desc=f"train {task}", unit="epoch", disable=not progress)
-        self._epoch = 0
+        self._rollout_seconds: float | None = None  # None: the epoch has no rollout yet
         self._penalties: list[float] = []
         self._rewards: list[float] = []
 
@@ -68,6 +70,8 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
+        if "infos" not in self.locals:  # an offline agent takes no steps in an environment
+            return True
         self._rewards.append(float(np.mean(self.locals["rewards"])))
         self._penalties.append(float(np.mean([info["penalty"] for info in self.locals["infos"]])))
         return True
@@ -77,35 +81,37 @@ class EpochCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # An off-policy agent updates after its rollout ends, so an epoch is over when the next rollout starts.
-        if self._rewards:
-            self._finish_epoch()
+        if self._rollout_seconds is not None:
+            self._finish_epoch(self._rollout_seconds, last=False)
 
     def _on_training_end(self) -> None:
-        self._finish_epoch()
+        if self._rollout_seconds is not None:
+            self._finish_epoch(self._rollout_seconds, last=True)
         self._bar.close()
 
-    def _finish_epoch(self) -> None:
+    def _finish_epoch(self, rollout_seconds: float, *, last: bool) -> None:
         seconds = time.perf_counter() - self._started
         self.seconds += seconds
-        self._epoch += 1
+        self.epoch += 1
         record = self.logger.record
-        record("mopo/epoch", self._epoch)
-        record("mopo/reward_mean", np.mean(self._rewards))
-        record("mopo/penalty_mean", np.mean(self._penalties))
+        record("mopo/epoch", self.epoch)
+        if self._rewards:
+            record("mopo/reward_mean", np.mean(self._rewards))
+            record("mopo/penalty_mean", np.mean(self._penalties))
         record("time/seconds", self.seconds)
-        record("time/rollout_seconds", self._rollout_seconds)
-        record("time/update_seconds", seconds - self._rollout_seconds)
+        record("time/rollout_seconds", rollout_seconds)
+        record("time/update_seconds", seconds - rollout_seconds)
         self._bar.set_postfix(self._postfix(), refresh=False)
-        last = self._epoch == self._config.epochs
-        if self._config.evaluate_every and (last or self._epoch % self._config.evaluate_every == 0):
+        if self._config.evaluate_every and (last or self.epoch % self._config.evaluate_every == 0):
             self._evaluate()
-        if self._config.checkpoint_every and self._epoch % self._config.checkpoint_every == 0 and not last:
-            checkpoint = self._folder / "checkpoints" / f"epoch-{self._epoch:05d}"
-            save_policy(self.model, checkpoint, metadata={"task": self._task, "epoch": self._epoch})
-        self.logger.dump(self._epoch)
+        if self._config.checkpoint_every and self.epoch % self._config.checkpoint_every == 0 and not last:
+            checkpoint = self._folder / "checkpoints" / f"epoch-{self.epoch:05d}"
+            save_policy(self.model, checkpoint, metadata={"task": self._task, "epoch": self.epoch})
+        self.logger.dump(self.epoch)
         self._bar.update()
         self._rewards.clear()
         self._penalties.clear()
+        self._rollout_seconds = None
         self._started = time.perf_counter()
 
     def _evaluate(self) -> None:
@@ -113,7 +119,7 @@ class EpochCallback(BaseCallback):
         self.last_evaluation = evaluation
         self.rows.append(
             EvaluationRow(
-                epoch=self._epoch,
+                epoch=self.epoch,
                 updates=int(getattr(self.model, "_n_updates", 0)),
                 seconds=self.seconds,
                 return_mean=evaluation.mean,
@@ -132,7 +138,9 @@ class EpochCallback(BaseCallback):
         write_file(self._folder / "evaluations.csv", table.getvalue().encode())
 
     def _postfix(self) -> dict[str, str]:
-        shown = {"reward": f"{np.mean(self._rewards):.2f}", "penalty": f"{np.mean(self._penalties):.2f}"}
+        shown = {}
+        if self._rewards:
+            shown = {"reward": f"{np.mean(self._rewards):.2f}", "penalty": f"{np.mean(self._penalties):.2f}"}
         if self.last_evaluation is not None:
             shown["return"] = f"{self.last_evaluation.mean:.0f}"
         return shown
