@@ -16,7 +16,10 @@ torch.set_num_threads(1)
 
 # Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
 install_import_hook(
-    [f"mopo_env.{name}" for name in ("model", "ensemble", "fit", "penalties", "terminations", "toys")],
+    [
+        *[f"mopo_env.{name}" for name in ("model", "ensemble", "fit", "penalties", "terminations", "toys")],
+        *[f"mopo_agents.baselines.{name}" for name in ("action_vae", "divergences", "tanh_gaussian")],
+    ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 

@@ -19,7 +19,8 @@ from gymnasium.spaces import Box
 from safetensors.numpy import load, save
 from stable_baselines3 import SAC
 
-from mopo_agents.agents import AGENTS, make_agent
+from mopo_agents.agents import AGENTS, find_agent, make_agent, make_offline_agent
+from mopo_agents.baselines import OfflineAgent
 from mopo_agents.policy_files import load_policy, save_policy
 from mopo_env.errors import ConfigError, MissingExtraError, StoreError
 from mopo_env.simulator import Simulator
@@ -56,6 +57,8 @@ def simulator() -> Simulator:
 def trained(agent: Any, **options: Any) -> Any:
     """An agent after a few updates, so that no tensor holds what a fresh one holds."""
     options = {"policy_kwargs": {"net_arch": [16]}, **options}
+    if issubclass(find_agent(agent), OfflineAgent):
+        return make_offline_agent(agent, simulator().transitions, gradient_steps=3, seed=3, **options).learn(6)
     if agent == "PPO":
         options["batch_size"] = 40
     model = make_agent(agent, simulator(), horizon=5, rollout_batch_size=8, gradient_steps=3, seed=3, **options)

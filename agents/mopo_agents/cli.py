@@ -128,9 +128,7 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     result = train(config, folder=folder)
     print(result_table(task, result))
     if result.diverged_epoch is not None:
-        print(
-            f"The weights ceased to be finite in epoch {result.diverged_epoch}: the policy is that of the one before."
-        )
+        print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
     if result.evaluations:
         try:
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")

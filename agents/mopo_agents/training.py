@@ -40,8 +40,8 @@ class TrainResult:
         dataset_max: Largest episode return of the dataset.
         evaluations: Every evaluation, in order.
         final: The evaluation of the last policy, or None if there was to be none.
-        diverged_epoch: The epoch in which the weights of an agent without a model ceased to be finite, which ended the
-            run, or None; the last policy is then that of the epoch before.
+        diverged_epoch: The epoch in which weights or losses of an agent without a model ceased to be finite, which
+            ended the run, or None; the last policy is then that of the epoch before.
     """
 
     folder: Path

@@ -41,8 +41,9 @@ def mmd(
     """Return the maximum mean discrepancy of two sets of actions in each state (Kumar et al. 2019, section 5).
 
     MMD² = mean k(x, x′) − 2·mean k(x, y) + mean k(y, y′), over all pairs. Each action is also paired with itself, so
-    the estimate is biased upwards; in return it is never negative, and zero for equal sets. The root of it is returned,
-    as BEAR's threshold is one on the root.
+    the estimate is biased upwards, for a wide Gaussian kernel by tr(Σ)(1/n + 1/m)/σ where both sets have the covariance
+    Σ; in return it is never negative, and zero for equal sets. The root of it is returned, as BEAR's threshold is one
+    on the root.
     """
 
     def mean_kernel(rows: Tensor, columns: Tensor) -> Tensor:

@@ -60,11 +60,11 @@ class OfflineAgent(OffPolicyAlgorithm):
     subclass says what the updates of an epoch are.
 
     Q-functions that are trained on a fixed dataset can grow without bound (Kumar et al. 2019, section 4). When a weight
-    of the policy is no finite number after an epoch, those of before are put back, `diverged` becomes True and `learn`
-    ends: what is left acts, and can be evaluated, saved and reported as what it is.
+    of the policy or a loss is no finite number after an epoch, the weights of before are put back, `diverged` becomes
+    True and `learn` ends: what is left acts, and can be evaluated, saved and reported as what it is.
 
     Attributes:
-        diverged: Whether the weights ceased to be finite; the policy is then that of the epoch before.
+        diverged: Whether weights or losses ceased to be finite; the policy is then that of the epoch before.
     """
 
     replay_buffer: MixedReplayBuffer
@@ -137,7 +137,7 @@ class OfflineAgent(OffPolicyAlgorithm):
         return RolloutReturn(0, 0, continue_training=go_on)
 
     def train(self, gradient_steps: int, batch_size: int = 256) -> None:
-        """Do the updates of an epoch; undo them, and end the run, if the weights do not stay finite."""
+        """Do the updates of an epoch; undo them, and end the run, if weights or losses do not stay finite."""
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
         updates_before = self._n_updates
         try:
@@ -145,7 +145,9 @@ class OfflineAgent(OffPolicyAlgorithm):
         except ValueError:  # torch's distributions refuse means that are not finite
             if is_finite(self.policy):
                 raise
-        if not is_finite(self.policy):
+        # A loss alone can overflow: Adam then divides by infinity, and its weights stay as they are for ever.
+        losses = [value for name, value in self.logger.name_to_value.items() if name.startswith("train/")]
+        if not (is_finite(self.policy) and np.isfinite(losses).all()):
             self.policy.load_state_dict(before)
             self._n_updates = updates_before
             self.diverged = True
