@@ -22,6 +22,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/penalty.py
+	$(BIN)/python benchmarks/datasets.py
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

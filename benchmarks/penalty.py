@@ -12,19 +12,32 @@ import torch
 from common import header, table
 
 from mopo_env import FitConfig, find_dataset, fit_ensemble
-from mopo_env.penalties import ensemble_disagreement, learned_variance
+from mopo_env.model import GaussianPrediction
+from mopo_env.penalties import PENALTIES
 from mopo_env.toys import LinearGaussianSystem
+
+SEEDS = range(3)
 
 
 def main() -> None:
     """Print two tables."""
     print(header("Penalties off the data, and the velocity that is paid"))
-    print(table(["seed", "learned-variance", "ensemble-disagreement"], [_off_the_data(seed) for seed in range(3)]))
+    print(table(["penalty", *(f"seed {seed}" for seed in SEEDS)], _off_the_data()))
     print("\nRank correlation of penalty and distance from the data, from the edge of the data to three times as far\n")
     print(table(["bundled HalfCheetah data, means over all steps", "m/s, or a share"], _velocities()))
 
 
-def _off_the_data(seed: int) -> list[str]:
+def _off_the_data() -> list[list[str]]:
+    cases = [_linear_case(seed) for seed in SEEDS]
+    return [
+        [name, *(f"{_rank_correlation(distance, penalty(prediction)):+.2f}" for distance, prediction in cases)]
+        for name, penalty in PENALTIES.items()
+        if name != "none"
+    ]
+
+
+def _linear_case(seed: int) -> tuple[torch.Tensor, GaussianPrediction]:
+    """Return distances from the data, and what an ensemble fitted to them predicts there."""
     transitions = LinearGaussianSystem().transitions(num_episodes=40, num_steps=50, seed=seed)
     config = FitConfig(hidden_sizes=(64, 64), weight_decay=(2.5e-5, 5e-5, 1e-4), max_epochs=60, seed=seed)
     ensemble = fit_ensemble(transitions, config, progress=False)
@@ -34,14 +47,7 @@ def _off_the_data(seed: int) -> list[str]:
     direction = torch.nn.functional.normalize(torch.randn(2000, 2, generator=generator), dim=1)
     distance = radius * (1 + 2 * torch.rand(2000, generator=generator))
     actions = torch.rand(2000, 1, generator=generator) * 2 - 1
-    prediction = ensemble.predict(center + direction * distance[:, None], actions)
-    return [
-        str(seed),
-        *(
-            f"{_rank_correlation(distance, penalty(prediction)):+.2f}"
-            for penalty in (learned_variance, ensemble_disagreement)
-        ),
-    ]
+    return distance, ensemble.predict(center + direction * distance[:, None], actions)
 
 
 def _velocities() -> list[list[str]]:

@@ -13,6 +13,7 @@ from mopo_env.registration import register_all
 
 if TYPE_CHECKING:
     from mopo_env.datasets import find_dataset, load_transitions, save_transitions
+    from mopo_env.datasets.card import DatasetCard, dataset_card
     from mopo_env.datasets.d4rl import load_d4rl
     from mopo_env.datasets.minari import load_minari, save_minari
     from mopo_env.datasets.relabel import relabel
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     from mopo_env.env import PenalizedModelEnv
     from mopo_env.fit import fit_ensemble
     from mopo_env.fit_config import FitConfig
-    from mopo_env.make import make_simulator
+    from mopo_env.function_model import FunctionModel
+    from mopo_env.learned_termination import LearnedTermination, load_termination, save_termination
+    from mopo_env.make import make_env, make_simulator, make_vector_env
+    from mopo_env.own_task import find_task
+    from mopo_env.penalties import error_estimator, make_penalty
     from mopo_env.simulator import Simulator
     from mopo_env.tasks import TASKS, Task, get_task
+    from mopo_env.termination_config import TerminationConfig
+    from mopo_env.termination_fit import fit_termination
     from mopo_env.transitions import Episode, Transitions
     from mopo_env.vector_env import PenalizedModelVectorEnv
 
@@ -31,6 +38,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
+    "mopo_env.datasets.card": ("DatasetCard", "dataset_card"),
     "mopo_env.datasets.d4rl": ("load_d4rl",),
     "mopo_env.datasets.minari": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
@@ -39,9 +47,15 @@ _HOMES = {
     "mopo_env.env": ("PenalizedModelEnv",),
     "mopo_env.fit": ("fit_ensemble",),
     "mopo_env.fit_config": ("FitConfig",),
-    "mopo_env.make": ("make_simulator",),
+    "mopo_env.function_model": ("FunctionModel",),
+    "mopo_env.learned_termination": ("LearnedTermination", "load_termination", "save_termination"),
+    "mopo_env.make": ("make_env", "make_simulator", "make_vector_env"),
+    "mopo_env.own_task": ("find_task",),
+    "mopo_env.penalties": ("error_estimator", "make_penalty"),
+    "mopo_env.termination_fit": ("fit_termination",),
     "mopo_env.simulator": ("Simulator",),
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
+    "mopo_env.termination_config": ("TerminationConfig",),
     "mopo_env.transitions": ("Episode", "Transitions"),
     "mopo_env.vector_env": ("PenalizedModelVectorEnv",),
 }
@@ -49,27 +63,40 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "TASKS",
+    "DatasetCard",
     "Episode",
     "FitConfig",
+    "FunctionModel",
     "GaussianEnsemble",
+    "LearnedTermination",
     "PenalizedModelEnv",
     "PenalizedModelVectorEnv",
     "Simulator",
     "Task",
+    "TerminationConfig",
     "Transitions",
     "__version__",
+    "dataset_card",
+    "error_estimator",
     "find_dataset",
+    "find_task",
     "fit_ensemble",
+    "fit_termination",
     "get_task",
     "load_d4rl",
     "load_ensemble",
     "load_minari",
     "load_table",
+    "load_termination",
     "load_transitions",
+    "make_env",
+    "make_penalty",
     "make_simulator",
+    "make_vector_env",
     "relabel",
     "save_ensemble",
     "save_minari",
+    "save_termination",
     "save_transitions",
 ]
 

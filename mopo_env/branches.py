@@ -4,13 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float32
 
 from mopo_env.checks import check_integer
 from mopo_env.errors import InputError
 from mopo_env.simulator import Simulator
+from mopo_env.spaces import ActionSpace, number_range
 
-__all__ = ["BranchStep", "Branches", "check_array", "new_generator"]
+__all__ = ["BranchStep", "Branches", "check_actions", "check_array", "new_generator"]
 
 
 class BranchStep(NamedTuple):
@@ -62,7 +64,6 @@ class Branches:
         self.simulator = simulator
         self.num_branches = check_integer("num_envs", num_branches)
         self.horizon = check_integer("horizon", horizon)
-        self._shape = (num_branches, *simulator.action_space.shape)
         self._lengths = np.zeros(num_branches, dtype=np.int64)
         self._returns = np.zeros(num_branches, dtype=np.float32)
 
@@ -70,6 +71,7 @@ class Branches:
         """Start every branch from a state of the dataset."""
         self._generator = generator
         self._observations = self.simulator.reset(self.num_branches, generator)
+        self._members = self.simulator.pick_members(self.num_branches, generator)
         self._lengths[:] = 0
         self._returns[:] = 0
         return _to_numpy(self._observations).copy()
@@ -80,9 +82,12 @@ class Branches:
         Raises:
             InputError: If the actions have the wrong shape or are not finite.
         """
-        actions = check_array("actions", actions, self._shape)
+        actions = check_actions("actions", actions, self.simulator.action_space, self.num_branches)
         step = self.simulator.step(
-            self._observations, torch.from_numpy(actions).to(self.simulator.device), self._generator
+            self._observations,
+            torch.from_numpy(actions).to(self.simulator.device),
+            self._generator,
+            self._members,
         )
         rewards, terminations = _to_numpy(step.rewards), _to_numpy(step.terminations)
         self._lengths += 1
@@ -96,6 +101,9 @@ class Branches:
             starts = self.simulator.reset(len(ended), self._generator)
             rows = torch.from_numpy(ended).to(self.simulator.device)
             self._observations = step.next_observations.index_copy(0, rows, starts)
+            members = self.simulator.pick_members(len(ended), self._generator)
+            if self._members is not None and members is not None:
+                self._members = self._members.index_copy(0, rows, members)
             self._lengths[ended] = 0
             self._returns[ended] = 0
         # A copy, so that a caller who writes into what it was given does not move the branches.
@@ -117,6 +125,29 @@ class Branches:
 def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
     """Derive a torch generator from an environment's own, so that its seed decides every draw."""
     return torch.Generator(device).manual_seed(int(np_random.integers(2**63 - 1)))
+
+
+def check_actions(name: str, values: np.ndarray, space: ActionSpace, *batch: int) -> np.ndarray:
+    """Return actions as the simulator takes them: float32, or int64 where the space numbers them.
+
+    Args:
+        name: What to call them in a message.
+        values: What a policy chose.
+        space: Of one action.
+        *batch: How many actions there are; nothing: a single one.
+
+    Raises:
+        InputError: If the shape is another, a value is not a finite number, or there is no action of that number.
+    """
+    if not isinstance(space, Discrete):
+        return check_array(name, values, (*batch, *space.shape))
+    array, (first, last) = np.asarray(values), number_range(space)
+    if array.shape != batch or array.dtype.kind not in "iu":
+        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {batch} of integers.")
+    if array.size and (array.min() < first or array.max() > last):
+        wrong = array[(array < first) | (array > last)]
+        raise InputError(f"{name}: expected whole numbers from {first} to {last}, found {wrong.flat[0]}.")
+    return array.astype(np.int64)
 
 
 def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:

@@ -6,14 +6,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mopo_env.branches import check_array, new_generator
+from mopo_env.branches import check_actions, check_array, new_generator
 from mopo_env.checks import check_integer
 from mopo_env.simulator import Simulator
 
 __all__ = ["PenalizedModelEnv"]
 
 
-class PenalizedModelEnv(gym.Env[np.ndarray, np.ndarray]):
+class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     """Starts in a state of the dataset, truncates after h steps, and pays r̃ = r̂ − λ·u(s, a).
 
     `info` carries ``reward_model`` (r̂), ``penalty`` (u) and ``diverged`` (whether the model's answer was not finite,
@@ -68,19 +68,23 @@ class PenalizedModelEnv(gym.Env[np.ndarray, np.ndarray]):
             self._observation = self.simulator.reset(1, self._generator)
         else:
             self._observation = torch.from_numpy(start).to(self.simulator.device)[None]
+        self._members = self.simulator.pick_members(1, self._generator)
         return self._observation[0].cpu().numpy().copy(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
         """Take one step in the model.
 
         Raises:
-            InputError: If the action has the wrong shape or is not finite.
+            InputError: If the action has the wrong shape, is not finite, or has a number that no action has.
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
-        action = check_array("action", action, self.action_space.shape or ())
+        action = check_actions("action", action, self.simulator.action_space)
         step = self.simulator.step(
-            self._observation, torch.from_numpy(action).to(self.simulator.device)[None], self._generator
+            self._observation,
+            torch.from_numpy(action[None]).to(self.simulator.device),
+            self._generator,
+            self._members,
         )
         self._observation = step.next_observations
         self._length += 1

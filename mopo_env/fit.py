@@ -11,8 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mopo_env.devices import find_device
-from mopo_env.ensemble import GaussianEnsemble
+from mopo_env.ensemble import GaussianEnsemble, StackedLinear
 from mopo_env.fit_config import FitConfig
+from mopo_env.lipschitz import bake, regularise
+from mopo_env.stacked import mean_and_std
 from mopo_env.transitions import Transitions
 
 __all__ = ["fit_ensemble", "gaussian_loss"]
@@ -50,9 +52,14 @@ def fit_ensemble(
     holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
     order = torch.randperm(len(inputs), generator=generator)
     holdout, train = order[:holdout_size], order[holdout_size:]
-    _set_input_scale(ensemble, inputs[train])
+    ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
+    target_mean, ensemble.target_std = mean_and_std(targets[train])
+    scaled = config.scale_targets or config.lipschitz is not None
+    scale = _TargetScale(target_mean, ensemble.target_std) if scaled else _TargetScale.identity(target_mean)
+    if config.lipschitz is not None:
+        regularise(ensemble, config.lipschitz, generator)
     ensemble.to(device)
-    data = _FitData(ensemble, inputs, targets, train, holdout, device)
+    data = _FitData(ensemble, inputs, targets, train, holdout, device, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
     optimizer = _optimizer(ensemble, config)
     best = _BestSnapshots(ensemble)
@@ -72,10 +79,13 @@ def fit_ensemble(
             improved = best.update(errors, config.min_improvement)
             epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
             bar.update()
-            bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4f}"})
+            bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4g}"})
             if epochs_without_improvement > config.patience:
                 break
     best.restore()
+    if config.lipschitz is not None:
+        bake(ensemble)
+    scale.fold_into(ensemble)
     ensemble.elites = best.errors.argsort()[: config.num_elites].to(ensemble.device)
     ensemble.metadata = {
         "config": asdict(config),
@@ -103,8 +113,38 @@ def gaussian_loss(
     return torch.addcmul(logvar, squared_error, torch.exp(-logvar)).mean(dim=(1, 2)).sum()
 
 
+class _TargetScale:
+    """What the networks learn, (target − mean) / std, and the way back."""
+
+    def __init__(self, mean: Float[Tensor, " output"], std: Float[Tensor, " output"]) -> None:
+        self.mean, self.std = mean, std
+
+    @classmethod
+    def identity(cls, like: Float[Tensor, " output"]) -> "_TargetScale":
+        """Leave targets in raw units, as the paper's code does."""
+        return cls(torch.zeros_like(like), torch.ones_like(like))
+
+    def to(self, device: torch.device | str) -> "_TargetScale":
+        return _TargetScale(self.mean.to(device), self.std.to(device))
+
+    def normalise(self, targets: Float[Tensor, "row output"]) -> Float[Tensor, "row output"]:
+        return (targets - self.mean) / self.std
+
+    @torch.no_grad()
+    def fold_into(self, ensemble: GaussianEnsemble) -> None:
+        """Let the heads answer in raw units: penalties keep their meaning, and a prediction costs no more.
+
+        The log-variance and its bounds move by the same amount, and the soft clamp between them moves along.
+        """
+        mean, std = self.mean.to(ensemble.device), self.std.to(ensemble.device)
+        ensemble.mean_head.weight.mul_(std)
+        ensemble.mean_head.bias.mul_(std).add_(mean)
+        for logvar in (ensemble.logvar_head.bias, ensemble.max_logvar, ensemble.min_logvar):
+            logvar.add_(2.0 * std.log())
+
+
 class _FitData:
-    """The regression problem: normalised inputs, and targets in raw units."""
+    """The regression problem: normalised inputs, and targets as the networks learn them."""
 
     def __init__(
         self,
@@ -114,9 +154,11 @@ class _FitData:
         train: Tensor,
         holdout: Tensor,
         device: torch.device | str,
+        scale: _TargetScale,
     ) -> None:
         normalised = ensemble.normalise(inputs.to(device))
-        targets = targets.to(device)
+        self._scale = scale.to(device)
+        targets = self._scale.normalise(targets.to(device))
         self._inputs, self._targets = normalised[train], targets[train]
         self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
 
@@ -131,8 +173,10 @@ class _FitData:
     def holdout_errors(self, ensemble: GaussianEnsemble) -> Float[Tensor, " member"]:
         """Return each member's mean squared error on the hold-out, raw units, on the CPU."""
         inputs = self._holdout_inputs.expand(ensemble.num_members, *self._holdout_inputs.shape)
+        ensemble.eval()
         mean, _ = ensemble(inputs)
-        errors: Tensor = (mean - self._holdout_targets).square().mean(dim=(1, 2))
+        ensemble.train()
+        errors: Tensor = ((mean - self._holdout_targets) * self._scale.std).square().mean(dim=(1, 2))
         return errors.cpu()
 
 
@@ -167,28 +211,27 @@ class _BestSnapshots:
 
 def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:
     """Return raw inputs (s, a), and the targets: the change of the observation, then the reward."""
-    inputs = np.concatenate([transitions.observations, transitions.actions], axis=1)
+    inputs = np.concatenate([transitions.observations, transitions.encoded_actions()], axis=1)
     change = transitions.next_observations - transitions.observations
     targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-def _set_input_scale(ensemble: GaussianEnsemble, inputs: Float[Tensor, "row input"]) -> None:
-    mean, std = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
-    ensemble.input_mean.copy_(mean)
-    # A constant column carries no information; left unscaled it stays at zero instead of dividing by zero.
-    ensemble.input_std.copy_(torch.where(std < 1e-12, torch.ones_like(std), std))
-
-
 def _optimizer(ensemble: GaussianEnsemble, config: FitConfig) -> torch.optim.Adam:
     """Return Adam with the L2 penalty on the weights alone, not on biases nor on the bounds."""
-    layers = [*ensemble.hidden, ensemble.mean_head, ensemble.logvar_head]
+    layers = [*ensemble.mean_layers, ensemble.logvar_head]
     decays = [*config.weight_decay, config.weight_decay[-1]]
     groups: list[dict[str, Any]] = [
-        {"params": [layer.weight], "weight_decay": decay} for layer, decay in zip(layers, decays, strict=True)
+        {"params": [_weight(layer)], "weight_decay": decay} for layer, decay in zip(layers, decays, strict=True)
     ]
     groups.append({"params": [layer.bias for layer in layers] + [ensemble.max_logvar, ensemble.min_logvar]})
     return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+
+
+def _weight(layer: StackedLinear) -> Tensor:
+    """Return what is trained: the weight itself, or what a parametrisation computes it from."""
+    parameters = dict(layer.named_parameters())
+    return parameters.get("parametrizations.weight.original", layer.weight)
 
 
 def _batches(

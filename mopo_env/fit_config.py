@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 from mopo_env.checks import check_integer, check_number
 from mopo_env.errors import ConfigError
@@ -27,6 +29,10 @@ class FitConfig:
         min_improvement: Smallest relative drop of a member's hold-out error that counts.
         max_epochs: The fit stops here at the latest. The paper's code has no such limit; on 101,000 rows its rule
             alone was seen to run for more than 200 epochs.
+        scale_targets: Whether the networks learn targets of unit variance; their answers are in raw units all the same.
+        lipschitz: Bound of the product of the largest singular values of the mean's layers, kept by spectral
+            normalisation (paper, section 4.3, where it is 1) between inputs and targets of unit variance; None: no
+            bound, as in the paper's code.
         seed: Of the initial weights, the hold-out, the bootstraps and the batches.
     """
 
@@ -41,7 +47,24 @@ class FitConfig:
     patience: int = 5
     min_improvement: float = 0.01
     max_epochs: int = 100
+    scale_targets: bool = False
+    lipschitz: float | None = None
     seed: int = 0
+
+    @classmethod
+    def from_recorded(cls, options: Mapping[str, Any]) -> FitConfig:
+        """Return the configuration that an ensemble's `metadata` or a JSON file holds.
+
+        Raises:
+            ConfigError: If an option is unknown or wrong.
+        """
+        unknown = sorted(set(options) - {option.name for option in fields(cls)})
+        if unknown:
+            raise ConfigError(f"fit options: {', '.join(unknown)}: unknown to this version of mopo-env.")
+        with_tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+        }
+        return cls(**with_tuples)
 
     def __post_init__(self) -> None:
         """Check every option.
@@ -55,6 +78,10 @@ class FitConfig:
         check_number("learning_rate", self.learning_rate, above=0.0)
         check_number("logvar_bound_coef", self.logvar_bound_coef, minimum=0.0)
         check_number("min_improvement", self.min_improvement, minimum=0.0, maximum=1.0)
+        if not isinstance(self.scale_targets, bool):
+            raise ConfigError(f"scale_targets: expected True or False, found {self.scale_targets!r}.")
+        if self.lipschitz is not None:
+            check_number("lipschitz", self.lipschitz, above=0.0)
         for name in ("hidden_sizes", "weight_decay"):
             if not isinstance(getattr(self, name), (tuple, list)):
                 raise ConfigError(f"{name}: expected a tuple of numbers, found {getattr(self, name)!r}.")

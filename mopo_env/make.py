@@ -1,103 +1,160 @@
 """Build environments from names and paths: what `gymnasium.make` calls."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mopo_env.datasets.locate import find_dataset, find_folder
+from mopo_env.choices import MemberPer
+from mopo_env.datasets.locate import find_artifact, find_dataset, find_folder
 from mopo_env.devices import find_device
 from mopo_env.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.env import PenalizedModelEnv
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
+from mopo_env.learned_termination import LearnedTermination, load_termination
+from mopo_env.own_task import find_task
 from mopo_env.penalties import Penalty
 from mopo_env.simulator import Simulator
-from mopo_env.tasks import get_task
+from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
 from mopo_env.transitions import Transitions
 from mopo_env.vector_env import PenalizedModelVectorEnv
 
-__all__ = ["find_ensemble", "make_env", "make_simulator", "make_vector_env"]
+__all__ = [
+    "dataset_of",
+    "find_ensemble",
+    "find_termination",
+    "find_transitions",
+    "make_env",
+    "make_simulator",
+    "make_vector_env",
+]
+
+Name = str | Path
 
 
 def make_env(
-    task: str, *, horizon: int | None = None, render_mode: str | None = None, **options: Any
+    task: Name | Task | None = None, *, horizon: int | None = None, render_mode: str | None = None, **options: Any
 ) -> PenalizedModelEnv:
-    """Build the environment of a task; `gymnasium.make` arrives here.
+    """Build the environment of a task or of data of one's own; `gymnasium.make` arrives here.
 
     Args:
-        task: A task's name or id.
-        horizon: h; default: the task's.
+        task: As in `make_simulator`.
+        horizon: h; default: the task's, 5 for own data.
         render_mode: Accepted because Gymnasium passes it.
         **options: As in `make_simulator`.
     """
-    horizon = get_task(task).horizon if horizon is None else horizon
-    return PenalizedModelEnv(make_simulator(task, **options), horizon=horizon, render_mode=render_mode)
+    found = _find_task(task, **options)
+    return PenalizedModelEnv(
+        make_simulator(task, **options),
+        horizon=found.horizon if horizon is None else horizon,
+        render_mode=render_mode,
+    )
 
 
 def make_vector_env(
-    task: str, *, num_envs: int = 1, horizon: int | None = None, render_mode: str | None = None, **options: Any
+    task: Name | Task | None = None,
+    *,
+    num_envs: int = 1,
+    horizon: int | None = None,
+    render_mode: str | None = None,
+    **options: Any,
 ) -> PenalizedModelVectorEnv:
-    """Build the vector environment of a task; `gymnasium.make_vec` arrives here.
+    """Build the vector environment of a task or of data of one's own; `gymnasium.make_vec` arrives here.
 
     Args:
-        task: A task's name or id.
+        task: As in `make_simulator`.
         num_envs: b, the number of rollouts side by side.
-        horizon: h; default: the task's.
+        horizon: h; default: the task's, 5 for own data.
         render_mode: Accepted because Gymnasium passes it.
         **options: As in `make_simulator`.
     """
-    horizon = get_task(task).horizon if horizon is None else horizon
-    simulator = make_simulator(task, **options)
-    return PenalizedModelVectorEnv(simulator, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
+    found = _find_task(task, **options)
+    return PenalizedModelVectorEnv(
+        make_simulator(task, **options),
+        num_envs=num_envs,
+        horizon=found.horizon if horizon is None else horizon,
+        render_mode=render_mode,
+    )
 
 
 def make_simulator(
-    task: str,
+    task: Name | Task | None = None,
     *,
     dataset: str | Path | None = None,
     ensemble: str | Path | None = None,
-    penalty: str | Penalty = "learned-variance",
+    penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
     penalty_coef: float | None = None,
     termination: str | Termination | None = None,
+    member_per: MemberPer = "step",
+    deterministic: bool = False,
+    halt_threshold: float | None = None,
+    halt_reward: float | None = None,
     device: str = "cpu",
 ) -> Simulator:
-    """Build the batched core of a task.
+    """Build the batched core of a task, or of data of one's own.
 
     Args:
-        task: A task's name or id; it decides what the other arguments leave open.
+        task: A task's name or id, or data of one's own as in `find_task`; it decides what the other arguments leave
+            open. Default: `dataset`, as data of one's own.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: A folder that holds an ensemble; default: the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES`, or a callable.
-        penalty_coef: λ; default: the task's.
-        termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable; default: the task's.
+        penalty: A name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
+        penalty_coef: λ; default: the task's, 1 for own data.
+        termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the rule that was
+            fitted and lies beside the ensemble or the dataset; default: the task's. For own data that is the learned
+            rule if there is one, and else ``"never"``.
+        member_per: Whether every ``"step"`` or every ``"rollout"`` picks the elite it is drawn from.
+        deterministic: Whether to step to means instead of drawing.
+        halt_threshold: The u(s, a) above which an episode halts; None: never. See `Simulator`.
+        halt_reward: What halting pays; default: as in `Simulator`.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
 
     Raises:
         UnknownNameError: If there is no task, penalty or rule of that name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
-        StoreError: If there is no ensemble, or a file is damaged.
-        ConfigError: If the device cannot be used.
-        SpaceMismatchError: If the ensemble was fitted to data of other spaces.
+        StoreError: If there is no ensemble or no learned rule, or a file is damaged.
+        ConfigError: If the device cannot be used, or two datasets are named.
+        SpaceMismatchError: If the ensemble or the learned rule was fitted to data of other spaces.
     """
-    found = get_task(task)
-    for name, value in (("dataset", dataset), ("ensemble", ensemble)):
-        if not isinstance(value, str | Path | None):
-            raise ConfigError(
-                f"{name}: expected a name or a path, found a {type(value).__name__}. To use objects, build "
-                "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
-            )
-    dataset = found.name if dataset is None else dataset
+    found = _find_task(task, dataset=dataset, ensemble=ensemble)
+    dataset = dataset_of(found, None if task is None else dataset)
     find_device(device)
-    transitions = _find_dataset(dataset)
+    transitions = find_transitions(dataset)
     model = find_ensemble(dataset if ensemble is None else ensemble, device=device)
-    _check_same_spaces(model, transitions)
+    _check_same_spaces(model.metadata, transitions, "ensemble")
+    termination = found.termination if termination is None else termination
+    if termination == "learned":
+        termination = find_termination(ensemble, dataset, device=device)
+        _check_same_spaces(termination.metadata, transitions, "learned termination rule")
     return Simulator(
         model,
         transitions,
         penalty=penalty,
         penalty_coef=found.penalty_coef if penalty_coef is None else penalty_coef,
-        termination=found.termination if termination is None else termination,
+        termination=termination,
+        member_per=member_per,
+        deterministic=deterministic,
+        halt_threshold=halt_threshold,
+        halt_reward=halt_reward,
     )
+
+
+def dataset_of(task: Task, dataset: Name | None = None) -> Name:
+    """Return where the data of a task are, a name or a folder.
+
+    Args:
+        task: A task, or data of one's own.
+        dataset: Other data than the task's.
+
+    Raises:
+        ConfigError: If other data are named than those that the task is.
+    """
+    if dataset is None:
+        return task.name
+    if task.recipe is None:
+        raise ConfigError(f"dataset: found {str(dataset)!r}, but {task.name!r} is a dataset already; name only one.")
+    return dataset
 
 
 def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
@@ -115,28 +172,71 @@ def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
     return _load_ensemble(folder.resolve(), (folder / "ensemble.json").stat().st_mtime_ns, device)
 
 
-def _check_same_spaces(model: GaussianEnsemble, transitions: Transitions) -> None:
-    for name in ("observation_space", "action_space"):
-        found, expected = str(getattr(transitions, name)), model.metadata.get(name)
-        if expected is not None and found != expected:
-            raise SpaceMismatchError(
-                f"{name}: the dataset's is {found}, but the ensemble was fitted to data of {expected}. "
-                "Fit an ensemble on this dataset, or pass the dataset that the ensemble was fitted on."
-            )
+def find_termination(*names: Name | None, device: str = "cpu") -> LearnedTermination:
+    """Load the learned rule that the first of several folders holds.
+
+    Args:
+        *names: Task names or folders; None is passed over.
+        device: Where the rule computes.
+
+    Raises:
+        StoreError: If none of them holds one, or its files are damaged.
+    """
+    folder = find_artifact("termination", *names)
+    if folder is None:
+        where = " nor ".join(repr(str(name)) for name in names if name is not None)
+        raise StoreError(
+            f"no learned termination rule in {where}: no termination.json was found there. "
+            "Fit one with `mopo fit-termination`, or name another rule."
+        )
+    return _load_termination(folder.resolve(), (folder / "termination.json").stat().st_mtime_ns, device)
 
 
-def _find_dataset(name: str | Path) -> Transitions:
+def find_transitions(name: Name) -> Transitions:
+    """Load a dataset as `find_dataset` does, and share it within the process if it is kept in our own format.
+
+    Raises:
+        DatasetError: If there is no such dataset; the message says how to get one.
+        StoreError: If its files are damaged.
+    """
     folder = find_folder(name)
     if folder is None:
         return find_dataset(name)
     return _load_dataset(folder.resolve(), (folder / "dataset.json").stat().st_mtime_ns)
 
 
-# Both are read-only once loaded, so every environment of a process can share them; the time of the last change is part
+def _find_task(
+    task: Name | Task | None, *, dataset: Name | None = None, ensemble: Name | None = None, **others: Any
+) -> Task:
+    for name, value in (("dataset", dataset), ("ensemble", ensemble)):
+        if not isinstance(value, str | Path | None):
+            raise ConfigError(
+                f"{name}: expected a name or a path, found a {type(value).__name__}. To use objects, build "
+                "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
+            )
+    return find_task(dataset if task is None else task, ensemble=ensemble)
+
+
+def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitted: str) -> None:
+    for name in ("observation_space", "action_space"):
+        found, expected = str(getattr(transitions, name)), metadata.get(name)
+        if expected is not None and found != expected:
+            raise SpaceMismatchError(
+                f"{name}: the dataset's is {found}, but the {fitted} was fitted to data of {expected}. "
+                f"Fit it again on this dataset, or pass the dataset that the {fitted} was fitted on."
+            )
+
+
+# All are read-only once loaded, so every environment of a process can share them; the time of the last change is part
 # of the key, so that a file written anew is read anew.
 @lru_cache(maxsize=4)
 def _load_ensemble(folder: Path, changed: int, device: str) -> GaussianEnsemble:
     return load_ensemble(folder, device=device)
+
+
+@lru_cache(maxsize=4)
+def _load_termination(folder: Path, changed: int, device: str) -> LearnedTermination:
+    return load_termination(folder, device=device)
 
 
 @lru_cache(maxsize=4)

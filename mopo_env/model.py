@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ["DynamicsModel", "GaussianPrediction", "Prediction"]
+__all__ = ["DynamicsModel", "GaussianPrediction", "Prediction", "pick_members"]
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class Prediction(Protocol):
 
     @property
     def actions(self) -> Tensor:
-        """The actions a."""
+        """The actions a; numbered ones are one-hot, as the model was given them."""
         ...
 
     def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
@@ -43,7 +43,7 @@ class DynamicsModel(Protocol):
 
     @property
     def action_dim(self) -> int:
-        """Width of an action."""
+        """Width of an action; of numbered actions, how many there are."""
         ...
 
     @property
@@ -70,6 +70,7 @@ class GaussianPrediction:
         mean: μᵢ(s, a) of every member.
         std: The square roots of the diagonal of Σᵢ(s, a), of every member.
         elites: The members that next states are drawn from.
+        target_std: Standard deviations of the changes and rewards over the training data, or None if not known.
     """
 
     observations: Float[Tensor, "batch observation"]
@@ -77,13 +78,26 @@ class GaussianPrediction:
     mean: Float[Tensor, "member batch output"]
     std: Float[Tensor, "member batch output"]
     elites: Int64[Tensor, " elite"]
+    target_std: Float[Tensor, " output"] | None = None
 
     def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
         """Pick an elite for each row, then draw from its Gaussian (paper, Algorithm 2, line 8)."""
-        num_rows = self.mean.shape[1]
-        choice = torch.randint(len(self.elites), (num_rows,), generator=generator, device=self.mean.device)
-        member, row = self.elites[choice], torch.arange(num_rows, device=self.mean.device)
-        mean, std = self.mean[member, row], self.std[member, row]
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        outcome = torch.addcmul(mean, std, noise)
+        return self.sample_from(pick_members(self.elites, self.mean.shape[1], generator), generator)
+
+    def sample_from(
+        self, members: Int64[Tensor, " batch"], generator: torch.Generator | None
+    ) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+        """Draw from the Gaussian of the member that speaks for each row; without a generator, return its mean."""
+        row = torch.arange(self.mean.shape[1], device=self.mean.device)
+        outcome = self.mean[members, row]
+        if generator is not None:
+            noise = torch.randn(outcome.shape, generator=generator, device=outcome.device)
+            outcome = torch.addcmul(outcome, self.std[members, row], noise)
         return outcome[:, :-1], outcome[:, -1]
+
+
+def pick_members(elites: Int64[Tensor, " elite"], num_rows: int, generator: torch.Generator) -> Int64[Tensor, " row"]:
+    """Draw one of the elites for each row, all with equal chance."""
+    choice = torch.randint(len(elites), (num_rows,), generator=generator, device=elites.device)
+    picked: Tensor = elites[choice]
+    return picked

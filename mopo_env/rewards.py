@@ -40,7 +40,7 @@ class RewardFunction(Protocol):
     """Says what transitions pay."""
 
     def __call__(self, observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray, /) -> np.ndarray:
-        """Return one number a row; all arguments are two-dimensional and in raw units."""
+        """Return one number a row; arguments are two-dimensional and in raw units, numbered actions one-dimensional."""
         ...
 
 

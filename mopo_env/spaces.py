@@ -1,4 +1,4 @@
-"""Spaces as this project needs them: boxes of float32, and bounds that a checker accepts."""
+"""Spaces as this project needs them: boxes of float32, numbered actions, and bounds that a checker accepts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,45 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["as_float32_box", "finite_box"]
+__all__ = ["ActionSpace", "as_action_space", "as_float32_box", "encoded_width", "finite_box", "number_range"]
+
+ActionSpace = Box | Discrete
+# One-hot rows of more would fill the memory; and who has so many actions has features of them.
+_LARGEST_COUNT = 10_000
+
+
+def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
+    """Return the space of numbered actions as it is, and a box in float32.
+
+    Raises:
+        DatasetError: If the space is neither `Discrete` of at most 10,000 actions nor a one-dimensional box.
+    """
+    if isinstance(space, Discrete):
+        if space.n > _LARGEST_COUNT:
+            raise DatasetError(
+                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} numbered actions. A box of features of "
+                "each action would do."
+            )
+        return Discrete(int(space.n), start=int(space.start))  # a seeded generator of the caller's is left behind
+    if not isinstance(space, Box):
+        raise DatasetError(
+            f"{name}: found the space {space}, expected gymnasium.spaces.Discrete or a one-dimensional Box."
+        )
+    return as_float32_box(space, name)
+
+
+def encoded_width(space: ActionSpace) -> int:
+    """Return how wide an action is as a model sees it: numbered actions are one-hot."""
+    return int(space.n) if isinstance(space, Discrete) else int(space.shape[0])
+
+
+def number_range(space: Discrete) -> tuple[int, int]:
+    """Return the first and the last number of numbered actions."""
+    return int(space.start), int(space.start + space.n - 1)
 
 
 def as_float32_box(space: gym.Space[Any], name: str) -> Box:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +25,16 @@ from safetensors.numpy import load, save
 
 from mopo_env.errors import StoreError
 
-__all__ = ["FORMAT_VERSION", "json_ready", "json_text", "read_artifact", "write_artifact", "write_file"]
+__all__ = [
+    "FORMAT_VERSION",
+    "artifact_versions",
+    "json_ready",
+    "json_text",
+    "library_versions",
+    "read_artifact",
+    "write_artifact",
+    "write_file",
+]
 
 FORMAT_VERSION = 1
 _RECORDED_LIBRARIES = ("mopo-env", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "minari")
@@ -58,7 +68,7 @@ def write_artifact(
         "format": f"mopo-env/{name}",
         "format_version": FORMAT_VERSION,
         "tensors": {"file": tensor_file, "sha256": digest},
-        "versions": _library_versions(),
+        "versions": library_versions(),
         "metadata": metadata,
     }
     manifest_path, manifest_body = folder / f"{name}.json", json_text(manifest)
@@ -82,21 +92,30 @@ def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray],
     """
     path = Path(folder) / f"{name}.json"
     try:
-        body = path.read_bytes()
+        body = _read_file(path)
         while True:
             try:
                 return _parse_artifact(path, name, body)
             except FileNotFoundError:
                 # A writer may have replaced manifest and tensor file since the manifest was read.
-                previous, body = body, path.read_bytes()
+                previous, body = body, _read_file(path)
                 if body == previous:
                     raise
     except FileNotFoundError as error:
         raise StoreError(f"{error.filename}: no such file, so there is no {name} in {path.parent}.") from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error}.") from error
+    except (OSError, MemoryError) as error:
+        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
     except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
         raise StoreError(f"{path}: not a {name} of mopo-env, or damaged: {type(error).__name__}: {error}.") from error
+
+
+def artifact_versions(folder: Path | str, name: str) -> dict[str, str]:
+    """Return which versions of which libraries wrote an artifact; empty if its manifest does not say."""
+    try:
+        versions = json.loads(_read_file(Path(folder) / f"{name}.json"))["versions"]
+        return {str(library): str(number) for library, number in versions.items()}
+    except (OSError, MemoryError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StoreError):
+        return {}
 
 
 def write_file(path: Path, body: bytes) -> None:
@@ -168,7 +187,7 @@ def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[s
     file, expected = manifest["tensors"]["file"], manifest["tensors"]["sha256"]
     if not isinstance(file, str) or Path(file).name != file:
         raise StoreError(f"{path}: the tensor file {file!r} must be a plain name in the same folder.")
-    body = (path.parent / file).read_bytes()
+    body = _read_file(path.parent / file)
     found = hashlib.sha256(body).hexdigest()
     if found != expected:
         raise StoreError(
@@ -176,6 +195,13 @@ def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[s
             "The file is damaged or was altered: fetch or create it again."
         )
     return load(body), dict(manifest["metadata"])
+
+
+def _read_file(path: Path) -> bytes:
+    # A folder of strangers may hold links to devices, which have no end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise StoreError(f"{path}: found a folder or a device, expected a file.")
+    return path.read_bytes()
 
 
 def _tensor_file_of(manifest_path: Path) -> Path | None:
@@ -189,7 +215,8 @@ def _tensor_file_of(manifest_path: Path) -> Path | None:
     return manifest_path.parent / file if is_ours and Path(file).name == file else None
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the installed versions of the libraries that decide what we compute, as every manifest records them."""
     versions = {}
     for library in _RECORDED_LIBRARIES:
         try:

@@ -4,15 +4,29 @@ Each is what the Gymnasium environment of the same name (v5; v4 is alike) comput
 in terms of the observation. A rule is any callable of observations, actions and next observations.
 """
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["TERMINATIONS", "Termination", "ant", "get_termination", "hopper", "never", "walker2d"]
+__all__ = [
+    "TERMINATIONS",
+    "Actions",
+    "Termination",
+    "ant",
+    "cartpole",
+    "get_termination",
+    "hopper",
+    "never",
+    "walker2d",
+]
+
+# In raw units; numbered actions come as their numbers.
+Actions = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]
 
 
 @runtime_checkable
@@ -22,7 +36,7 @@ class Termination(Protocol):
     def __call__(
         self,
         observations: Float[Tensor, "batch observation"],
-        actions: Float[Tensor, "batch action"],
+        actions: Actions,
         next_observations: Float[Tensor, "batch observation"],
         /,
     ) -> Bool[Tensor, " batch"]:
@@ -32,7 +46,7 @@ class Termination(Protocol):
 
 def never(
     observations: Float[Tensor, "batch observation"],
-    actions: Float[Tensor, "batch action"],
+    actions: Actions,
     next_observations: Float[Tensor, "batch observation"],
 ) -> Bool[Tensor, " batch"]:
     """No state is terminal, as in HalfCheetah."""
@@ -41,7 +55,7 @@ def never(
 
 def hopper(
     observations: Float[Tensor, "batch observation"],
-    actions: Float[Tensor, "batch action"],
+    actions: Actions,
     next_observations: Float[Tensor, "batch observation"],
 ) -> Bool[Tensor, " batch"]:
     """Terminal unless z > 0.7, |angle| < 0.2, and everything after z lies strictly between −100 and 100.
@@ -56,7 +70,7 @@ def hopper(
 
 def walker2d(
     observations: Float[Tensor, "batch observation"],
-    actions: Float[Tensor, "batch action"],
+    actions: Actions,
     next_observations: Float[Tensor, "batch observation"],
 ) -> Bool[Tensor, " batch"]:
     """Terminal unless 0.8 < z < 2 and |angle| < 1."""
@@ -66,7 +80,7 @@ def walker2d(
 
 def ant(
     observations: Float[Tensor, "batch observation"],
-    actions: Float[Tensor, "batch action"],
+    actions: Actions,
     next_observations: Float[Tensor, "batch observation"],
 ) -> Bool[Tensor, " batch"]:
     """Terminal unless every number is finite and 0.2 ≤ z ≤ 1."""
@@ -75,12 +89,23 @@ def ant(
     return ~(finite & (height >= 0.2) & (height <= 1.0))
 
 
+def cartpole(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """Terminal if the cart is beyond ±2.4 or the pole beyond ±12°."""
+    position, angle = next_observations[:, 0], next_observations[:, 2]
+    return (position.abs() > 2.4) | (angle.abs() > math.radians(12.0))
+
+
 TERMINATIONS: dict[str, Termination] = {
     "never": never,
     "halfcheetah": never,
     "hopper": hopper,
     "walker2d": walker2d,
     "ant": ant,
+    "cartpole": cartpole,
 }
 
 
@@ -92,8 +117,13 @@ def get_termination(termination: Any) -> Termination:
         ConfigError: If it is neither a name nor callable.
     """
     if isinstance(termination, str):
+        if termination == "learned":
+            raise ConfigError(
+                "termination: 'learned' is a rule that lies in a folder. Load it with "
+                "mopo_env.load_termination(folder), or let make_simulator find it."
+            )
         if termination not in TERMINATIONS:
-            raise UnknownNameError("termination", termination, TERMINATIONS)
+            raise UnknownNameError("termination", termination, [*TERMINATIONS, "learned"])
         return TERMINATIONS[termination]
     if not callable(termination):
         raise ConfigError(f"termination: found {termination!r}, expected a name or a callable.")

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import as_float32_box
+from mopo_env.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
 
 __all__ = ["Episode", "Transitions"]
 
@@ -28,7 +28,7 @@ class Episode:
 
     Attributes:
         observations: Shape ``(steps + 1, observation)``; the last one follows the last action.
-        actions: Shape ``(steps, action)``.
+        actions: Shape ``(steps, action)``, or ``(steps,)`` for numbered actions.
         rewards: Shape ``(steps,)``.
         terminated: Whether the last step reached a terminal state; otherwise the episode was cut off.
     """
@@ -44,17 +44,18 @@ class Transitions:
     """A fixed dataset of transitions in raw units, checked once and read-only ever after.
 
     Rows are in the order in which they were recorded; an episode ends at a row flagged terminated or truncated,
-    or at the last row.
+    or at the last row. Arrays are copied, except read-only ones of the right type that own their memory, or view
+    such an array: nobody can change those.
 
     Attributes:
         observations: Shape ``(rows, observation)``, float32.
-        actions: Shape ``(rows, action)``, float32.
+        actions: Shape ``(rows, action)``, float32; with a `Discrete` action space shape ``(rows,)``, int64.
         rewards: Shape ``(rows,)``, float32.
         next_observations: Shape ``(rows, observation)``, float32; the true next state also where an episode ends.
         terminations: Shape ``(rows,)``, bool; whether the next state is terminal.
         truncations: Shape ``(rows,)``, bool; whether the episode was cut off here although it could have gone on.
         observation_space: Default: unbounded.
-        action_space: Default: the box from −1 to 1, if every action lies in it.
+        action_space: A box or `Discrete`. Default: the box from −1 to 1, if every action lies in it.
         metadata: Anything JSON can hold; where the data come from.
 
     Raises:
@@ -69,13 +70,14 @@ class Transitions:
     truncations: np.ndarray
     # Filled in by __post_init__ when not given, so that a reader never sees None.
     observation_space: Box = None  # type: ignore[assignment]
-    action_space: Box = None  # type: ignore[assignment]
+    action_space: ActionSpace = None  # type: ignore[assignment]
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Convert, check and freeze every array."""
         for name in _FLOATING:
-            self._freeze(name, _as_float32(name, getattr(self, name)))
+            convert = _as_column if self._is_numbered and name == "actions" else _as_float32
+            self._freeze(name, convert(name, getattr(self, name)))
         for name in _FLAGS:
             self._freeze(name, _as_flags(name, getattr(self, name)))
         self._check_shapes()
@@ -96,7 +98,7 @@ class Transitions:
         episodes: Iterable[Episode],
         *,
         observation_space: Box | None = None,
-        action_space: Box | None = None,
+        action_space: ActionSpace | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Transitions:
         """Join whole episodes into one dataset.
@@ -150,8 +152,19 @@ class Transitions:
 
     @property
     def action_dim(self) -> int:
-        """Return the width of an action."""
-        return int(self.actions.shape[1])
+        """Return the width of an action as the model sees it: of one that is numbered, how many there are."""
+        return encoded_width(self.action_space)
+
+    def encoded_actions(self) -> np.ndarray:
+        """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
+
+        Numbered actions are one-hot: no action lies between two others. Others are as they are.
+        """
+        if not isinstance(self.action_space, Discrete):
+            return self.actions
+        first, last = number_range(self.action_space)
+        columns: np.ndarray = np.equal.outer(self.actions, np.arange(first, last + 1)).astype(np.float32)
+        return columns
 
     @cached_property
     def episode_ends(self) -> np.ndarray:
@@ -179,7 +192,10 @@ class Transitions:
             digest.update(f"{name}{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         for space in (self.observation_space, self.action_space):
-            digest.update(np.stack([space.low, space.high]).astype(np.float32).tobytes())
+            if isinstance(space, Discrete):
+                digest.update(f"discrete {space.n} {space.start}".encode())
+            else:
+                digest.update(np.stack([space.low, space.high]).astype(np.float32).tobytes())
         return digest.hexdigest()
 
     def episodes(self) -> Iterable[Episode]:
@@ -201,6 +217,10 @@ class Transitions:
         first = 0 if episode == 0 else int(self.episode_ends[episode - 1]) + 1
         return f"episode {episode}, step {row - first}"
 
+    @property
+    def _is_numbered(self) -> bool:
+        return isinstance(self.action_space, Discrete)
+
     def _freeze(self, name: str, array: np.ndarray) -> None:
         array.setflags(write=False)
         object.__setattr__(self, name, array)
@@ -212,13 +232,19 @@ class Transitions:
             "actions": "(rows, action)",
             "next_observations": "(rows, observation)",
         }
+        flat = ["rewards", *_FLAGS]
+        if self._is_numbered:
+            del expected["actions"]
+            flat.append("actions")
         for name, shape in expected.items():
             array = getattr(self, name)
             if array.ndim != 2 or array.shape[1] == 0:
-                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.")
-        for name in ("rewards", *_FLAGS):
+                numbers = " Numbered actions need action_space=gymnasium.spaces.Discrete(n)." * (name == "actions")
+                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.{numbers}")
+        for name in flat:
             if getattr(self, name).ndim != 1:
-                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,).")
+                numbers = f" of numbers in {self.action_space}" * (name == "actions")
+                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,){numbers}.")
         for name in (*_FLOATING, *_FLAGS):
             if len(getattr(self, name)) != rows:
                 raise DatasetError(f"{name}: found {len(getattr(self, name))} rows, but rewards has {rows}.")
@@ -234,6 +260,9 @@ class Transitions:
 
     def _check_finite(self, name: str) -> None:
         array = getattr(self, name)
+        # NaN and infinity show in the extremes, which need no mask of the size of the data.
+        if np.isfinite(array.min()) and np.isfinite(array.max()):
+            return
         finite = np.isfinite(array).reshape(len(array), -1)
         bad = np.flatnonzero(~finite.all(axis=1))
         if len(bad):
@@ -256,20 +285,29 @@ class Transitions:
         return Box(-1.0, 1.0, self.actions.shape[1:], np.float32)
 
     def _check_spaces(self) -> None:
-        for name, field_name in (("observations", "observation_space"), ("actions", "action_space")):
-            space = as_float32_box(getattr(self, field_name), name)
-            object.__setattr__(self, field_name, space)
+        object.__setattr__(self, "observation_space", as_float32_box(self.observation_space, "observations"))
+        object.__setattr__(self, "action_space", as_action_space(self.action_space, "actions"))
+        for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
             array = getattr(self, name)
             if space.shape != array.shape[1:]:
                 raise DatasetError(f"{name}: found width {array.shape[1]}, but the space has shape {space.shape}.")
-        below = self.actions < self.action_space.low - _BOUND_TOLERANCE
-        above = self.actions > self.action_space.high + _BOUND_TOLERANCE
-        outside = np.flatnonzero((below | above).any(axis=1))
-        if len(outside):
-            row = int(outside[0])
+        space = self.action_space
+        if isinstance(space, Discrete):
+            first, last = number_range(space)
+            wrong = (self.actions < first) | (self.actions > last) | (self.actions != np.round(self.actions))
+            self._refuse_actions(wrong, f"Expected whole numbers from {first} to {last}.")
+            self._freeze("actions", self.actions.astype(np.int64))
+        else:
+            outside = (self.actions < space.low - _BOUND_TOLERANCE) | (self.actions > space.high + _BOUND_TOLERANCE)
+            self._refuse_actions(outside.any(axis=1), "Clip them, or declare the true bounds.")
+
+    def _refuse_actions(self, wrong: Any, remedy: str) -> None:
+        """Refuse actions outside the space; `wrong` has one flag a row."""
+        rows = np.flatnonzero(wrong)
+        if len(rows):
             raise DatasetError(
-                f"actions: found {self.actions[row]} at {self.locate(row)} (row {row}), outside {self.action_space}; "
-                f"{len(outside)} such row{'s' * (len(outside) != 1)} in all. Clip them, or declare the true bounds."
+                f"actions: found {self.actions[rows[0]]} at {self.locate(rows[0])} (row {rows[0]}), outside "
+                f"{self.action_space}; {len(rows)} such row{'s' * (len(rows) != 1)} in all. {remedy}"
             )
 
 
@@ -277,7 +315,9 @@ def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:
     widths = {np.shape(part)[1:] for part in parts}
     if len(widths) != 1:
         raise DatasetError(f"{name}: the episodes differ in shape: {sorted(map(str, widths))} were found.")
-    return np.concatenate(parts)
+    joined = np.concatenate(parts)
+    joined.setflags(write=False)
+    return joined
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
@@ -292,14 +332,36 @@ def _as_float32(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected real numbers.")
     with np.errstate(over="ignore"):
-        return np.array(array, dtype=np.float32, order="C")
+        return _own(array, np.float32)
+
+
+def _as_column(name: str, value: Any) -> np.ndarray:
+    """Return numbers as they are, of shape ``(rows,)``; replay buffers and tables hold them as a column."""
+    array = _as_array(name, value)
+    if array.dtype.kind not in "fiub":
+        raise DatasetError(f"{name}: found the type {array.dtype}, expected whole numbers for a Discrete action space.")
+    return np.array(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array, order="C")
 
 
 def _as_flags(name: str, value: Any) -> np.ndarray:
     array = _as_array(name, value)
     if array.dtype.kind not in "fiub":
         raise DatasetError(f"{name}: found the type {array.dtype}, expected booleans (or zeros and ones).")
-    wrong = array[~np.isin(array, (0, 1))]
+    wrong = array[:0] if array.dtype == bool else array[~np.isin(array, (0, 1))]
     if len(wrong):
         raise DatasetError(f"{name}: found the value {wrong[0]}, expected booleans (or zeros and ones).")
-    return np.array(array, dtype=bool, order="C")
+    return _own(array, np.bool_)
+
+
+def _own(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """Copy what somebody else could still change, and take the rest as it is: datasets are large."""
+    if array.dtype == dtype and array.flags.c_contiguous and _is_immutable(array):
+        return array
+    return np.array(array, dtype=dtype, order="C")
+
+
+def _is_immutable(array: np.ndarray) -> bool:
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)

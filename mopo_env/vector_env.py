@@ -65,7 +65,7 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """Step every rollout.
 
         Raises:
-            InputError: If the actions have the wrong shape or are not finite.
+            InputError: If the actions have the wrong shape, are not finite, or have numbers that no action has.
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")

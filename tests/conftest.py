@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
+# What runs in the background of a shell is started with SIGINT ignored, and tests send it to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
 install_import_hook(
     [
-        *[f"mopo_env.{name}" for name in ("model", "ensemble", "fit", "penalties", "terminations", "toys")],
-        *[f"mopo_agents.baselines.{name}" for name in ("action_vae", "divergences", "tanh_gaussian")],
+        "mopo_env.model",
+        "mopo_env.stacked",
+        "mopo_env.ensemble",
+        "mopo_env.fit",
+        "mopo_env.lipschitz",
+        "mopo_env.penalty_formulas",
+        "mopo_env.terminations",
+        "mopo_env.learned_termination",
+        "mopo_env.termination_fit",
+        "mopo_env.toys",
+        "mopo_agents.baselines.action_vae",
+        "mopo_agents.baselines.divergences",
+        "mopo_agents.baselines.tanh_gaussian",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
@@ -30,3 +48,56 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setenv("MOPO_DATASETS_PATH", str(tmp_path / "mopo"))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def leave_run() -> Callable[..., Path]:
+    """Write what a training run leaves, without the run."""
+    return _leave_run
+
+
+def _leave_run(folder: Path, *, returns: tuple[float, ...] = (100.0, 200.0), **config: Any) -> Path:
+    """Write what a run leaves."""
+    folder.mkdir(parents=True)
+    description = {
+        "task": "halfcheetah-mixed",
+        "method": "mopo",
+        "changed": {},
+        "agent": "SAC",
+        "seed": 0,
+        "rollout_batch_size": 20_000,
+        "dataset_fingerprint": "abc",
+    }
+    rows = [
+        {"epoch": k, "updates": 1000 * k, "seconds": 60.0, "return_mean": value, "return_std": 1.0, "normalised": 0.1}
+        for k, value in enumerate(returns, start=1)
+    ]
+    result = {
+        "task": "halfcheetah-mixed",
+        "dataset_mean": 1500.0,
+        "dataset_max": 2700.0,
+        "evaluations": rows,
+        "updates": 1000 * len(rows),
+        "seconds": 60.0 * len(rows),
+    }
+    (folder / "config.json").write_text(json.dumps({**description, **config}))
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+@pytest.fixture
+def mopo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line, and return exit code, output and errors."""
+    from mopo_agents import cli
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mopo", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -109,6 +109,43 @@ def test_every_step_yields_all_branches() -> None:
         assert (step.final_observations <= 2).all(), "nothing may roll on past its end"
 
 
+def speakers(member_per: str, horizon: int, num_steps: int) -> np.ndarray:
+    """Return which of three members spoke, shape ``(step, branch)``: each pays its own number."""
+    transitions = counting([0, 0]).transitions
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
+    simulator = Simulator(model, transitions, member_per=member_per)  # type: ignore[arg-type]
+    branches, _ = started(simulator, 200, horizon)
+    return np.stack([branches.step(still(200)).rewards for _ in range(num_steps)])
+
+
+def test_a_member_may_speak_for_a_whole_rollout() -> None:
+    """TS-∞: the same one for h steps, then a new draw; with TS-1, the default, every step draws."""
+    kept = speakers("rollout", horizon=4, num_steps=12).reshape(3, 4, 200)
+    assert (kept == kept[:, :1]).all()
+    assert set(kept.ravel()) == {1.0, 2.0, 3.0}
+    for before, after in ((0, 1), (1, 2)):
+        share = (kept[before, 0] == kept[after, 0]).mean()
+        assert abs(share - 1 / 3) < 5 * np.sqrt(2 / 9 / 200), "a restart draws anew"
+    drawn = speakers("step", horizon=4, num_steps=12)
+    assert abs((drawn[1:] == drawn[:-1]).mean() - 1 / 3) < 5 * np.sqrt(2 / 9 / 2200)
+
+
+def test_only_branches_that_end_get_another_member() -> None:
+    """Half of the branches end after a step; the others must keep theirs through it."""
+    transitions = counting(range(100)).transitions
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=np.arange(50) * 1000.0)
+    simulator = Simulator(
+        model, transitions, member_per="rollout", termination=lambda s, a, following: following[:, 0] % 2 == 1
+    )
+    branches, _ = started(simulator, 100, 50)
+    first = branches.step(still(100))
+    ended = first.terminations
+    assert 20 < ended.sum() < 80
+    second = branches.step(still(100))
+    assert (first.rewards == second.rewards)[~ended].all()
+    assert (first.rewards == second.rewards)[ended].mean() < 0.2
+
+
 def test_penalty_and_model_reward_are_reported_apart() -> None:
     simulator = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
     step = started(simulator, 3, 4)[0].step(still(3))

@@ -19,7 +19,9 @@ import mopo_env
 from mopo_env import PenalizedModelEnv, Transitions, find_dataset, load_ensemble, make_simulator, save_transitions
 from mopo_env.datasets import bundled_folder
 from mopo_env.errors import DatasetError, SpaceMismatchError, StoreError, UnknownNameError
+from mopo_env.make import find_ensemble
 from mopo_env.real_env import make_real_env
+from mopo_env.tasks import TASKS
 
 ID = "MOPO-halfcheetah-mixed"
 
@@ -90,6 +92,24 @@ def test_keywords_change_what_the_id_stands_for(folder: Path) -> None:
     assert (env.horizon, env.simulator.penalty_coef) == (7, 3.0)
     assert env.simulator.penalty is mopo_env.penalties.ensemble_disagreement  # type: ignore[attr-defined]
     assert env.simulator.termination is mopo_env.terminations.hopper  # type: ignore[attr-defined]
+
+
+def test_penalties_in_units_of_the_data() -> None:
+    """The bundled ensemble knows the scale of its targets; joint velocities, of std 20, no longer decide alone."""
+    raw, normalised = (
+        gym.make(ID, penalty={"name": "ensemble-std", "units": units}).unwrapped for units in ("raw", "normalised")
+    )
+    infos = []
+    for env in (raw, normalised):
+        env.reset(seed=0)
+        infos.append(env.step(np.zeros(6))[4])
+    assert infos[0]["reward_model"] == infos[1]["reward_model"], "the penalty changes nothing else"
+    assert infos[0]["penalty"] > 3 * infos[1]["penalty"] > 0
+    transitions = find_dataset("halfcheetah-mixed")
+    model = raw.simulator.model  # type: ignore[attr-defined]
+    change = transitions.next_observations - transitions.observations
+    found = np.column_stack([change, transitions.rewards]).std(axis=0)
+    np.testing.assert_allclose(model.target_std, found, rtol=0.01)  # 1,000 of the 101,000 rows are held out
 
 
 def test_defaults_are_those_of_table_4() -> None:
@@ -192,11 +212,11 @@ def test_an_ensemble_of_other_spaces_is_refused(folder: Path, tmp_path: Path) ->
 
 
 def test_a_task_without_data_says_how_to_get_them() -> None:
-    """Eleven ids have no bundled data; each must say what can be done, and name no command that would refuse."""
-    with pytest.raises(DatasetError, match="`mopo collect hopper-mixed`"):
-        gym.make("MOPO-hopper-mixed")
-    with pytest.raises(DatasetError, match="'medium' cannot be collected yet: pass your own as dataset="):
-        gym.make("MOPO-hopper-medium")
+    """Most ids have no bundled data; each must say what can be done, and name no command that would refuse."""
+    with pytest.raises(DatasetError, match="`mopo collect ant-angle`"):
+        gym.make("MOPO-ant-angle")
+    with pytest.raises(DatasetError, match="`mopo collect walker2d-med-expert`, or pass your own as dataset="):
+        gym.make("MOPO-walker2d-med-expert")
 
 
 def test_objects_are_refused_where_only_names_are_kept() -> None:
@@ -210,3 +230,36 @@ def test_loaded_data_are_shared_between_environments() -> None:
     first, second = make_simulator("halfcheetah-mixed"), make_simulator("halfcheetah-mixed")
     assert first.model is second.model
     assert first.transitions is second.transitions
+
+
+# Rows, mean and largest return as docs/datasets.md has them.
+BUNDLED = {
+    "halfcheetah-mixed": (101_000, 1470.4, 2736.8),
+    "hopper-mixed": (200_000, 460.5, 3314.7),
+    "walker2d-mixed": (100_000, 360.0, 1246.3),
+    "halfcheetah-jump": (100_000, -1010.2, 1763.7),
+}
+
+
+@pytest.mark.parametrize("task", BUNDLED)
+def test_every_bundled_task_is_what_its_card_says_and_steps(task: str) -> None:
+    """Data, ensemble and documentation must belong together."""
+    transitions, model = find_dataset(task), find_ensemble(task)
+    returns = transitions.episode_returns
+    assert (len(transitions), round(returns.mean(), 1), round(returns.max(), 1)) == BUNDLED[task]
+    assert model.metadata["dataset_fingerprint"] == transitions.fingerprint
+    assert model.target_std is not None
+    assert transitions.metadata["name"] == task
+    env = gym.make(f"MOPO-{task}")
+    assert env.unwrapped.horizon == TASKS[task].horizon  # type: ignore[attr-defined]
+    # Gymnasium's checker refuses h = 1, which some tasks have.
+    gymnasium_check_env(gym.make(f"MOPO-{task}", horizon=3).unwrapped, skip_render_check=True)
+
+
+def test_the_wheel_stays_small() -> None:
+    """60 MB is the promise for all bundled data and ensembles, and stale tensor files would break it."""
+    folders = [bundled_folder(task) for task in TASKS]
+    present = [folder for folder in folders if folder is not None]
+    assert {folder.name for folder in present} == set(BUNDLED)
+    assert all(len(list(folder.iterdir())) == 4 for folder in present)
+    assert sum(path.stat().st_size for folder in present for path in folder.iterdir()) <= 60_000_000

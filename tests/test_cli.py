@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import hashlib
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
-from mopo_agents import cli, cli_import
+from mopo_agents import cli, cli_data
+from mopo_agents.collection.episode_runner import EpisodeRunner
 from mopo_agents.evaluation import evaluate
+from mopo_agents.methods import METHODS
 from mopo_agents.policy_files import load_policy
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.tasks import TASKS
-from mopo_env.transitions import Transitions
+from mopo_env.transitions import Episode, Transitions
 
 TASK = "halfcheetah-mixed"
 TINY_FIT = ["--max-epochs=1", "--hidden-sizes", "8", "--weight-decay", "0", "0", "--num-members=2", "--num-elites=1"]
@@ -55,23 +62,6 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.fixture
-def mopo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mopo:
-    """Run the command line, and return exit code, output and errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mopo", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def flat(text: str) -> str:
     """Undo tyro's boxes and line breaks."""
     return re.sub(r"[│╭╰─╮╯\s]+", " ", text)
@@ -84,7 +74,7 @@ def test_tasks_lists_every_task(mopo: Mopo) -> None:
     for task in TASKS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{task.id} ")]
         assert line.split()[1:4] == [str(task.horizon), f"{task.penalty_coef:g}", task.real_env_id]
-        assert line.endswith(f"mopo collect {task.name}" if task.recipe in ("mixed", "replay") else "none yet")
+        assert line.endswith(f"mopo collect {task.name}")
 
 
 def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
@@ -100,30 +90,48 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
-        (None, ["tasks", "collect", "import", "fit", "train", "evaluate"]),
-        ("import", ["d4rl", "table"]),
+        (None, ["tasks", "methods", "collect", "data", "fit", "fit-termination", "train", "evaluate", "report"]),
+        ("methods", []),
+        ("report", ["PATH", "--csv"]),
+        ("data", ["show", "import-d4rl", "import-table"]),
+        (("data", "show"), ["--task", "--plot"]),
+        (("data", "import-d4rl"), ["--out", "--max-episode-steps", "--sha256"]),
         ("tasks", []),
-        ("collect", ["--steps", "--seed", "--out", "--minari"]),
-        ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs"]),
+        (
+            "collect",
+            ["--steps", "--behaviour-steps", "--seed", "--workers", "--checkpoint-minutes", "--out", "--minari"],
+        ),
+        ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs", "--lipschitz"]),
+        ("fit-termination", ["--out", "--device", "--inputs", "--sparsity-coef", "--test-share"]),
         (
             "train",
             [
+                "--termination",
+                "--real-env",
+                "--standardise",
                 "--out",
+                "--method",
                 "--agent",
                 "--penalty-coef",
+                "--penalty-members",
+                "--halt-threshold",
+                "--member-per",
+                "--deterministic",
+                "--target-entropy",
                 "--random-rollouts",
                 "--rollout-batch-size",
                 "--real-ratio",
                 "--dataset",
             ],
         ),
-        ("evaluate", ["--task", "--episodes", "--seed"]),
+        ("evaluate", ["--task", "--real-env", "--episodes", "--seed"]),
     ],
 )
-def test_help_mentions_every_argument(mopo: Mopo, command: str | None, arguments: list[str]) -> None:
-    code, out, _ = mopo(*([] if command is None else [command]), "--help")
+def test_help_mentions_every_argument(mopo: Mopo, command: str | tuple[str, ...] | None, arguments: list[str]) -> None:
+    words = () if command is None else (command,) if isinstance(command, str) else command
+    code, out, _ = mopo(*words, "--help")
     assert code == 0
-    assert f"usage: mopo {command or ''}".strip() in out
+    assert " ".join(["usage: mopo", *words]) in out
     for argument in arguments:
         assert argument in out
 
@@ -140,18 +148,31 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["collect", "hopper-medium"], "'medium' cannot be collected yet"),
+        (["collect", "hopper-medium", "--behaviour-steps", "10"], "behaviour_steps: found 10"),
         (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
+        (["report", "nowhere"], "nowhere: neither a training run nor a folder that holds some"),
+        (["train", TASK, "--method", "mopo-nolip"], "Did you mean 'mopo-no-lip'"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--dataset", "nowhere"], "nowhere"),
         (["collect", "hopper-mixed", "--steps", "10"], "steps: found 10"),
         (["fit", TASK, "--out", "model"], "mopo collect halfcheetah-mixed"),
-        (["import", "d4rl", "nowhere.hdf5", "--out", "model"], "nowhere.hdf5: no such file"),
-        (["import", "table", "nowhere.csv", *COLUMNS, "--out", "model"], "nowhere.csv: no such file"),
-        (["import", "table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1", "1"], "--action-low: found 2"),
-        (["import", "table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1"], "finite low below high"),
+        (["data", "import-d4rl", "nowhere.hdf5", "--out", "model"], "nowhere.hdf5: no such file"),
+        (["data", "import-table", "nowhere.csv", *COLUMNS, "--out", "model"], "nowhere.csv: no such file"),
+        (
+            ["data", "import-table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1", "1"],
+            "--action-low: found 2",
+        ),
+        (["data", "import-table", "x.csv", *COLUMNS, "--out", "model", "--action-low", "1"], "finite low below high"),
+        (
+            ["data", "import-table", "x.csv", *COLUMNS, "--out", "m", "--discrete-actions", "0"],
+            "--discrete-actions: expected",
+        ),
+        (
+            ["data", "import-table", "x.csv", *COLUMNS, "--out", "m", "--discrete-actions", "2", "--action-low", "1"],
+            "neither --action-low",
+        ),
     ],
 )
 def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str], expected: str) -> None:
@@ -172,9 +193,9 @@ def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str],
         (["fit", "data", "--num-elites", "9"], "num_elites: 9 exceeds num_members, 7"),
         (["fit", "data", "--max-epochs", "many"], "many"),
         (["collect"], "required"),
-        (["import"], "subcommand"),
-        (["import", "d4rl", "file.hdf5"], "--out"),
-        (["import", "table", "file.csv", "--out", "model"], "--observations"),
+        (["data"], "subcommand"),
+        (["data", "import-d4rl", "file.hdf5"], "--out"),
+        (["data", "import-table", "file.csv", "--out", "model"], "--observations"),
         (["fly"], "fly"),
         ([], "subcommand"),
     ],
@@ -212,7 +233,7 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     pytest.importorskip("mujoco")
     code, out, err = mopo("fit", dataset, *TINY_FIT)
     assert (code, "Traceback" in err) == (0, False)
-    assert out.splitlines()[-1] == (f"Dataset and ensemble are in {dataset}. Next: mopo train TASK --dataset {dataset}")
+    assert out.splitlines()[-1] == f"Dataset and ensemble are in {dataset}. Next: mopo train {dataset}"
     assert (dataset / "ensemble.json").is_file()
 
     code, out, err = mopo("train", TASK, "--dataset", dataset, *TINY_RUN)
@@ -241,6 +262,14 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     assert "MOPO-halfcheetah-jump, 1 episodes: return " in out
     assert "normalised" not in out
 
+    # Data of D4RL are nearest to v4; its returns are kept beside those of v5.
+    code, out, _ = mopo("evaluate", folder, "--real-env", "HalfCheetah-v4", "--episodes", 1)
+    assert code == 0
+    assert f"MOPO-{TASK} in HalfCheetah-v4, 1 episodes: return " in out
+    assert ", normalised " in out
+    content = json.loads((folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").read_text())
+    assert (content["task"], content["real_env"]) == (TASK, "HalfCheetah-v4")
+
     # The same command again is a new run in a new folder.
     code, out, _ = mopo("train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN)
     assert code == 0
@@ -249,6 +278,60 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     code, _, err = mopo("evaluate", folder, "--task", "hopper-mixed", "--episodes", 1)
     assert code == 2
     assert err.startswith("mopo: observation_space")
+
+
+def test_methods_lists_every_method(mopo: Mopo) -> None:
+    """What each sets, and what the paper says of it."""
+    code, out, _ = mopo("methods")
+    assert code == 0
+    for method in METHODS.values():
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{method.name} ")]
+        assert method.title in line
+        assert f" {method.paper_returns.get('halfcheetah-mixed', '–')} " in line
+        for name, value in {**method.fit, **method.train}.items():
+            assert f"{name}={value}" in line
+    assert "mopo train TASK --method METHOD" in out
+
+
+def test_methods_and_their_report(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """Two seeds of one method, one of another, an unfinished run; one table, and the same as CSV."""
+    pytest.importorskip("mujoco")
+    assert mopo("fit", dataset, *TINY_FIT)[0] == 0
+    short = ["--dataset", dataset, *(option for option in TINY_RUN if not option.startswith("--seed"))]
+    for seed in (0, 1):
+        code, out, _ = mopo("train", TASK, "--method", "mbpo-no-ens", "--seed", seed, *short)
+        assert code == 0
+        assert f"runs/{TASK}-mbpo-no-ens-SAC-seed{seed}" in out
+    code, _, _ = mopo("train", TASK, "--penalty", "ensemble-std", "--penalty-members", "elites", *short)
+    assert code == 0
+    assert (Path("runs") / f"{TASK}-SAC-seed0").is_dir(), "the default method is not part of the name"
+    (Path("runs") / "broken").mkdir()
+    (Path("runs") / "broken" / "config.json").write_text("{}")
+
+    code, out, err = mopo("report", "runs", "--csv", tmp_path / "table.csv")
+    assert code == 0
+    assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
+    assert [line[:6] for line in lines[2:]] == [
+        [TASK, "mopo-no-lip, penalty=ensemble-std, penalty_members=elites", "SAC", "8", "1", "1"],
+        [TASK, "mbpo-no-ens", "SAC", "8", "1", "2"],
+    ]
+    assert [line[12] for line in lines[2:]] == ["–", "2247.2"]
+    with (tmp_path / "table.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["seeds"] for row in table] == ["1", "2"]
+    assert f"All columns are in {tmp_path / 'table.csv'}." in out
+
+
+def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:
+    """A table without rows would look like a result."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    code, out, err = mopo("report", "run", "--csv", "table.csv")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "mopo: runs: none of 1 can be reported."
+    assert not (tmp_path / "table.csv").exists()
+    assert mopo("report")[0] == 2
 
 
 def test_fit_writes_dataset_and_ensemble_elsewhere(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
@@ -305,18 +388,48 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     """Then `mopo fit TASK` needs no path. The collecting itself is replaced: it has tests of its own."""
     asked: dict[str, Any] = {}
 
-    def collect(task: str, **options: Any) -> Transitions:
-        asked.update(options, task=task)
+    def collect(task: str, *, folder: Path, **options: Any) -> Transitions:
+        asked.update(options, task=task, folder=folder)
         return cheetah_data()
 
     monkeypatch.setattr("mopo_agents.collection.collect", collect)
-    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3)
+    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3, "--workers", 2)
     folder = tmp_path / "mopo" / TASK
     assert code == 0
-    assert asked == {"task": TASK, "steps": 100, "seed": 3}
+    assert asked == {
+        "task": TASK,
+        "folder": folder,
+        "steps": 100,
+        "behaviour_steps": 1_000_000,
+        "seed": 3,
+        "workers": 2,
+        "checkpoint_minutes": 1.0,
+    }
     assert out.splitlines()[0].startswith("100 transitions; episode returns: mean ")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
-    assert load_transitions(folder).fingerprint == cheetah_data().fingerprint
+
+
+def test_an_interrupted_collection_goes_on_with_the_same_command(mopo: Mopo, tmp_path: Path) -> None:
+    """Ctrl-C in the real thing: exit code 130, a line that says what to do, and then the data of a run in one go."""
+    pytest.importorskip("mujoco")
+    command = ["collect", "hopper-random", "--steps", "900", "--out"]
+    run = EpisodeRunner.run
+
+    def interrupted(self: EpisodeRunner, group: int) -> list[Episode]:
+        if group == 1:
+            signal.raise_signal(signal.SIGINT)
+        return run(self, group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EpisodeRunner, "run", interrupted)
+        code, out, err = mopo(*command, tmp_path / "data")
+    assert (code, out) == (130, "")
+    assert f"what is done so far is in {tmp_path / 'data'}; the same command goes on from there" in err
+    assert "Traceback" not in err
+    assert mopo(*command, tmp_path / "data")[0] == 0
+    assert mopo(*command, tmp_path / "straight")[0] == 0
+    fingerprints = [load_transitions(tmp_path / name).fingerprint for name in ("data", "straight")]
+    assert fingerprints[0] == fingerprints[1]
 
 
 def write_table(path: Path) -> Path:
@@ -329,7 +442,7 @@ def write_table(path: Path) -> Path:
 def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     """From a log to a dataset, with bounds that no column holds."""
     path, folder = write_table(tmp_path / "log.csv"), tmp_path / "data"
-    arguments = ("import", "table", path, *COLUMNS, "--episode", "run", "--out", folder)
+    arguments = ("data", "import-table", path, *COLUMNS, "--episode", "run", "--out", folder)
     code, out, err = mopo(*arguments)
     assert (code, out) == (2, "")
     assert "found values from -2 to 2 and no action_space" in err
@@ -339,7 +452,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     assert out.splitlines() == [
         "6 transitions; episode returns: mean 3.0, max 3.0",
         "2 rows were dropped, the last of each episode: their next states are not in the file.",
-        f"The dataset is in {folder}. Next: mopo fit {folder}",
+        f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
     loaded = load_transitions(folder)
     assert loaded.observations[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
@@ -356,7 +469,7 @@ def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("s,t,a,b,r,died,cut,run\n0,1,0,5,1,0,0,x\n1,2,0,5,1,1,0,x\n7,8,0,5,1,0,1,y\n")
     code, out, _ = mopo(
-        *("import", "table", path, "--observations", "s", "--next-observations", "t", "--actions", "a", "b"),
+        *("data", "import-table", path, "--observations", "s", "--next-observations", "t", "--actions", "a", "b"),
         *(
             "--reward",
             "r",
@@ -389,9 +502,53 @@ def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
 )
 def test_bounds_of_actions(low: Any, high: Any, expected: tuple[list[float], list[float]]) -> None:
     """One number stands for all actions, and what is not given is −1 or 1."""
-    space = cli_import._action_space(2, low, high)
-    assert space is not None
+    space = cli_data._action_space(2, low, high)
+    assert isinstance(space, Box)
     assert (space.low.tolist(), space.high.tolist()) == expected
+
+
+def test_import_table_of_numbered_actions(mopo: Mopo, tmp_path: Path) -> None:
+    """The log of a switch: one column says which of two actions was taken."""
+    path, folder = tmp_path / "log.csv", tmp_path / "data"
+    path.write_text("x,on,r\n0.1,0,1\n0.2,1,1\n0.3,1,1\n0.4,0,1\n")
+    arguments = (
+        "data",
+        "import-table",
+        path,
+        "--observations",
+        "x",
+        "--actions",
+        "on",
+        "--reward",
+        "r",
+        "--out",
+        folder,
+    )
+    code, _, err = mopo(*arguments, "--discrete-actions", "1")
+    assert (code, folder.exists()) == (2, False)
+    assert "found 1.0 at episode 0, step 1 (row 1), outside Discrete(1)" in err
+    code, _, err = mopo(*arguments, "--discrete-actions", "2")
+    assert (code, err) == (0, "")
+    loaded = load_transitions(folder)
+    assert (loaded.actions.tolist(), loaded.action_space) == ([0, 1, 1], Discrete(2))
+
+
+def test_numbered_actions_from_the_collection_to_an_evaluation(mopo: Mopo, tmp_path: Path) -> None:
+    """The commands of docs/discrete.md, in seconds; and an agent that only knows boxes is refused before it starts."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    assert mopo("collect", "cartpole-mixed", "--steps", "1250", "--out", data)[0] == 0
+    assert mopo("fit", data, *TINY_FIT)[0] == 0
+    train = ("train", "cartpole-mixed", "--dataset", data, *TINY_RUN, "--out", run)
+    code, _, err = mopo(*train, "--agent", "SAC")
+    assert (code, run.exists()) == (2, False)
+    assert "SAC cannot choose actions of Discrete(2); DQN, QRDQN, PPO or A2C can" in err
+    code, out, _ = mopo(*train, "--agent", "DQN")
+    assert code == 0
+    assert "policy, mean of 1 episodes" in out
+    code, out, _ = mopo("evaluate", run, "--episodes", "2")
+    assert code == 0
+    assert out.startswith("MOPO-cartpole-mixed, 2 episodes: return ")
+    assert "normalised" not in out
 
 
 def test_import_d4rl_and_fit(mopo: Mopo, tmp_path: Path) -> None:
@@ -404,20 +561,125 @@ def test_import_d4rl_and_fit(mopo: Mopo, tmp_path: Path) -> None:
             file.create_dataset(name, data=getattr(data, name), compression="gzip")
         file.create_dataset("terminals", data=data.terminations)
     folder = tmp_path / "data"
-    code, out, _ = mopo("import", "d4rl", tmp_path / "cheetah-v0.hdf5", "--out", folder, "--max-episode-steps", 50)
+    code, out, _ = mopo("data", "import-d4rl", tmp_path / "cheetah-v0.hdf5", "--out", folder, "--max-episode-steps", 50)
     assert code == 0
-    assert out.splitlines()[1].startswith("2 rows were dropped")
-    assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
+    digest = hashlib.sha256((tmp_path / "cheetah-v0.hdf5").read_bytes()).hexdigest()
+    assert out.splitlines()[1] == f"SHA-256 {digest}: none of the files that D4RL published."
+    assert out.splitlines()[2].startswith("2 rows were dropped")
+    assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}"
     assert load_transitions(folder).truncations.nonzero()[0].tolist() == [48, 97]
+    code, out, _ = mopo("data", "show", folder)
+    assert code == 0
+    assert "rows dropped: 2 rows of the source" in out
     code, _, _ = mopo("fit", folder, *TINY_FIT)
     assert code == 0
+
+
+def test_a_checksum_that_the_user_has(mopo: Mopo, tmp_path: Path) -> None:
+    """Another file than the one meant is refused before anything of it is read, and nothing is written."""
+    path = tmp_path / "hopper_medium-v2.hdf5"
+    path.write_bytes(b"no HDF5 at all")
+    code, out, err = mopo("data", "import-d4rl", path, "--out", tmp_path / "data", "--sha256", "0" * 64)
+    assert (code, out) == (2, "")
+    assert f"found the SHA-256 {hashlib.sha256(b'no HDF5 at all').hexdigest()}, expected {'0' * 64}" in err
+    code, _, err = mopo("data", "import-d4rl", path, "--out", tmp_path / "data", "--sha256", "0" * 63)
+    assert code == 2
+    assert "64 hexadecimal digits" in err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_published_name_is_compared_with_the_published_file(
+    mopo: Mopo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, published: bool
+) -> None:
+    """The real files are not at hand: this one takes the place of one of them in the table."""
+    import h5py
+
+    from mopo_env.datasets.d4rl_files import D4RL_FILES
+
+    path, data = tmp_path / "halfcheetah_medium-v2.hdf5", cheetah_data()
+    with h5py.File(path, "w") as file:
+        for name in ("observations", "actions", "rewards", "next_observations"):
+            file[name] = getattr(data, name)
+        file["terminals"], file["timeouts"] = data.terminations, data.truncations
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = D4RL_FILES[path.name]
+    if published:
+        monkeypatch.setitem(D4RL_FILES, path.name, digest)
+    code, out, _ = mopo("data", "import-d4rl", path, "--out", tmp_path / "data", "--sha256", digest.upper())
+    assert code == 0
+    note = "the halfcheetah_medium-v2.hdf5 that D4RL published."
+    if not published:
+        note = f"not that of the halfcheetah_medium-v2.hdf5 that D4RL published, which is {expected}."
+    assert out.splitlines()[1] == f"SHA-256 {digest}: {note}"
+    assert (load_transitions(tmp_path / "data").metadata.get("d4rl_file") is not None) == published
+    # The name also tells the task, and with it the batch of the paper to compare with.
+    assert "the paper's batch: mean 3953.0, largest 4410.7" in mopo("data", "show", tmp_path / "data")[1]
+
+
+def test_show(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """The card, where the files are and what wrote them, and a picture."""
+    pytest.importorskip("matplotlib")
+    code, out, err = mopo("data", "show", dataset, "--plot", tmp_path / "card.png")
+    assert (code, err) == (0, "")
+    assert out.startswith("transitions  100 in 2 episodes")
+    assert "broken succession: 98 next observations" in out
+    assert f"The dataset is in {dataset}, written with mopo-env " in out
+    assert f"numpy {np.__version__}" in out
+    assert out.splitlines()[-1] == f"Picture: {tmp_path / 'card.png'}"
+    assert (tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_compares_with_the_task_that_is_named(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
+    """By the argument, by the option, or by the dataset's own metadata; with none of them, with nothing."""
+    assert "the paper's batch" not in mopo("data", "show", dataset)[1]
+    assert "the paper's batch: mean 3953.0" in mopo("data", "show", dataset, "--task", "halfcheetah-medium")[1]
+    save_transitions(cheetah_data(), tmp_path / "mopo" / TASK)
+    assert "the paper's batch: mean 2300.6" in mopo("data", "show", f"MOPO-{TASK}")[1]
+    for entry in ("name", "task"):
+        save_transitions(dataclasses.replace(cheetah_data(), metadata={entry: "halfcheetah-random"}), tmp_path / entry)
+        assert "the paper's batch: mean -303.2" in mopo("data", "show", tmp_path / entry)[1]
+    code, _, err = mopo("data", "show", dataset, "--task", "halfcheetah-mediun")
+    assert code == 2
+    assert "Did you mean 'halfcheetah-medium'" in err
+
+
+def test_show_a_minari_dataset(mopo: Mopo) -> None:
+    from mopo_env import save_minari
+
+    within = dataclasses.replace(cheetah_data(), truncations=np.ones(100, dtype=bool))
+    save_minari(within, "mopo/cheetah-v0")
+    code, out, _ = mopo("data", "show", "mopo/cheetah-v0")
+    assert code == 0
+    assert "minari_version" in out
+    assert "99 of 100 episodes have one step only" in out
+    assert "The dataset is in" not in out
+
+
+def test_the_output_can_be_cut_short() -> None:
+    """`mopo … | head` must not end in a traceback; here nobody reads at all."""
+    code = (
+        "import sys; sys.argv = ['mopo', 'data', 'show', 'halfcheetah-mixed']\n"
+        "from mopo_agents.cli import main\nsys.stdin.readline()\nmain()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["import", "table", "--help"], ["tasks"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["data", "import-table", "--help"], ["tasks"]])
 def test_help_answers_at_once(arguments: list[str]) -> None:
     """Importing torch takes seconds, which nobody wants to wait for help."""
     result = run_python(

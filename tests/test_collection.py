@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
+import csv
+import functools
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from stable_baselines3 import SAC
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents import collection as collect_module
-from mopo_agents.collection import COLLECTORS, collect, transitions_from_replay_buffer
+from mopo_agents.collection import RECIPES, collect, recipes, roll_out, transitions_from_replay_buffer
+from mopo_agents.collection.behaviour import train_behaviour
 from mopo_agents.config import TrainConfig
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policy_files import load_policy
 from mopo_agents.random_rollouts import RandomRollouts
 from mopo_agents.training import train
-from mopo_env.datasets.files import save_transitions
+from mopo_env.datasets.files import load_transitions, save_transitions
+from mopo_env.datasets.locate import find_dataset
 from mopo_env.ensemble import save_ensemble
 from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 from mopo_env.fit import fit_ensemble
 from mopo_env.fit_config import FitConfig
 from mopo_env.real_env import make_behaviour_env, make_real_env
 from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
-from mopo_env.tasks import COLLECTABLE_RECIPES
+from mopo_env.tasks import TASKS
 from mopo_env.transitions import Transitions
 
-pytest.importorskip("mujoco")
+mujoco = pytest.importorskip("mujoco")
 
 RANDOM_STEPS, STEPS = 50, 120
+SMALL: dict[str, Any] = {
+    "agent_options": {"learning_starts": RANDOM_STEPS, "policy_kwargs": {"net_arch": [16]}},
+    "progress": False,
+}
+MEDIUM: dict[str, Any] = {"steps": 500, "behaviour_steps": 700, "threshold": 5.0, "seed": 2, **SMALL}
 
 
 def collect_small(
     task: str, *, steps: int = STEPS, seed: int = 0, max_episode_steps: int | None = None
 ) -> tuple[Transitions, Any]:
-    """Collect a little, and return the agent too."""
+    """Collect a little of a replay buffer, and return the agent too."""
     agents: list[Any] = []
 
-    class Spied(SAC):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, "policy_kwargs": {"net_arch": [16]}})
-            agents.append(self)
+    def spied(*args: Any, **options: Any) -> Any:
+        behaviour = train_behaviour(*args, **options)
+        agents.append(behaviour.agent)
+        return behaviour
 
     def make(name: str) -> Any:
         return make_behaviour_env(
@@ -51,10 +62,9 @@ def collect_small(
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collect_module, "_RANDOM_STEPS", RANDOM_STEPS)
-        patch.setattr(collect_module, "SAC", Spied)
-        patch.setattr(collect_module, "make_behaviour_env", make)
-        return collect(task, steps=steps, seed=seed, progress=False), agents[0]
+        patch.setattr(recipes, "train_behaviour", spied)
+        patch.setattr(recipes, "make_behaviour_env", make)
+        return collect(task, steps=steps, seed=seed, **SMALL), agents[0]
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +216,19 @@ def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> Non
         train(TrainConfig(task="halfcheetah-jump", agent="PPO", **options), folder=tmp_path / "ppo", progress=False)
 
 
-@pytest.mark.parametrize("steps", [0, 1, RANDOM_STEPS])
+@pytest.mark.parametrize("steps", [2, RANDOM_STEPS])
 def test_too_few_steps_are_refused(steps: int) -> None:
     """A "mixed" dataset of random steps alone would be another recipe under this name."""
     with pytest.raises(ConfigError, match=f"steps: found {steps}, expected more than the {RANDOM_STEPS}"):
         collect_small("hopper-mixed", steps=steps)
+
+
+def test_a_replay_buffer_of_random_steps_alone_is_refused_by_the_option_that_was_given() -> None:
+    """The recipe "replay" takes its length from either."""
+    with pytest.raises(ConfigError, match=r"^behaviour_steps: found 10"):
+        collect("halfcheetah-jump", behaviour_steps=10)
+    with pytest.raises(ConfigError, match=r"^steps: found 10"):
+        collect("halfcheetah-jump", steps=10)
 
 
 def test_an_unknown_task_is_refused() -> None:
@@ -218,15 +236,241 @@ def test_an_unknown_task_is_refused() -> None:
         collect("hopper-mixd")
 
 
-def test_a_recipe_without_a_collector_is_refused() -> None:
-    """The message says what to do instead: use data of one's own."""
-    with pytest.raises(ConfigError, match=r"'medium' cannot be collected yet.*dataset="):
-        collect("hopper-medium")
+class TestRecipes:
+    """D4RL's four, from the command to the folder that is left."""
+
+    def test_every_task_has_one(self) -> None:
+        """`mopo_env` tells users which command to type, and `mopo_agents` holds the commands: the two must agree."""
+        assert set(RECIPES) == {task.recipe for task in TASKS.values()}
+        assert all(f"`mopo collect {task.name}`" in task.how_to_get_data for task in TASKS.values())
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return tmp_path / "data"
+
+    @staticmethod
+    def files(folder: Path) -> set[str]:
+        """Name the files that are left, without their digests."""
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        return {name.split("-")[0] + ".safetensors" if name.endswith(".safetensors") else name for name in found}
+
+    def test_random(self, folder: Path) -> None:
+        """A million steps by default; no policy is trained for them."""
+        data = collect("hopper-random", folder=folder, steps=600, seed=5, progress=False)
+        assert self.files(folder) == {"dataset.json", "dataset.safetensors"}
+        assert load_transitions(folder).fingerprint == data.fingerprint
+        assert len(data) == 600
+        assert abs(data.actions.mean()) < 0.1
+        assert "behaviour" not in data.metadata
+        assert data.metadata["recipe"] == "600 steps of uniform random actions"
+        assert collect("hopper-random", steps=600, seed=5, progress=False).fingerprint == data.fingerprint
+        assert collect("hopper-random", steps=600, seed=6, progress=False).fingerprint != data.fingerprint
+
+    def test_mixed_ends_at_the_threshold(self, folder: Path) -> None:
+        """The whole replay buffer up to there, and the policy that the robot had then."""
+        data = collect("hopper-mixed", folder=folder, behaviour_steps=900, threshold=5.0, **SMALL)
+        behaviour = data.metadata["behaviour"]
+        step = behaviour["threshold_step"]
+        assert (len(data), behaviour["steps"], behaviour["threshold"]) == (step, step, 5.0)
+        assert step < 900
+        assert data.terminations[-1] or data.truncations[-1]
+        assert data.episode_returns[-10:].mean() >= 5.0
+        assert self.files(folder) == {
+            "dataset.json",
+            "dataset.safetensors",
+            "behaviour/policy.json",
+            "behaviour/policy.safetensors",
+            "behaviour/training_curve.csv",
+        }
+        with (folder / "behaviour" / "training_curve.csv").open() as table:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(table)]
+        assert [row["step"] for row in rows] == (data.episode_ends + 1).tolist()
+        np.testing.assert_allclose([row["return"] for row in rows], data.episode_returns, rtol=1e-5)
+        assert sum(row["length"] for row in rows) == step
+
+    def test_mixed_of_a_given_length_asks_for_no_threshold(self) -> None:
+        """So that its size does not depend on the seed."""
+        data = collect("hopper-mixed", steps=STEPS, threshold=-1e9, **SMALL)
+        assert len(data) == STEPS
+        assert (data.metadata["behaviour"]["threshold"], data.metadata["behaviour"]["threshold_step"]) == (None, None)
+
+    def test_exactly_as_many_steps_from_an_agent_that_updates_every_so_many(self) -> None:
+        """CartPole's DQN acts in rollouts of 250; here the last episode outlives what was asked for."""
+        data = collect("cartpole-mixed", steps=1100, progress=False)
+        assert len(data) == 1100
+        assert (data.metadata["behaviour"]["steps"], data.metadata["recipe"].split(",")[0]) == (
+            1250,
+            "the replay buffer of DQN after 1100 steps",
+        )
+        np.testing.assert_allclose(data.metadata["episode_returns"], data.episode_returns[:-1])
+
+    def test_med_expert_joins_two_policies(self, folder: Path, tmp_path: Path) -> None:
+        """The first half is "medium" of the same seed; the second comes from the policy that trained on."""
+        options: dict[str, Any] = {"threshold": 5.0, "seed": 2, **SMALL}
+        both = collect("hopper-med-expert", folder=folder, steps=401, behaviour_steps=320, **options)
+        medium = collect("hopper-medium", folder=tmp_path / "medium", steps=200, behaviour_steps=400, **options)
+        assert (len(both), len(medium)) == (401, 200)
+        for name in ("observations", "actions", "rewards", "next_observations", "terminations", "truncations"):
+            np.testing.assert_array_equal(getattr(both, name)[:200], getattr(medium, name), err_msg=name)
+        assert medium.metadata["behaviour"]["threshold_step"] == both.metadata["behaviour"]["threshold_step"] < 320
+        assert both.metadata["behaviour"]["steps"] == 320
+        make_env = functools.partial(make_behaviour_env, "hopper-medium")
+        expert = Transitions.from_episodes(
+            roll_out(make_env, policy=folder / "behaviour", rows=201, seed=2, stream=2, progress=False)
+        )
+        np.testing.assert_array_equal(both.rewards[200:], expert.rewards)
+        weights = [
+            load_policy(place).state_dict()["actor.mu.weight"].numpy()  # type: ignore[attr-defined]
+            for place in (folder / "behaviour" / "medium", tmp_path / "medium" / "behaviour", folder / "behaviour")
+        ]
+        np.testing.assert_array_equal(weights[0], weights[1])
+        assert (weights[1] != weights[2]).any()
+
+    def test_the_behaviour_policy_can_be_evaluated(self, folder: Path) -> None:
+        """`mopo evaluate` finds the task in the policy's metadata."""
+        collect("hopper-medium", folder=folder, steps=100, behaviour_steps=700, threshold=5.0, **SMALL)
+        metadata = json.loads((folder / "behaviour" / "policy.json").read_text())["metadata"]
+        assert metadata["task"] == "hopper-medium"
+        assert evaluate(load_policy(folder / "behaviour"), "hopper-medium", episodes=2).mean > 0.0
+
+    def test_metadata(self, hopper: tuple[Transitions, Any]) -> None:
+        """What one needs to make the data again, or to know why they differ."""
+        metadata = hopper[0].metadata
+        assert metadata["mujoco_version"] == mujoco.__version__
+        behaviour = metadata["behaviour"]
+        assert (behaviour["agent"], behaviour["steps"]) == ("SAC", STEPS)
+        assert behaviour["hyperparameters"]["learning_rate"] == 3e-4
+        assert behaviour["hyperparameters"]["learning_starts"] == RANDOM_STEPS
+        json.dumps(metadata)
+
+    def test_thresholds_are_the_papers_medium_returns(self) -> None:
+        """Table 1: what "medium" earns is where the training of "medium", "mixed" and "med-expert" stops."""
+        expected = {"halfcheetah": 3953.0, "hopper": 1021.7, "walker2d": 498.4}
+        for task in TASKS.values():
+            if task.paper_return is None:  # a task of ours
+                continue
+            robot = task.name.split("-")[0]
+            has_one = task.recipe in ("medium", "mixed", "med-expert")
+            assert task.behaviour_threshold == (expected[robot] if has_one else None)
+
+    @pytest.mark.slow
+    def test_the_bundled_data_begin_so(self) -> None:
+        """A promise to those who have them: the recipe has not changed since, not in one bit."""
+        collected, bundled = collect("halfcheetah-mixed", seed=1, steps=4000), find_dataset("halfcheetah-mixed")
+        for name in ("observations", "actions", "rewards", "next_observations", "terminations"):
+            np.testing.assert_array_equal(getattr(collected, name), getattr(bundled, name)[:4000], err_msg=name)
+        np.testing.assert_array_equal(collected.truncations[:-1], bundled.truncations[:3999])
 
 
-def test_what_is_said_to_be_collectable_is() -> None:
-    """`mopo_env` tells users which command to type, and `mopo_agents` holds the commands: the two must agree."""
-    assert set(COLLECTORS) == COLLECTABLE_RECIPES
+class TestUnfinished:
+    """What an interruption leaves, and that it is as good as none."""
+
+    def test_a_threshold_that_is_not_reached(self, tmp_path: Path) -> None:
+        """An error that says what to do, and does not cost the training: with more steps it goes on."""
+        with pytest.raises(ConfigError) as caught:
+            collect("hopper-mixed", folder=tmp_path, behaviour_steps=100, threshold=5.0, **SMALL)
+        for part in (
+            "behaviour_steps: 100 training steps",
+            "reach 5.0",
+            "more behaviour_steps",
+            "where this one stopped",
+        ):
+            assert part in str(caught.value)
+        assert not (tmp_path / "dataset.json").exists()
+        assert (tmp_path / "behaviour" / "training_curve.csv").exists()
+        assert not (tmp_path / "behaviour" / "policy.json").exists()
+        begun_at, learn = [], OffPolicyAlgorithm.learn
+
+        def spied(self: Any, *args: Any, **options: Any) -> Any:
+            begun_at.append(self.num_timesteps)
+            return learn(self, *args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(OffPolicyAlgorithm, "learn", spied)
+            data = collect("hopper-mixed", folder=tmp_path, behaviour_steps=900, threshold=5.0, **SMALL)
+        assert begun_at == [100]
+        assert data.fingerprint == collect("hopper-mixed", behaviour_steps=900, threshold=5.0, **SMALL).fingerprint
+
+    def test_interrupted_while_rolling_out(self, tmp_path: Path) -> None:
+        """Training is over then: it is not begun anew, and the policy stays where it is."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recipes, "roll_out", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                collect("hopper-medium", folder=tmp_path, **MEDIUM)
+        assert (tmp_path / "unfinished").is_dir()
+        policy = (tmp_path / "behaviour" / "policy.json").read_bytes()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stable_baselines3.SAC.learn", lambda *args, **options: pytest.fail("trained again"))
+            data = collect("hopper-medium", folder=tmp_path, **MEDIUM)
+        assert (tmp_path / "behaviour" / "policy.json").read_bytes() == policy
+        assert not (tmp_path / "unfinished").exists()
+        assert data.fingerprint == collect("hopper-medium", **MEDIUM).fingerprint
+
+    def test_another_task_or_seed_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="not enough"):
+            collect("hopper-medium", folder=tmp_path, behaviour_steps=100, threshold=1e6, **SMALL)
+        for task, seed, named in [
+            ("hopper-mixed", 0, "task: begun with 'hopper-medium', now 'hopper-mixed'"),
+            ("hopper-medium", 1, "seed: begun with 0, now 1"),
+        ]:
+            with pytest.raises(ConfigError, match=named):
+                collect(task, folder=tmp_path, behaviour_steps=200, threshold=1e6, seed=seed, **SMALL)
+
+    def test_a_folder_with_a_dataset_is_refused(self, tmp_path: Path) -> None:
+        """Before anything is done."""
+        collect("hopper-random", folder=tmp_path, steps=50, progress=False)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(ConfigError, match="already holds a dataset"):
+            collect("hopper-random", folder=tmp_path, steps=60, progress=False)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_without_a_folder_nothing_is_left(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        collect("hopper-medium", **{**MEDIUM, "steps": 50})
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("steps", 1),
+            ("steps", 2.5),
+            ("behaviour_steps", 0),
+            ("seed", -1),
+            ("workers", 0),
+            ("threshold", "1"),
+            ("checkpoint_minutes", -1.0),
+            ("checkpoint_minutes", float("nan")),
+        ],
+    )
+    def test_wrong_options_are_named(self, tmp_path: Path, option: str, value: Any) -> None:
+        with pytest.raises(ConfigError, match=f"{option}: expected"):
+            collect("hopper-medium", folder=tmp_path / "data", **{option: value})
+        assert not (tmp_path / "data").exists()
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("task", ["hopper-med-expert", "halfcheetah-jump"])
+    def test_after_kill_9(self, tmp_path: Path, task: str) -> None:
+        """Whole processes, killed again and again at moments of chance, against one that was left in peace."""
+        options = {**MEDIUM, "checkpoint_minutes": 0.0}
+        program = f"""
+import os, random, signal, sys, threading, time
+from mopo_agents.collection import collect
+
+def kill():
+    time.sleep(random.Random(int(sys.argv[1])).uniform(0.5, 4))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+collect({task!r}, folder={str(tmp_path)!r}, **{options!r})
+"""
+        codes = []
+        for seed in range(40):
+            codes.append(subprocess.run([sys.executable, "-c", program, str(seed)], check=False).returncode)
+            if codes[-1] == 0:
+                break
+        assert codes[-1] == 0
+        assert codes[0] == -signal.SIGKILL
+        assert load_transitions(tmp_path).fingerprint == collect(task, **options).fingerprint
 
 
 def buffer_of(size: int, rows: int, *, space: Box | None = None, ends: dict[int, bool] | None = None) -> ReplayBuffer:
@@ -305,6 +549,14 @@ def shared_buffer(
             [{"TimeLimit.truncated": bool(flag)} for flag in flags],
         )
     return buffer
+
+
+def test_only_the_oldest_steps() -> None:
+    """Of each environment; the last of them is then a cut."""
+    space = Box(-1.0, 1.0, (2,), np.float32)
+    transitions = transitions_from_replay_buffer(shared_buffer(5, 8, 2), space, steps=3)
+    assert transitions.observations[:, 0].tolist() == [3, 4, 5, 103, 104, 105]
+    assert np.flatnonzero(transitions.truncations).tolist() == [2, 5]
 
 
 @pytest.mark.parametrize("n_envs", [1, 2, 3])

@@ -8,20 +8,30 @@ from typing import Any
 import pytest
 
 from mopo_agents.config import TrainConfig
+from mopo_agents.methods import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.tasks import get_task
 
 TASK = "halfcheetah-mixed"
 NAN, INFINITY = float("nan"), float("inf")
 POSITIVE = ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
 NOT_NEGATIVE = ("evaluate_every", "checkpoint_every", "seed")
 POSITIVE_OR_NONE = ("rollout_batch_size", "horizon")
+NUMBER_OR_NONE = ("halt_threshold", "halt_reward", "target_entropy")
 NO_INTEGERS: tuple[Any, ...] = (-1, 1.0, 2.5, NAN, "3", True, [1])
 BAD = [
     *[(name, value) for name in POSITIVE for value in (*NO_INTEGERS, 0, None)],
     *[(name, value) for name in NOT_NEGATIVE for value in (*NO_INTEGERS, None)],
     *[(name, value) for name in POSITIVE_OR_NONE for value in (*NO_INTEGERS, 0)],
-    *[("random_rollouts", value) for value in (0, 1, "yes", "random", NAN)],
+    *[(name, value) for name in ("random_rollouts", "standardise") for value in (0, 1, "yes", "random", NAN)],
+    *[("real_env", value) for value in (5, True, ["Hopper-v5"])],
     *[("penalty_coef", value) for value in (-0.1, NAN, INFINITY, "1", True)],
+    *[("penalty_reward", value) for value in (0, 1, "yes", NAN)],
+    *[("deterministic", value) for value in (0, 1, "yes", None, NAN)],
+    *[("penalty_members", value) for value in (5, "some", True, "")],
+    *[("penalty_units", value) for value in (1.0, "metres", False)],
+    *[("member_per", value) for value in ("episode", None, 1, True)],
+    *[(name, value) for name in NUMBER_OR_NONE for value in (NAN, INFINITY, "1", True)],
     *[("real_ratio", value) for value in (-0.01, 1.01, NAN, INFINITY, "0.5", None, True)],
 ]
 
@@ -40,6 +50,16 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
         *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE)],
         *[(name, 0) for name in NOT_NEGATIVE],
         *[(name, None) for name in (*POSITIVE_OR_NONE, "penalty_coef", "random_rollouts")],
+        *[(name, None) for name in ("penalty_members", "penalty_units", "penalty_reward", "halt_threshold")],
+        ("penalty_members", "elites"),
+        ("penalty_units", "normalised"),
+        ("penalty_reward", False),
+        ("member_per", "rollout"),
+        ("deterministic", True),
+        ("halt_threshold", 0.0),
+        ("halt_reward", -200),
+        ("target_entropy", -3.0),
+        ("target_entropy", 0),
         ("random_rollouts", True),
         ("random_rollouts", False),
         ("penalty_coef", 0),
@@ -80,5 +100,21 @@ def test_every_option_is_documented() -> None:
 def test_the_defaults_are_the_papers() -> None:
     """SAC and 5 % real rows from the text; 1,000 updates an epoch and five epochs' rows kept from the paper's code."""
     config = TrainConfig(task="MOPO-hopper-mixed")
-    assert (config.agent, config.gradient_steps, config.real_ratio, config.retain_epochs) == ("SAC", 1000, 0.05, 5)
+    assert (config.method, config.agent, config.penalty) == (None, None, None)  # the method's
+    assert (resolve(config).agent, config.gradient_steps, config.real_ratio, config.retain_epochs) == (
+        "SAC",
+        1000,
+        0.05,
+        5,
+    )
     assert (config.horizon, config.penalty_coef, config.random_rollouts) == (None, None, None)  # the task's
+
+
+def test_resolve_leaves_nothing_open() -> None:
+    """What is given comes before the task's, and what is not given is the task's."""
+    assert TrainConfig(task=TASK).resolve() == get_task(TASK)
+    given = {"horizon": 7, "penalty_coef": 0.0, "termination": "never", "real_env": "HalfCheetah-v4"}
+    task = TrainConfig(task=TASK, random_rollouts=True, **given).resolve()  # type: ignore[arg-type]
+    assert (task.horizon, task.penalty_coef, task.termination) == (7, 0.0, "never")
+    assert (task.real_env_id, task.rollout_policy) == ("HalfCheetah-v4", "random")
+    assert TrainConfig(task="halfcheetah-jump", random_rollouts=False).resolve().rollout_policy == "agent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,31 @@ class TestRoundTrip:
             "episodes": 5,
             "fingerprint": recorded.fingerprint,
         }
+
+    def test_what_is_loaded_is_held_once(self, tmp_path: Path) -> None:
+        """Large datasets: the arrays of a loaded dataset are the only copy of them that was made for it."""
+        rows = 200_000
+        random = np.random.default_rng(0)
+        observations = random.normal(size=(rows + 1, 17)).astype(np.float32)
+        save_transitions(
+            Transitions(
+                observations=observations[:-1],
+                actions=np.zeros((rows, 6)),
+                rewards=np.zeros(rows),
+                next_observations=observations[1:],
+                terminations=np.zeros(rows),
+                truncations=np.zeros(rows),
+            ),
+            tmp_path,
+        )
+        tracemalloc.start()
+        loaded = load_transitions(tmp_path)
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        size = sum(getattr(loaded, name).nbytes for name in ARRAYS)
+        assert held < 1.1 * size
+        # While the file is read: its bytes, and the arrays made of them, next observations not included yet.
+        assert peak < 1.4 * size
 
     def test_copy_of_a_copy(self, recorded: Transitions, tmp_path: Path) -> None:
         save_transitions(recorded, tmp_path / "a")

@@ -211,6 +211,27 @@ def test_saved_and_loaded_predicts_the_same_bits(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+def test_the_scale_of_the_targets_is_kept(tmp_path: Path) -> None:
+    """Penalties in normalised units divide by it, so it comes with every prediction."""
+    ensemble = random_ensemble()
+    ensemble.target_std = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    save_ensemble(ensemble, tmp_path)
+    said = load_ensemble(tmp_path).predict(*random_rows(2))
+    assert said.target_std is not None
+    assert said.target_std.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_file_of_before_the_scale_was_kept_still_predicts(tmp_path: Path) -> None:
+    """It is then not known, rather than one."""
+    expected = random_ensemble().predict(*random_rows(5)).mean
+    rewritten(tmp_path, lambda tensors, metadata: tensors.pop("target_std"))
+    loaded = load_ensemble(tmp_path)
+    assert torch.equal(loaded.predict(*random_rows(5)).mean, expected)
+    assert loaded.predict(*random_rows(5)).target_std is None
+    save_ensemble(loaded, tmp_path / "again")
+    assert load_ensemble(tmp_path / "again").target_std is None
+
+
 def test_an_ensemble_saved_twice_comes_back_once(tmp_path: Path) -> None:
     """Elites and weights of two fits must never be mixed."""
     save_ensemble(random_ensemble(0), tmp_path)
@@ -246,7 +267,7 @@ Tensors = dict[str, np.ndarray]
 Metadata = dict[str, Any]
 
 
-def rewritten(tmp_path: Path, change: Callable[[Tensors, Metadata], None]) -> Path:
+def rewritten(tmp_path: Path, change: Callable[[Tensors, Metadata], Any]) -> Path:
     """Write files that are intact, checksums and all, but say something else."""
     save_ensemble(random_ensemble(), tmp_path)
     tensors, metadata = read_artifact(tmp_path, "ensemble")
@@ -280,6 +301,8 @@ CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
     "a weight is NaN": change_tensor("hidden.0.weight", first_entry(np.nan)),
     "a bias is infinite": change_tensor("mean_head.bias", first_entry(-np.inf)),
     "the input scale is NaN": change_tensor("input_std", first_entry(np.nan)),
+    "the target scale is NaN": change_tensor("target_std", first_entry(np.nan)),
+    "a target scale of another width": change_tensor("target_std", lambda array: array[:-1]),
     "a tensor is missing": lambda tensors, metadata: tensors.pop("logvar_head.weight"),
     "no elites at all": lambda tensors, metadata: tensors.pop("elites"),
     "an unknown tensor": set_tensor("spare", [1.0]),

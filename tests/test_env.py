@@ -488,3 +488,17 @@ def test_the_package_offers_what_the_readme_builds() -> None:
     """`from mopo_env import PenalizedModelEnv, Simulator` is how objects, not names, are joined."""
     assert mopo_env.PenalizedModelEnv is PenalizedModelEnv
     assert mopo_env.Simulator is Simulator
+
+
+@pytest.mark.parametrize(("member_per", "speakers"), [("rollout", 1), ("step", 3)])
+def test_a_member_may_speak_for_a_whole_episode(member_per: Any, speakers: int) -> None:
+    """Three members pay 1, 2 and 3. One episode hears one of them, ten episodes hear all."""
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
+    env = PenalizedModelEnv(Simulator(model, dataset(), member_per=member_per), horizon=30)
+    env.reset(seed=0)
+    heard = []
+    for _ in range(10):
+        env.reset()
+        heard.append({float(env.step(np.zeros(1))[1]) for _ in range(30)})
+    assert {len(episode) for episode in heard} == {speakers}
+    assert set.union(*heard) == {1.0, 2.0, 3.0}

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from mopo_agents.agents import make_agent
 from mopo_agents.evaluation import Evaluation, evaluate
 from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
+from mopo_env.own_task import find_task
 from mopo_env.real_env import make_real_env
 from mopo_env.simulator import Simulator
 from mopo_env.tasks import get_task
@@ -162,3 +163,53 @@ def test_a_policy_of_other_widths_is_refused(widths: tuple[int, int], name: str)
     with pytest.raises(SpaceMismatchError, match=f"{name}.*Hopper-v5"):
         evaluate(policy, "hopper-mixed", episodes=1)
     assert policy.asked == []
+
+
+def test_another_version_of_the_real_environment() -> None:
+    """Data of D4RL are of v2, which v4 is nearest to. The policy must act in v4 itself: same seed, other rewards."""
+    policy = Constant(3, value=0.3)
+    v5, v4 = (evaluate(policy, "hopper-mixed", episodes=2, real_env=name) for name in (None, "Hopper-v4"))
+    env = make_real_env(find_task("hopper-mixed", real_env="Hopper-v4"))
+    assert env.spec is not None
+    assert env.spec.id == "Hopper-v4"
+    env.reset(seed=1_000_000)
+    total, done = 0.0, False
+    while not done:
+        _, reward, terminated, truncated, _ = env.step(policy.action)
+        total, done = total + float(reward), terminated or truncated
+    assert v4.returns[0] == pytest.approx(total, abs=1e-5)
+    assert v4.returns != v5.returns
+    # D4RL's references are for this very robot.
+    assert v4.normalised == get_task("hopper-mixed").normalised(v4.mean)
+
+
+def test_another_environment_has_no_normalised_score() -> None:
+    assert evaluate(Constant(1), "hopper-mixed", episodes=1, real_env="InvertedPendulum-v5").normalised is None
+
+
+@pytest.mark.parametrize("name", ["Nope-v4", "Hopper-v99", "no_such_module:Hopper-v4", "Hopper v4", ""])
+def test_an_environment_that_gymnasium_does_not_know(name: str) -> None:
+    with pytest.raises(ConfigError, match="Gymnasium cannot make the environment"):
+        evaluate(Constant(3), "hopper-mixed", episodes=1, real_env=name)
+
+
+def test_a_policy_of_another_robot_is_told_the_environment_that_was_asked_for() -> None:
+    class Walker(Constant):
+        observation_space = Box(-1, 1, (17,))
+
+    with pytest.raises(SpaceMismatchError, match="Hopper-v4"):
+        evaluate(Walker(6), "walker2d-mixed", episodes=1, real_env="Hopper-v4")
+
+
+@pytest.mark.filterwarnings("ignore:.*HalfCheetah-v4 is out of date:DeprecationWarning")
+def test_another_version_of_the_environment_can_be_named() -> None:
+    """D4RL's own data are nearest to version 4; their scale holds there."""
+    evaluation = evaluate(Constant(6), "halfcheetah-mixed", real_env="HalfCheetah-v4", episodes=1)
+    assert evaluation.normalised == pytest.approx(100 * (evaluation.returns[0] + 280.178953) / (12135 + 280.178953))
+    alone = evaluate(Constant(6), real_env="HalfCheetah-v4", episodes=1)
+    assert (alone.returns, alone.normalised) == (evaluation.returns, None)
+
+
+def test_nowhere_to_evaluate_is_refused() -> None:
+    with pytest.raises(ConfigError, match="task: found none"):
+        evaluate(Constant(6))

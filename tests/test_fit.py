@@ -192,8 +192,8 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
 class _Spy(mopo_env.fit._FitData):
     """Remembers what the fit is given, and every batch."""
 
-    def __init__(self, ensemble: Any, inputs: Any, targets: Any, train: Any, holdout: Any, device: Any) -> None:
-        super().__init__(ensemble, inputs, targets, train, holdout, device)
+    def __init__(self, ensemble: Any, inputs: Any, targets: Any, train: Any, holdout: Any, *options: Any) -> None:
+        super().__init__(ensemble, inputs, targets, train, holdout, *options)
         self.inputs, self.train, self.holdout = inputs, train, holdout
         self.batches: list[torch.Tensor] = []
         _Spy.last = self

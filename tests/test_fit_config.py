@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ BAD_VALUES: list[tuple[str, Any]] = [
     *[("learning_rate", value) for value in (*NOT_A_NUMBER, 0.0, -1e-3)],
     *[("logvar_bound_coef", value) for value in (*NOT_A_NUMBER, -0.01)],
     *[("min_improvement", value) for value in (*NOT_A_NUMBER, -0.01, 1.5)],
+    *[("lipschitz", value) for value in (NAN, INF, -INF, "1", True, [1.0], 1j, 10**400, 0, 0.0, -1.0)],
+    *[("scale_targets", value) for value in (1, 0, "yes", None, NAN)],
     *[("seed", value) for value in (-1, 1.0, "0", None, True, NAN, 2**63)],
     *[("hidden_sizes", value) for value in (200, None, "200", (200, 0, 200, 200), (200, 1.5, 200, 200), (True,) * 4)],
     *[("weight_decay", value) for value in (1e-4, None, "1e-4", (1e-4,) * 4, (1e-4,) * 6, (), (-1e-4,) * 5)],
@@ -73,6 +76,9 @@ def test_a_config_cannot_change_after_it_was_checked() -> None:
         {"min_improvement": 0.0},
         {"min_improvement": 1.0},
         {"logvar_bound_coef": 0},
+        {"lipschitz": 1},
+        {"lipschitz": None},
+        {"scale_targets": True},
         {"seed": 2**63 - 1},
     ],
     ids=str,
@@ -91,3 +97,19 @@ def test_the_defaults_are_those_of_the_papers_code() -> None:
     assert config.weight_decay == (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
     assert (config.learning_rate, config.batch_size, config.logvar_bound_coef) == (1e-3, 256, 0.01)
     assert (config.holdout_size, config.patience, config.min_improvement) == (1000, 5, 0.01)
+    assert (config.lipschitz, config.scale_targets) == (None, False)
+
+
+def test_a_record_gives_the_same_configuration() -> None:
+    """JSON has no tuples; what is read from an ensemble's metadata must fit the same again."""
+    config = FitConfig(hidden_sizes=(16, 8), weight_decay=(0.0, 1e-4, 1e-3), lipschitz=30.0, scale_targets=True, seed=4)
+    assert FitConfig.from_recorded(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert FitConfig.from_recorded({}) == FitConfig()
+
+
+def test_a_record_of_another_version_is_refused() -> None:
+    """An option that is not known cannot be honoured."""
+    with pytest.raises(ConfigError, match="fit options: dropout, momentum: unknown"):
+        FitConfig.from_recorded({"seed": 1, "momentum": 0.9, "dropout": 0.1})
+    with pytest.raises(ConfigError, match="seed"):
+        FitConfig.from_recorded({"seed": -1})

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import h5py
 import minari
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from minari.data_collector import EpisodeBuffer
+from minari_files import ID, write_minari
 
 from mopo_env.datasets.minari import has_minari_dataset, load_minari, save_minari
 from mopo_env.errors import DatasetError
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Episode, Transitions
-
-ID = "mopo/toy-v0"
 
 
 def recorded(**options: Any) -> Transitions:
@@ -97,7 +90,7 @@ class TestRoundTrip:
         """Minari's own data are float64, as MuJoCo's observations are."""
         random = np.random.default_rng(1)
         observations, actions = random.normal(size=(4, 2)), random.uniform(-1, 1, (3, 1))
-        write_raw(
+        write_minari(
             [{"observations": observations, "actions": actions, "rewards": np.arange(3.0)}],
             observation_space=Box(-np.inf, np.inf, (2,), np.float64),
             action_space=Box(-1, 1, (1,), np.float64),
@@ -218,230 +211,6 @@ class TestSaveRefusals:
     def test_wellformed_ids(self, dataset_id: str) -> None:
         save_minari(recorded(), dataset_id)
         assert load_minari(dataset_id).fingerprint == recorded().fingerprint
-
-
-def write_raw(episodes: list[dict[str, Any]], observation_space: Box, action_space: Box) -> Path:
-    """Write a dataset as Minari would, with whatever arrays are given; return its data folder."""
-    buffers = []
-    for episode in episodes:
-        steps = len(episode["rewards"])
-        last = np.arange(steps) == steps - 1
-        flags = {"terminations": last, "truncations": np.zeros(steps, dtype=bool)}
-        buffers.append(EpisodeBuffer(**{**flags, **episode}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of author, e-mail and links
-        dataset = minari.create_dataset_from_buffers(
-            ID, buffer=buffers, observation_space=observation_space, action_space=action_space
-        )
-    return Path(dataset.storage.data_path)
-
-
-@pytest.fixture
-def folder() -> Path:
-    """A sound dataset of three episodes of five steps, for a test to damage."""
-    random = np.random.default_rng(0)
-    return write_raw(
-        [
-            {
-                "observations": random.uniform(-1, 1, (6, 3)).astype(np.float32),
-                "actions": random.uniform(-1, 1, (5, 1)).astype(np.float32),
-                "rewards": np.zeros(5),
-            }
-            for _ in range(3)
-        ],
-        observation_space=Box(-1, 1, (3,)),
-        action_space=Box(-1, 1, (1,)),
-    )
-
-
-def put(name: str, value: Any) -> Callable[[h5py.Group], None]:
-    """Replace an array of the second episode."""
-
-    def change(episode: h5py.Group) -> None:
-        del episode[name]
-        episode.create_dataset(name, data=value)
-
-    return change
-
-
-def poke(name: str, index: Any, value: Any) -> Callable[[h5py.Group], None]:
-    """Overwrite one element of the second episode."""
-
-    def change(episode: h5py.Group) -> None:
-        episode[name][index] = value
-
-    return change
-
-
-def empty(episode: h5py.Group) -> None:
-    for name in ("actions", "rewards", "terminations", "truncations"):
-        put(name, episode[name][:0])(episode)
-    put("observations", episode["observations"][:1])(episode)
-
-
-class TestDamagedArrays:
-    """What Minari loads and iterates without a word."""
-
-    def test_untouched_loads(self, folder: Path) -> None:
-        """So that the refusals below are due to the damage."""
-        assert load_minari(ID).episode_ends.tolist() == [4, 9, 14]
-
-    @pytest.mark.parametrize(
-        ("change", "parts"),
-        [
-            (poke("observations", (2, 0), np.nan), ["observations: found nan", "episode 1, step 2"]),
-            (poke("observations", (5, 1), np.nan), ["next_observations: found nan", "episode 1, step 4"]),
-            (poke("rewards", 2, np.inf), ["rewards: found inf", "episode 1, step 2"]),
-            (poke("actions", (2, 0), np.nan), ["actions: found nan", "episode 1, step 2"]),
-            (poke("actions", (2, 0), 9.0), ["actions: found [9.]", "episode 1, step 2", "outside"]),
-            (put("rewards", np.zeros(4)), ["episode 1: ", "5 terminations", "4 rewards"]),
-            (put("actions", np.zeros((4, 1), np.float32)), ["episode 1: ", "6 observations, 4 actions and 5 rewards"]),
-            (put("observations", np.zeros((5, 3), np.float32)), ["episode 1: ", "5 observations, 5 actions"]),
-            (put("observations", np.zeros((6, 4), np.float32)), ["observations: ", "(3,)", "(4,)"]),
-            (put("observations", np.full((6, 3), b"x")), ["observations: ", "real numbers"]),
-            (put("terminations", np.ones(5, bool)), ["episode 1: ", "ended at step 0 of 5"]),
-            (poke("terminations", 1, True), ["episode 1: ", "ended at step 1 of 5"]),
-            (poke("truncations", 3, True), ["episode 1: ", "ended at step 3 of 5"]),
-            (put("terminations", np.zeros(4, bool)), ["episode 1: ", "4 terminations and 5 truncations"]),
-            (put("truncations", np.zeros(6, bool)), ["episode 1: ", "6 truncations"]),
-            (empty, ["episode 1: ", "1 observations, 0 actions", "at least one action"]),
-            (lambda episode: episode.pop("rewards"), ["cannot be read", "KeyError"]),
-            (lambda episode: episode.parent.pop("episode_1"), ["cannot be read", "episode_1"]),
-        ],
-    )
-    def test_damage(self, folder: Path, change: Callable[[h5py.Group], Any], parts: list[str]) -> None:
-        with h5py.File(folder / "main_data.hdf5", "a") as file:
-            change(file["episode_1"])
-        with pytest.raises(DatasetError) as caught:
-            load_minari(ID)
-        for part in (repr(ID), *parts):
-            assert part in str(caught.value)
-
-    def test_integers_are_numbers(self, folder: Path) -> None:
-        with h5py.File(folder / "main_data.hdf5", "a") as file:
-            put("observations", np.ones((6, 3), np.int64))(file["episode_1"])
-        np.testing.assert_array_equal(load_minari(ID).observations[5:10], np.ones((5, 3), np.float32), strict=True)
-
-    @pytest.mark.parametrize(
-        ("terminated", "truncated", "expected"),
-        [(True, True, (True, False)), (False, False, (False, True)), (False, True, (False, True))],
-    )
-    def test_flags_of_the_last_step(
-        self, folder: Path, terminated: bool, truncated: bool, expected: tuple[bool, bool]
-    ) -> None:
-        """A terminal state is terminal also at the time limit; an episode that just stops was cut off."""
-        with h5py.File(folder / "main_data.hdf5", "a") as file:
-            poke("terminations", 4, terminated)(file["episode_1"])
-            poke("truncations", 4, truncated)(file["episode_1"])
-        loaded = load_minari(ID)
-        assert (loaded.terminations[9], loaded.truncations[9]) == expected
-
-    @pytest.mark.parametrize("size", [0, 1, 100, 0.5, -1])
-    def test_truncated_file(self, folder: Path, size: float) -> None:
-        path = folder / "main_data.hdf5"
-        body = path.read_bytes()
-        path.write_bytes(body[: int(size * len(body)) if isinstance(size, float) else size])
-        with pytest.raises(DatasetError, match="cannot be read"):
-            load_minari(ID)
-
-    def test_file_that_declares_4_terabytes(self, folder: Path) -> None:
-        """A few kilobytes can ask for any amount of memory: an error, not a killed process."""
-        with h5py.File(folder / "main_data.hdf5", "a") as file:
-            del file["episode_1/observations"]
-            file["episode_1"].create_dataset("observations", shape=(10**15, 3), chunks=(1, 3), dtype="f4")
-        with pytest.raises(DatasetError, match=r"cannot be read: .*Memory"):
-            load_minari(ID)
-
-
-def wide_box() -> str:
-    return json.dumps({"type": "Box", "dtype": "float32", "shape": [4], "low": [-1] * 4, "high": [1] * 4})
-
-
-class TestDamagedMetadata:
-    """metadata.json is what an attacker edits first."""
-
-    @staticmethod
-    def change(folder: Path, **changes: Any) -> None:
-        path = folder / "metadata.json"
-        metadata = {**json.loads(path.read_text()), **changes}
-        path.write_text(json.dumps({key: value for key, value in metadata.items() if value is not ...}))
-
-    @pytest.mark.parametrize(
-        ("changes", "parts"),
-        [
-            ({"total_episodes": 2}, ["2 episodes hold 10 steps", "say 15"]),
-            ({"total_episodes": 4}, ["cannot be read", "episode_3"]),
-            ({"total_episodes": 0}, ["no episodes"]),
-            ({"total_episodes": -1}, ["no episodes"]),
-            ({"total_episodes": "x"}, ["cannot be read"]),
-            ({"total_episodes": 10**15}, ["cannot be read", "Memory"]),
-            ({"total_steps": 999}, ["3 episodes hold 15 steps", "say 999"]),
-            ({"data_format": "nope"}, ["cannot be read", "nope"]),
-            ({"data_format": ...}, ["cannot be read", "data_format"]),
-            ({"dataset_id": ...}, ["cannot be read", "dataset_id"]),
-            ({"minari_version": "99.0"}, ["cannot be read", "99.0"]),
-            ({"observation_space": {}}, ["strings of JSON"]),
-            ({"observation_space": "["}, ["cannot be read", "JSONDecodeError"]),
-            ({"observation_space": "[" * 100_000}, ["cannot be read", "RecursionError"]),
-            ({"observation_space": '{"type": "Nope"}'}, ["cannot be read"]),
-            ({"observation_space": wide_box()}, ["observations: found width 3", "(4,)"]),
-            (
-                {"action_space": '{"type": "Discrete", "dtype": "int64", "start": 0, "n": 2}'},
-                ["actions: ", "Discrete(2)", "one-dimensional"],
-            ),
-            ({"env_spec": "5"}, ["cannot be read"]),
-            ({"env_spec": "{"}, ["cannot be read"]),
-            ({"eval_env_spec": "5"}, ["cannot be read"]),
-        ],
-    )
-    def test_damage(self, folder: Path, changes: dict[str, Any], parts: list[str]) -> None:
-        self.change(folder, **changes)
-        with pytest.raises(DatasetError) as caught:
-            load_minari(ID)
-        for part in (repr(ID), *parts):
-            assert part in str(caught.value)
-
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"null", b"\xff", b"[" * 100_000])
-    def test_no_metadata_at_all(self, folder: Path, body: bytes) -> None:
-        (folder / "metadata.json").write_bytes(body)
-        with pytest.raises(DatasetError, match=r"metadata\.json cannot be read"):
-            load_minari(ID)
-
-    @pytest.mark.parametrize(
-        "removed", [["observation_space"], ["action_space"], ["observation_space", "action_space"]]
-    )
-    @pytest.mark.parametrize("field", ["env_spec", "eval_env_spec"])
-    def test_missing_spaces_and_hostile_env(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: list[str], field: str
-    ) -> None:
-        """Without the spaces Minari makes the environment that the file names, which imports what the file likes."""
-        (tmp_path / "hostile.py").write_text(
-            f"from pathlib import Path\nPath({str(tmp_path / 'marker')!r}).touch()\ndef make(): raise OSError\n"
-        )
-        monkeypatch.syspath_prepend(str(tmp_path))
-        spec = gym.envs.registration.EnvSpec("Hostile-v0", entry_point="hostile:make").to_json()
-        self.change(folder, **{field: spec}, **dict.fromkeys(removed, ...))
-        with pytest.raises(DatasetError) as caught:
-            load_minari(ID)
-        for part in (repr(ID), f"lacks '{removed[0]}'", "runs code", "refused"):
-            assert part in str(caught.value)
-        assert not (tmp_path / "marker").exists()
-        assert "hostile" not in sys.modules
-        # The trap is live: had anything imported it, the marker would be there.
-        importlib.import_module("hostile")
-        assert (tmp_path / "marker").exists()
-        sys.modules.pop("hostile")
-
-    @pytest.mark.usefixtures("no_env_is_made")
-    def test_hostile_env_with_spaces_is_a_name_and_nothing_more(
-        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "hostile.py").write_text("raise SystemExit('run')\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
-        spec = gym.envs.registration.EnvSpec("Hostile-v0", entry_point="hostile:make").to_json()
-        self.change(folder, env_spec=spec, eval_env_spec=spec)
-        assert load_minari(ID).metadata["real_env_id"] == "Hostile-v0"
-        assert "hostile" not in sys.modules
 
 
 def test_missing_dataset() -> None:

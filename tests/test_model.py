@@ -113,3 +113,23 @@ def test_our_models_fit_the_protocol(model: DynamicsModel) -> None:
 def test_what_lacks_a_method_is_no_model() -> None:
     assert not isinstance(object(), DynamicsModel)
     assert not isinstance(object(), Prediction)
+
+
+def test_a_rows_member_can_be_given() -> None:
+    """What keeps one member for a whole rollout says which: no other one's mean nor std may enter."""
+    mean = torch.tensor([0.0, 100.0, 200.0])[:, None, None].expand(3, ROWS, 2)
+    std = torch.tensor([1.0, 2.0, 3.0])[:, None, None].expand(3, ROWS, 2)
+    members = torch.arange(ROWS) % 3
+    observations, rewards = prediction(mean, std, [0]).sample_from(members, torch.Generator().manual_seed(3))
+    for member in range(3):
+        for drawn in (observations[members == member, 0], rewards[members == member]):
+            z_mean = (drawn.mean() - 100.0 * member) / ((member + 1) / math.sqrt(len(drawn)))
+            z_std = (drawn.std() / (member + 1) - 1) * math.sqrt(2 * len(drawn))
+            assert max(abs(z_mean), abs(z_std)) < 5
+
+
+def test_without_a_generator_the_members_mean_is_returned() -> None:
+    mean = torch.arange(12.0).reshape(3, 2, 2)
+    observations, rewards = prediction(mean, torch.full_like(mean, 9.0), [0]).sample_from(torch.tensor([2, 1]), None)
+    assert torch.equal(observations, mean[[2, 1], [0, 1], :1])
+    assert torch.equal(rewards, mean[[2, 1], [0, 1], 1])

@@ -6,6 +6,10 @@ plausible mistake, and each must break at least one property.
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,10 +25,13 @@ from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.model import GaussianPrediction
 from mopo_env.penalties import (
     PENALTIES,
+    EnsemblePenalty,
     Penalty,
     ensemble_disagreement,
+    error_estimator,
     get_penalty,
     learned_variance,
+    make_penalty,
     no_penalty,
 )
 from mopo_env.simulator import Simulator
@@ -56,12 +63,12 @@ def still(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tens
     return observations, torch.full((len(observations),), 10.0)
 
 
-def one_state() -> Transitions:
+def one_state(width: int = 1) -> Transitions:
     return Transitions(
-        observations=np.zeros((2, 1)),
+        observations=np.zeros((2, width)),
         actions=np.zeros((2, 1)),
         rewards=np.zeros(2),
-        next_observations=np.zeros((2, 1)),
+        next_observations=np.zeros((2, width)),
         terminations=np.zeros(2),
         truncations=np.ones(2),
     )
@@ -357,7 +364,7 @@ def test_a_penalty_is_one_number_a_row_and_never_negative(penalty: Penalty) -> N
     assert (found >= 0).all()
 
 
-@pytest.mark.parametrize("penalty", [learned_variance, ensemble_disagreement])
+@pytest.mark.parametrize("penalty", PENALTIES.values(), ids=PENALTIES)
 def test_a_penalty_leaves_the_prediction_alone(penalty: Penalty) -> None:
     """The next state is drawn from the same tensors, so an in-place square would change the dynamics."""
     random = np.random.default_rng(0)
@@ -368,6 +375,132 @@ def test_a_penalty_leaves_the_prediction_alone(penalty: Penalty) -> None:
     assert torch.equal(said.std, std)
 
 
+# ---------------------------------------------------------------- members, outputs, units
+
+# A member that is no elite, a reward, and outputs of very different scale: each option moves the number.
+STDS = [[[3.0, 40.0, 0.0]], [[0.0, 0.0, 5.0]], [[600.0, 800.0, 0.0]]]
+MEANS = [[[0.0, 0.0, 0.0]], [[0.0, 0.0, 70.0]], [[6000.0, 0.0, 0.0]]]
+ELITES, SCALE = [0, 1], torch.tensor([1.0, 10.0, 0.5], dtype=torch.float64)
+
+
+def three_members() -> Any:
+    found = prediction(mean=MEANS, std=STDS, elites=ELITES)
+    return dataclasses.replace(found, target_std=SCALE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("learned-variance", {}, 1000.0),
+        ("learned-variance", {"members": "elites"}, math.hypot(3, 40)),
+        ("learned-variance", {"members": "elites", "units": "normalised"}, 10.0),  # (3, 4, 0) or (0, 0, 10)
+        ("learned-variance", {"members": "elites", "units": "normalised", "reward": False}, 5.0),
+        ("learned-variance", {"reward": False}, 1000.0),
+        (
+            "learned-variance-frobenius",
+            {"members": "elites", "units": "normalised", "reward": False},
+            math.hypot(9, 16),
+        ),
+        ("ensemble-disagreement", {}, 4000.0),
+        ("ensemble-disagreement", {"members": "elites"}, 0.0),
+        ("ensemble-disagreement", {"members": "elites", "reward": True}, 35.0),
+        ("ensemble-disagreement", {"members": "elites", "reward": True, "units": "normalised"}, 70.0),
+        ("max-pairwise-difference", {}, 6000.0),
+        ("max-pairwise-difference", {"members": "elites"}, 0.0),
+        ("max-pairwise-difference", {"members": "elites", "reward": True}, 70.0),
+        ("max-pairwise-difference", {"members": "elites", "reward": True, "units": "normalised"}, 140.0),
+        ("ensemble-std", {"members": "elites", "reward": False}, math.sqrt(4.5 + 800)),
+        ("ensemble-std", {"members": "elites"}, math.sqrt(4.5 + 800 + 12.5 + 35**2)),
+        ("ensemble-std", {"members": "elites", "units": "normalised"}, math.sqrt(4.5 + 8 + 4 * (12.5 + 35**2))),
+        ("ensemble-variance", {"members": "elites", "reward": False}, math.hypot(4.5, 800)),
+    ],
+)
+def test_options_of_a_penalty_by_hand(name: str, options: dict[str, Any], expected: float) -> None:
+    """Each ignored option would give another number of the table."""
+    assert make_penalty(name, **options)(three_members()).tolist() == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("name", ["log-likelihood-variance", "leave-one-out-kl"])
+def test_densities_have_no_units(name: str) -> None:
+    random = np.random.default_rng(0)
+    said = prediction(mean=random.normal(size=(3, 4, 3)), std=random.uniform(0.5, 2, (3, 4, 3)))
+    said = dataclasses.replace(said, target_std=SCALE)
+    raw, normalised = (make_penalty(name, units=units)(said) for units in ("raw", "normalised"))  # type: ignore[arg-type]
+    torch.testing.assert_close(raw, normalised)
+    assert not torch.allclose(raw, make_penalty(name, reward=False)(said))
+    assert not torch.allclose(
+        raw, make_penalty(name, members="elites")(dataclasses.replace(said, elites=torch.tensor([0, 2])))
+    )
+
+
+def test_normalised_units_of_a_model_without_a_scale_are_refused() -> None:
+    """Raw units in their place would be another penalty under the same name."""
+    with pytest.raises(ConfigError, match=r"units: .*does not know the scale.*Fit the ensemble again"):
+        make_penalty("ensemble-std", units="normalised")(prediction(std=STDS))
+
+
+def test_without_options_a_name_is_its_sources_penalty() -> None:
+    assert make_penalty("learned-variance") is learned_variance
+    assert make_penalty("none") is no_penalty
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": "some"}, "members: expected all or elites, found 'some'"),
+        ({"members": 5}, "members: expected all or elites, found 5"),
+        ({"units": "kg"}, "units: expected raw or normalised, found 'kg'"),
+        ({"reward": 1}, "reward: expected True or False, found 1"),
+        ({"reward": "yes"}, "reward: expected True or False, found 'yes'"),
+    ],
+)
+def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_penalty("ensemble-std", **options)
+
+
+def test_options_of_no_penalty_are_refused() -> None:
+    """They would be accepted and do nothing."""
+    with pytest.raises(ConfigError, match="'none' has no members nor units to choose"):
+        make_penalty("none", members="elites", units="raw")
+
+
+def test_ones_own_formula_gets_the_options_too() -> None:
+    own = EnsemblePenalty(formula=lambda mean, std: std.sum(dim=(0, 2)), members="elites", reward=False)
+    assert own(three_members()).tolist() == [43.0]
+
+
+def test_a_penalty_through_json_and_the_environment() -> None:
+    """`gymnasium.make` takes what JSON can hold; with λ = 2 each step pays 10 less."""
+    options = json.loads('{"name": "learned-variance", "members": "elites", "reward": false}')
+    model = StubEnsemble(2, 1, mean=still, std=[[3.0, 4.0, 9.0], [30.0, 40.0, 0.0]], elites=[0])
+    env = PenalizedModelEnv(Simulator(model, one_state(2), penalty=options, penalty_coef=2.0), horizon=100)
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.zeros(1))
+    assert info["penalty"] == 5.0
+    assert float(reward) == pytest.approx(info["reward_model"] - 10.0, abs=1e-5)
+
+
+WRONG_MAPPINGS = [{}, {"members": "all"}, {"name": "ensemble-std", "member": "all"}, {"name": ["none"]}]
+
+
+@pytest.mark.parametrize("wrong", WRONG_MAPPINGS)
+def test_a_wrong_mapping_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="penalty"):
+        get_penalty(wrong)
+
+
+def test_an_error_estimator_sees_states_and_actions() -> None:
+    """Algorithm 1 of the paper takes any u(s, a)."""
+    u = error_estimator(lambda observations, actions: observations[:, 0].abs() + 10 * actions[:, 0])
+    said = dataclasses.replace(
+        prediction(std=np.zeros((1, 2, 2))),
+        observations=torch.tensor([[-3.0], [2.0]]),
+        actions=torch.tensor([[1.0], [0.5]]),
+    )
+    assert u(said).tolist() == [13.0, 7.0]
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -376,7 +509,9 @@ def test_names_of_the_penalties() -> None:
     assert get_penalty("learned-variance") is learned_variance
     assert get_penalty("ensemble-disagreement") is ensemble_disagreement
     assert get_penalty("none") is no_penalty
-    assert len(PENALTIES) == 3
+    expected = ["learned-variance", "learned-variance-frobenius", "ensemble-disagreement", "max-pairwise-difference"]
+    expected += ["ensemble-std", "ensemble-variance", "log-likelihood-variance", "leave-one-out-kl", "none"]
+    assert list(PENALTIES) == expected
 
 
 def test_a_misspelt_name_suggests_the_right_one() -> None:

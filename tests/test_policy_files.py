@@ -8,6 +8,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import cloudpickle
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import load, save
 from stable_baselines3 import SAC
 
@@ -29,6 +30,7 @@ from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
 
 SBX = [name for name in AGENTS if name.startswith("SBX-")]
+NUMBERED = ("DQN", "QRDQN")  # they choose among numbered actions and nothing else
 # sbx imports tensorflow_probability, which reads a name that jax has deprecated; nothing of ours is involved.
 quiet_jax = pytest.mark.filterwarnings("ignore:jax.core.pytype_aval_mappings is deprecated:DeprecationWarning")
 STATES = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
@@ -54,14 +56,23 @@ def simulator() -> Simulator:
     return Simulator(model, transitions)
 
 
-def trained(agent: Any, **options: Any) -> Any:
+def numbered_simulator() -> Simulator:
+    """Three numbers to see, four actions to choose from."""
+    box = simulator().transitions
+    transitions = replace(box, actions=np.arange(20) % 4, action_space=Discrete(4))
+    model = StubEnsemble(3, 4, mean=lambda states, actions: (0.9 * states, actions[:, 0] - actions[:, 1]), std=0.1)
+    return Simulator(model, transitions)
+
+
+def trained(agent: Any, *, numbered: bool | None = None, **options: Any) -> Any:
     """An agent after a few updates, so that no tensor holds what a fresh one holds."""
     options = {"policy_kwargs": {"net_arch": [16]}, **options}
     if issubclass(find_agent(agent), OfflineAgent):
         return make_offline_agent(agent, simulator().transitions, gradient_steps=3, seed=3, **options).learn(6)
     if agent == "PPO":
         options["batch_size"] = 40
-    model = make_agent(agent, simulator(), horizon=5, rollout_batch_size=8, gradient_steps=3, seed=3, **options)
+    made = numbered_simulator() if numbered or agent in NUMBERED else simulator()
+    model = make_agent(agent, made, horizon=5, rollout_batch_size=8, gradient_steps=3, seed=3, **options)
     return model.learn(2 * 8 * 5, log_interval=None)
 
 
@@ -104,14 +115,26 @@ def change(
     (folder / "policy.json").write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("name", [name for name in AGENTS if name not in SBX])
+@pytest.mark.parametrize("name", [name for name in AGENTS if name not in (*SBX, "DQN")])  # DQN: test_discrete_actions
 def test_a_policy_acts_as_it_did(name: str, tmp_path: Path) -> None:
     """The whole point of the file; CrossQ also needs its running batch statistics."""
-    agent = trained(name)
-    save_policy(agent, tmp_path)
+    _acts_as_it_did(trained(name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["PPO", "A2C"])
+def test_a_policy_of_numbered_actions_acts_as_it_did(name: str, tmp_path: Path) -> None:
+    """The same agents, with a choice where they had a Gaussian; the space comes back as well."""
+    loaded = _acts_as_it_did(trained(name, numbered=True), tmp_path)
+    assert loaded.action_space == Discrete(4)
+
+
+def _acts_as_it_did(agent: Any, folder: Path) -> Any:
+    save_policy(agent, folder)
     expected = acts(agent)
     assert expected.std() > 0  # else any policy would do
-    np.testing.assert_array_equal(acts(load_policy(tmp_path)), expected)
+    loaded = load_policy(folder)
+    np.testing.assert_array_equal(acts(loaded), expected)
+    return loaded
 
 
 @quiet_jax
@@ -317,13 +340,21 @@ def test_an_agent_of_ones_own_must_be_given(tmp_path: Path) -> None:
     np.testing.assert_array_equal(acts(load_policy(tmp_path, agent=MySAC)), acts(agent))
 
 
-@pytest.mark.parametrize("options", [{"activation_fn": torch.nn.Tanh}, {"optimizer_class": torch.optim.SGD}])
-def test_options_that_json_cannot_hold_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+def test_options_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
     """Writing the rest would lose the activation and load a policy that acts otherwise; nothing is left behind."""
-    agent = make_agent("SAC", simulator(), horizon=1, rollout_batch_size=2, policy_kwargs={"net_arch": [4], **options})
+    options = {"net_arch": [4], "activation_fn": torch.nn.Tanh}
+    agent = make_agent("SAC", simulator(), horizon=1, rollout_batch_size=2, policy_kwargs=options)
     with pytest.raises(ConfigError, match="policy_kwargs cannot be saved here"):
         save_policy(agent, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_optimizer_is_left_out(tmp_path: Path) -> None:
+    """It has no form in JSON and no part in acting, and some agents name theirs without being asked."""
+    agent = trained("SAC", policy_kwargs={"net_arch": [4], "optimizer_class": torch.optim.SGD})
+    save_policy(agent, tmp_path)
+    assert "optimizer_class" not in read_artifact(tmp_path, "policy")[1]["policy_options"]
+    np.testing.assert_array_equal(acts(load_policy(tmp_path)), acts(agent))
 
 
 def test_a_folder_that_cannot_be_written_is_a_store_error(sac: Any, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mopo_env.errors import MissingExtraError, UnknownNameError
+from mopo_env.errors import ConfigError, MissingExtraError, UnknownNameError
 from mopo_env.real_env import make_behaviour_env, make_real_env
-from mopo_env.tasks import TASKS, get_task
+from mopo_env.tasks import TASKS, Task, get_task
 
 # One task for each robot, its widths of observation and action, and the bound of its actions.
 ROBOTS = [("halfcheetah-mixed", 17, 6), ("hopper-random", 11, 3), ("walker2d-med-expert", 17, 6), ("ant-angle", 27, 8)]
@@ -148,9 +148,32 @@ def test_missing_mujoco(monkeypatch: pytest.MonkeyPatch) -> None:
         make_real_env("halfcheetah-mixed")
     for part in ("'mujoco'", "No module named", 'pip install "mopo-env[mujoco]"'):
         assert part in str(caught.value)
+    observation, _ = make_real_env("cartpole-mixed").reset(seed=0)  # which has no part in it
+    assert (observation.dtype, observation.shape) == (np.float32, (4,))
 
 
 def test_unknown_task() -> None:
     """Before MuJoCo is asked for: a typo must not be answered with an installation."""
     with pytest.raises(UnknownNameError, match="halfcheetah-mixed"):
         make_real_env("halfcheeta-mixed")
+
+
+def test_an_environment_of_gymnasiums_needs_no_mujoco(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data of one's own may be of a pendulum; what is asked for is only what that environment needs."""
+    monkeypatch.setitem(sys.modules, "mujoco", None)
+    env = make_real_env(Task(name="mine", real_env_id="Pendulum-v1"))
+    assert env.observation_space.dtype == np.float32
+    assert env.reset(seed=0)[0].dtype == np.float32
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", ["NoSuchEnv-v0", "Pendulum-v99", "no_such_module:Env-v0", "not an id"])
+def test_an_environment_that_gymnasium_cannot_make(env_id: str) -> None:
+    """Gymnasium has an exception for each of these; ours says which option it came from."""
+    with pytest.raises(ConfigError, match=rf"^real_env: Gymnasium cannot make the environment '{env_id}'"):
+        make_real_env(Task(name="mine", real_env_id=env_id))
+
+
+def test_no_environment_is_said_to_be_none() -> None:
+    with pytest.raises(ConfigError, match="--real-env"):
+        make_real_env(Task(name="mine"))

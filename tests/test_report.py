@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mopo_agents.epochs import EvaluationRow
+from mopo_agents.epochs import EvaluationRow, ModelRow
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.report import plot_learning_curve, result_table
 from mopo_agents.training import TrainResult
 from mopo_env.errors import MissingExtraError
-from mopo_env.tasks import get_task
+from mopo_env.tasks import Task, get_task
 
 TASK = get_task("halfcheetah-mixed")  # D4RL's scale: 0 is −280.178953, 100 is 12135
 
@@ -31,6 +31,12 @@ def result(*, dataset_mean: float = 2000.0, returns: tuple[float, ...] | None = 
         agent=agent,
         dataset_mean=dataset_mean,
         dataset_max=4000.0,
+        dataset_reward=2.0,
+        dataset_terminated=0.01,
+        model_rows=(
+            ModelRow(reward=1.0, model_reward=1.5, penalty=0.5, terminated=0.02),
+            ModelRow(reward=2.75, model_reward=3.0, penalty=0.25, terminated=0.0),
+        ),
         evaluations=tuple(rows),
         final=final,
     )
@@ -67,6 +73,19 @@ def test_a_task_without_references_has_no_normalised_score() -> None:
 
 def test_a_run_without_evaluations_shows_the_dataset_alone() -> None:
     assert len(cells(result_table(TASK, result(returns=None)))) == 4
+
+
+def test_without_a_real_environment_the_table_tells_what_the_model_saw() -> None:
+    """Returns of nobody's would be a table of nothing: what is known is how the rollouts compare with the data."""
+    *table, last = result_table(Task(name="/somewhere/pump"), result(returns=None)).splitlines()
+    head, _, *rows = cells("\n".join(table))
+    assert head == ["pump", "reward a step", "penalty", "terminal"]
+    assert rows == [
+        ["dataset", "2.000", "–", "1.00%"],
+        ["model, first epoch", "1.500", "0.500", "2.00%"],
+        ["model, epoch 2", "3.000", "0.250", "0.00%"],
+    ]
+    assert last.startswith("The policy was not evaluated")
 
 
 def test_the_learning_curve_is_a_picture(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
+from mopo_env.env import PenalizedModelEnv
+from mopo_env.errors import ConfigError, InputError, SpaceMismatchError, UnknownNameError
 from mopo_env.simulator import Simulator
 from mopo_env.terminations import hopper
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble, TabularMDP, tabular_error
@@ -119,6 +120,135 @@ def test_draws_come_from_every_elite_and_from_nobody_else() -> None:
     assert first + second == count
     chi_square = (first - second) ** 2 / count
     assert chi_square < 10.8, "99.9 % of fair draws stay below this with one degree of freedom"
+
+
+def test_deterministic_steps_are_means_of_one_elite_a_row() -> None:
+    """Noise of 9 is left out, the choice among members stays: the mean over members is nobody's prediction."""
+    model = stub(lambda s, a: (s, s[:, 0]), std=9.0, offsets=[10, 20, 30], elites=[0, 2])
+    observations, count = rows(1.0).repeat(2_000, 1), 2_000
+    step = Simulator(model, dataset(), deterministic=True).step(observations, no_actions(count), generator())
+    assert set(step.model_rewards.tolist()) == {11.0, 31.0}
+    assert torch.equal(step.next_observations[:, 0], step.model_rewards)
+    assert torch.allclose(step.penalties, torch.tensor(9 * 3**0.5)), "what the model doubts is still paid for"
+    drawn = Simulator(model, dataset()).step(observations, no_actions(count), generator())
+    assert len(set(drawn.model_rewards.tolist())) > 1_000, "the default draws"
+
+
+def test_given_members_speak_for_their_rows() -> None:
+    model = stub(lambda s, a: (s, s[:, 0]), offsets=[10, 20, 30])
+    simulator = Simulator(model, dataset(), member_per="rollout")
+    step = simulator.step(rows(0.0, 0.0, 0.0), no_actions(3), generator(), torch.tensor([2, 0, 1]))
+    assert step.model_rewards.tolist() == [30.0, 10.0, 20.0]
+    with pytest.raises(InputError, match=r"members: .*pick_members"):
+        simulator.step(rows(0.0), no_actions(1), generator())
+
+
+def test_members_of_rollouts_are_elites_each_equally_likely() -> None:
+    model = stub(offsets=[10, 20, 30], elites=[2, 0])
+    members = Simulator(model, dataset(), member_per="rollout").pick_members(20_000, generator())
+    assert members is not None
+    first, second = ((members == member).sum().item() for member in (0, 2))
+    assert first + second == 20_000
+    assert (first - second) ** 2 / 20_000 < 10.8
+    assert Simulator(model, dataset()).pick_members(5, generator()) is None
+
+
+@pytest.mark.parametrize("options", [{"deterministic": True}, {"member_per": "rollout"}])
+def test_members_are_asked_only_of_models_that_have_some(options: dict[str, Any]) -> None:
+    """A tabular model has one opinion; accepting the option would promise what does not happen."""
+    mdp = TabularMDP(probabilities=np.ones((2, 1, 2)) / 2, rewards=np.zeros((2, 1)), start=np.ones(2) / 2, discount=0.9)
+    with pytest.raises(ConfigError, match="need a model with members, found a TabularModel without elites"):
+        Simulator(mdp.model(), mdp.transitions(), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"member_per": "episode"}, "member_per: expected step or rollout, found 'episode'"),
+        ({"member_per": True}, "member_per: expected step or rollout, found True"),
+        ({"deterministic": 1}, "deterministic: expected True or False, found 1"),
+        ({"halt_threshold": math.nan}, "halt_threshold: expected a finite number"),
+        ({"halt_threshold": "1"}, "halt_threshold: expected a number"),
+        ({"halt_threshold": 1.0, "halt_reward": math.inf}, "halt_reward: expected a finite number"),
+    ],
+)
+def test_a_wrong_option_of_the_steps_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Simulator(stub(), dataset(), **options)
+
+
+# ---------------------------------------------------------------- halting
+
+
+def doubt_is_the_state(prediction: Any) -> torch.Tensor:
+    return prediction.observations[:, 0]
+
+
+def test_halting_by_hand() -> None:
+    """u = 1, 2 and 3 against a threshold of 2: only what is above it ends, and pays the halt's reward alone."""
+    options: dict[str, Any] = {"penalty": doubt_is_the_state, "penalty_coef": 0.5}
+    simulator = Simulator(stub(), dataset(), halt_threshold=2.0, halt_reward=-30.0, **options)
+    step = simulator.step(rows(1.0, 2.0, 3.0), no_actions(3), generator())
+    assert step.terminations.tolist() == [False, False, True]
+    assert step.rewards.tolist() == [0.5, 1.0, -30.0]
+    assert step.model_rewards.tolist() == [1.0, 2.0, 3.0], "what the model paid is still told"
+    assert step.penalties.tolist() == [1.0, 2.0, 3.0]
+    assert not step.diverged.any()
+
+
+def test_without_a_threshold_nothing_halts() -> None:
+    simulator = Simulator(stub(), dataset(), penalty=doubt_is_the_state, penalty_coef=0.0)
+    step = simulator.step(rows(1.0, 1e6), no_actions(2), generator())
+    assert not step.terminations.any()
+    assert step.rewards.tolist() == [1.0, 1e6]
+
+
+def test_halting_pays_by_default_what_the_largest_loss_for_ever_is_worth() -> None:
+    """R_max = 7 in this dataset: −7 / (1 − 0.99). A halt that paid less than going on would be sought."""
+    simulator = Simulator(stub(), dataset(), penalty=doubt_is_the_state, halt_threshold=2.0)
+    step = simulator.step(rows(3.0), no_actions(1), generator())
+    assert step.rewards.tolist() == [-700.0]
+    every_step = Simulator(stub(), dataset(rewards=np.ones(4)), penalty=doubt_is_the_state, halt_threshold=2.0)
+    assert every_step.halt_reward == -100.0, "where all rewards are positive, too"
+
+
+def test_halting_leaves_other_ends_alone() -> None:
+    """A state that is terminal by the rule, or not finite, ends as before and is paid as before."""
+    broken = stub(lambda s, a: (s, torch.where(s[:, 0] == 1, torch.inf, s[:, 0])))
+    simulator = Simulator(
+        broken,
+        dataset(),
+        penalty=doubt_is_the_state,
+        penalty_coef=0.0,
+        halt_threshold=5.0,
+        termination=lambda s, a, following: following[:, 0] == 2,
+    )
+    step = simulator.step(rows(1.0, 2.0, 3.0), no_actions(3), generator())
+    assert step.terminations.tolist() == [True, True, False]
+    assert step.rewards.tolist() == [LOWEST, 2.0, 3.0]
+
+
+def test_halting_in_an_absorbing_world_is_morels_process() -> None:
+    """Three states: unsure ones halt. The return of h steps is that of the process in which they are absorbing."""
+    step_reward, halt_reward, threshold = 1.0, -5.0, 0.5
+    model = stub(lambda s, a: (s + 1, torch.full((len(s),), step_reward)))
+    starts = dataset(observations=np.zeros((2, 2)))
+    simulator = Simulator(
+        model,
+        starts,
+        penalty=lambda prediction: (prediction.observations[:, 0] >= 3).float(),
+        penalty_coef=0.0,
+        halt_threshold=threshold,
+        halt_reward=halt_reward,
+    )
+    env = PenalizedModelEnv(simulator, horizon=100)
+    env.reset(seed=0)
+    rewards, terminated = [], False
+    while not terminated:
+        _, reward, terminated, truncated, _ = env.step(np.zeros(1))
+        rewards.append(float(reward))
+        assert not truncated
+    assert rewards == [1.0, 1.0, 1.0, -5.0]
 
 
 def test_the_penalty_counts_members_that_are_never_drawn() -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import errors_with_little_memory
 
 from mopo_env import store
 from mopo_env.errors import StoreError
-from mopo_env.store import FORMAT_VERSION, json_ready, read_artifact, write_artifact, write_file
+from mopo_env.store import FORMAT_VERSION, artifact_versions, json_ready, read_artifact, write_artifact, write_file
 
 OLD = {"weights": np.arange(60, dtype=np.float32).reshape(3, 20), "flags": np.array([True, False])}
 NEW = {"weights": np.full((3, 20), 7, dtype=np.float32)}
@@ -368,6 +369,25 @@ class TestHostile:
         with pytest.raises(StoreError, match="not a thing of mopo-env, or damaged"):
             read_artifact(folder, "thing")
 
+    @pytest.mark.parametrize("target", ["/dev/null", "."])
+    @pytest.mark.parametrize("name", ["thing.json", "tensors"])
+    def test_links_to_what_is_no_file(self, folder: Path, target: str, name: str) -> None:
+        """Some devices have no end, and reading one would end with the machine's memory; this one is harmless."""
+        path = tensor_file(folder) if name == "tensors" else folder / name
+        path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(StoreError, match=rf"{path.name}: found a folder or a device"):
+            read_artifact(folder, "thing")
+
+    @pytest.mark.parametrize("name", ["thing.json", "tensors"])
+    def test_a_file_of_terabytes(self, folder: Path, name: str) -> None:
+        """A sparse file takes no room on the disk, and all the room in memory."""
+        path = tensor_file(folder) if name == "tensors" else folder / name
+        with path.open("r+b") as stream:
+            stream.truncate(4 * 2**40)
+        (error,) = errors_with_little_memory("mopo_env.store.read_artifact(argument, 'thing')", folder)
+        assert "cannot be read: MemoryError" in error
+
     def test_planted_files_are_read_when_they_are_sound(self, folder: Path) -> None:
         """So that the tests above fail for the header they plant and not for how they plant it."""
         plant(folder, self._body({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4))
@@ -511,6 +531,17 @@ class TestCrashSafety:
         with pytest.raises(StoreError, match="cannot be written"):
             write_file(tmp_path / ("x" * 250), b"")
         assert not list(tmp_path.iterdir())
+
+
+def test_versions_that_wrote_an_artifact(folder: Path) -> None:
+    """For people to read: whatever is wrong with them must not keep anybody from the data."""
+    assert artifact_versions(folder, "thing")["numpy"] == np.__version__
+    for versions in (None, [], "x", {"numpy": {"a": 1}}):
+        rewrite_manifest(folder, lambda manifest, value=versions: manifest.update(versions=value))
+        assert all(isinstance(number, str) for number in artifact_versions(folder, "thing").values())
+    (folder / "thing.json").write_text("{")
+    assert artifact_versions(folder, "thing") == {}
+    assert artifact_versions(folder / "nowhere", "thing") == {}
 
 
 def test_nothing_in_the_store_can_run_code() -> None:

@@ -43,6 +43,7 @@ REAL = {"halfcheetah": "HalfCheetah-v5", "hopper": "Hopper-v5", "walker2d": "Wal
 IDS = [
     *[f"MOPO-{robot}-{recipe}" for recipe, robot, *_ in ROWS],
     *[f"MOPO-{name}" for name, *_ in OUT_OF_DISTRIBUTION],
+    "MOPO-cartpole-mixed",
 ]
 NUMBERS = ("horizon", "penalty_coef", "paper_dataset_mean", "paper_dataset_max", "paper_return")
 

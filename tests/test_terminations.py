@@ -185,7 +185,7 @@ def test_never_is_never() -> None:
 
 def test_names_of_the_rules() -> None:
     """Tasks name their rule; HalfCheetah has none."""
-    assert set(TERMINATIONS) == {"never", "halfcheetah", "hopper", "walker2d", "ant"}
+    assert set(TERMINATIONS) == {"never", "halfcheetah", "hopper", "walker2d", "ant", "cartpole"}
     assert get_termination("halfcheetah") is never
     assert get_termination("hopper") is hopper
 
@@ -202,3 +202,9 @@ def test_a_callable_is_returned_as_it_is() -> None:
 def test_what_is_neither_name_nor_callable_is_refused() -> None:
     with pytest.raises(ConfigError, match="termination"):
         get_termination(False)
+
+
+def test_a_learned_rule_has_no_name_of_its_own() -> None:
+    """It lies in a folder, which only `make_simulator` is told."""
+    with pytest.raises(ConfigError, match="load_termination"):
+        get_termination("learned")

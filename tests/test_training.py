@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 from stable_baselines3 import A2C, SAC
 
-from mopo_agents import training as train_module
+from mopo_agents import preparation
 from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
+from mopo_agents.methods import METHODS
 from mopo_agents.policy_files import load_policy
 from mopo_agents.training import TrainResult, train
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env.datasets.files import save_transitions
+from mopo_env.datasets.files import load_transitions, save_transitions
+from mopo_env.datasets.relabel import relabel
 from mopo_env.ensemble import save_ensemble
 from mopo_env.errors import ConfigError, MissingExtraError, MopoError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.fit import fit_ensemble
 from mopo_env.fit_config import FitConfig
+from mopo_env.lipschitz import spectral_norms
+from mopo_env.penalties import make_penalty, no_penalty
 from mopo_env.store import read_artifact
 from mopo_env.transitions import Transitions
 
@@ -160,8 +164,6 @@ def test_evaluations_csv_holds_the_evaluations(finished: TrainResult) -> None:
 
 def test_result_json_compares_with_the_dataset(finished: TrainResult, dataset: Path) -> None:
     result = json.loads((finished.folder / "result.json").read_text())
-    from mopo_env.datasets.files import load_transitions
-
     returns = load_transitions(dataset).rewards.astype(float).reshape(4, 50).sum(axis=1)
     assert (result["dataset_mean"], result["dataset_max"]) == (
         pytest.approx(returns.mean()),
@@ -172,6 +174,7 @@ def test_result_json_compares_with_the_dataset(finished: TrainResult, dataset: P
     assert finished.final is not None
     assert result["final_returns"] == list(finished.final.returns)
     assert result["seconds"] > 0
+    assert (result["epochs"], result["updates"]) == (2, 2 * UPDATES)
 
 
 def test_the_policy_and_its_checkpoint_can_be_loaded(finished: TrainResult) -> None:
@@ -208,6 +211,105 @@ def test_options_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
     assert float(rows(tmp_path / "one" / "progress.csv")[0]["mopo/penalty_mean"]) == 0.0
     default: Any = run(dataset, tmp_path / "two", epochs=1).agent
     assert (default.env.branches.simulator.penalty_coef, default.env.branches.horizon) == (1.0, 5)
+
+
+def test_options_of_steps_and_penalty_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
+    """Each is an attribute of what the agent trains in, and a line of the record."""
+    options: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6}
+    penalty = {"penalty": "ensemble-std", "penalty_members": "elites", "penalty_reward": False, "penalty_units": "raw"}
+    agent: Any = run(dataset, tmp_path / "run", epochs=1, **options, **penalty).agent
+    simulator = agent.env.branches.simulator
+    assert {name: getattr(simulator, name) for name in options} == options
+    assert simulator.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
+    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert {name: description[name] for name in (*options, *penalty)} == {**options, **penalty}
+    rewards = simulator.transitions.rewards
+    assert description["halt_reward"] == simulator.halt_reward == pytest.approx(-100 * np.abs(rewards).max())
+
+
+def test_the_target_entropy_reaches_the_agent(dataset: Path, tmp_path: Path) -> None:
+    """−3 is the paper's code's, −dim(A) = −6 the default; the temperature that it steers must move otherwise."""
+    default: Any = run(dataset, tmp_path / "default", gradient_steps=20).agent
+    papers: Any = run(dataset, tmp_path / "papers", gradient_steps=20, target_entropy=-3.0).agent
+    assert (default.target_entropy, papers.target_entropy) == (-6.0, -3.0)
+    assert default.log_ent_coef.item() != papers.log_ent_coef.item()
+    description = json.loads((tmp_path / "papers" / "config.json").read_text())
+    assert (description["target_entropy"], description["changed"]) == (-3.0, {"target_entropy": -3.0})
+
+
+@pytest.mark.parametrize("agent", ["TD3", "PPO"])
+def test_a_target_entropy_of_an_agent_without_one_is_refused(agent: str, dataset: Path, tmp_path: Path) -> None:
+    """It would be accepted and do nothing."""
+    with pytest.raises(ConfigError, match=f"target_entropy: {agent} has none"):
+        run(dataset, tmp_path / "run", agent=agent, target_entropy=-3.0)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("real_ratio", [0.0, 0.5, 1.0])
+def test_the_ends_of_the_real_ratio(real_ratio: float, dataset: Path, tmp_path: Path) -> None:
+    """With f = 1 nothing the model pays reaches the agent, with f = 0 nothing that was recorded; between, both do."""
+    relabelled, transitions = tmp_path / "relabelled", load_transitions(dataset)
+    save_transitions(relabel(transitions, lambda s, a, following: transitions.rewards + 50.0), relabelled)
+
+    def critic(folder: str, **changes: Any) -> np.ndarray:
+        options = {"real_ratio": real_ratio, "ensemble": str(dataset), **changes}
+        agent: Any = run(Path(options.pop("data", dataset)), tmp_path / folder, **options).agent
+        return np.concatenate([parameter.detach().numpy().ravel() for parameter in agent.critic.parameters()])
+
+    plain = critic("plain")
+    assert np.array_equal(plain, critic("again")), "the premise: a run is decided by its options"
+    assert np.array_equal(plain, critic("penalised", penalty_coef=50.0)) == (real_ratio == 1.0)
+    assert np.array_equal(plain, critic("recorded", data=relabelled)) == (real_ratio == 0.0)
+
+
+# ---------------------------------------------------------------- methods
+
+
+def test_a_run_records_its_method(finished: TrainResult, dataset: Path, tmp_path: Path) -> None:
+    """What a report groups by, and whether the paper's number belongs beside it."""
+    description = json.loads((finished.folder / "config.json").read_text())
+    assert (description["method"], description["changed"]) == ("mopo-no-lip", {})
+    assert description["ensemble_of_method"] is None
+    assert description["fit"]["hidden_sizes"] == [8]
+    run(dataset, tmp_path / "run", epochs=1, method="mbpo", horizon=2, agent="TD3")
+    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (description["method"], description["penalty"], description["horizon"]) == ("mbpo", "none", 2)
+    assert (description["changed"], description["agent"]) == ({"horizon": 2}, "TD3")
+
+
+def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -> None:
+    """Fitted for the first run, found by the second; one's own is used if it is named."""
+    agent: Any = run(dataset, tmp_path / "one", epochs=1, method="mopo").agent
+    model = agent.env.branches.simulator.model
+    bound = METHODS["mopo"].fit["lipschitz"]
+    np.testing.assert_allclose(spectral_norms(model).prod(dim=0), bound, rtol=1e-4)
+    (folder,) = (tmp_path / "mopo" / "ensembles").iterdir()
+    description = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert (description["ensemble_of_method"], description["fit"]["lipschitz"]) == (str(folder), bound)
+    changed = (folder / "ensemble.json").stat().st_mtime_ns
+    run(dataset, tmp_path / "two", epochs=1, method="mopo-no-penalty")
+    assert (folder / "ensemble.json").stat().st_mtime_ns == changed, "the same ensemble serves another method"
+    own: Any = run(dataset, tmp_path / "three", epochs=1, method="mopo", ensemble=str(dataset)).agent
+    assert own.env.branches.simulator.model.metadata["config"]["lipschitz"] is None
+    assert json.loads((tmp_path / "three" / "config.json").read_text())["changed"] == {"ensemble": str(dataset)}
+
+
+@pytest.mark.parametrize("wrong", [{"penalty": "ensemble-sdt"}, {"penalty": "none", "penalty_units": "raw"}])
+def test_a_mistake_is_refused_before_an_ensemble_is_fitted(
+    wrong: dict[str, str], dataset: Path, tmp_path: Path
+) -> None:
+    """A fit takes minutes."""
+    with pytest.raises(ConfigError, match="penalty"):
+        run(dataset, tmp_path / "run", method="mopo", **wrong)
+    assert not (tmp_path / "mopo").exists()
+
+
+def test_a_method_of_one_model_has_one(dataset: Path, tmp_path: Path) -> None:
+    """The paper's "no ens.": nobody else to disagree with, or to be drawn from."""
+    agent: Any = run(dataset, tmp_path / "run", epochs=1, method="mbpo-no-ens").agent
+    simulator = agent.env.branches.simulator
+    assert (simulator.model.num_members, len(simulator.model.elites)) == (1, 1)
+    assert simulator.penalty is no_penalty
 
 
 def test_looking_at_a_run_does_not_change_it(dataset: Path, tmp_path: Path) -> None:
@@ -294,7 +396,7 @@ def test_the_default_rollout_batch_depends_on_the_kind_of_agent(
         assert options["rollout_batch_size"] == expected
         raise Stop
 
-    monkeypatch.setattr(train_module, "make_agent", stop)
+    monkeypatch.setattr(preparation, "make_agent", stop)
     with pytest.raises(Stop):
         train(
             config(dataset, agent=agent, rollout_batch_size=None),
@@ -317,7 +419,7 @@ def test_the_task_decides_who_rolls_out_unless_told(
         assert options["random_rollouts"] is expected
         raise Stop
 
-    monkeypatch.setattr(train_module, "make_agent", stop)
+    monkeypatch.setattr(preparation, "make_agent", stop)
     with pytest.raises(Stop):
         run(dataset, tmp_path / "run", task=task, random_rollouts=choice)
 
@@ -407,7 +509,7 @@ def test_a_run_that_fails_closes_its_logs_too(dataset: Path, tmp_path: Path, mon
     def interrupt(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_module, "make_agent", make)
+    monkeypatch.setattr(preparation, "make_agent", make)
     with pytest.raises(KeyboardInterrupt):
         run(dataset, tmp_path / "run", epochs=1)
     assert made[0].logger.output_formats == []

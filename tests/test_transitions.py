@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,34 @@ class TestAccepted:
             np.testing.assert_array_equal(getattr(transitions, name), kept[name])
         metadata["name"] = "y"
         assert transitions.metadata["name"] == "x"
+
+    def test_arrays_that_nobody_can_change_are_not_copied(self) -> None:
+        """Two million rows need a third of a gigabyte, which readers hand over for good."""
+        data = arrays()
+        for array in data.values():
+            array.setflags(write=False)
+        transitions = Transitions(**data)
+        for name, array in data.items():
+            assert getattr(transitions, name) is array
+        # Nor is a view of such an array.
+        assert Transitions(**{**data, "rewards": data["rewards"][:]}).rewards.base is data["rewards"]
+        # One that is made from another shares what did not change.
+        changed = dataclasses.replace(transitions, rewards=np.zeros(7))
+        assert changed.observations is transitions.observations
+
+    @pytest.mark.parametrize("view", ["rows", "bytes", "strides"])
+    def test_a_read_only_view_of_what_can_change_is_copied(self, view: str) -> None:
+        """Being read-only says nothing of the array's owner."""
+        owner = np.arange(14, dtype=np.float32).reshape(7, 2) / 14
+        actions = {
+            "rows": owner[:],
+            "bytes": np.frombuffer(memoryview(owner).cast("B"), dtype=np.float32).reshape(7, 2),
+            "strides": np.lib.stride_tricks.as_strided(owner, writeable=False),
+        }[view]
+        actions.setflags(write=False)
+        transitions = Transitions(**{**arrays(), "actions": actions})
+        owner[:] = 5
+        assert transitions.actions.max() < 1
 
     def test_sizes(self) -> None:
         transitions = Transitions(**arrays())
@@ -227,7 +256,8 @@ class TestRefused:
             ({"observation_space": Box(-1, 1, (4,))}, ["observations: found width 3", "(4,)"]),
             ({"action_space": Box(-1, 1, (3,))}, ["actions: found width 2", "(3,)"]),
             ({"observation_space": Box(0, 255, (3, 3), np.uint8)}, ["observations: ", "one-dimensional"]),
-            ({"action_space": gym.spaces.Discrete(4)}, ["actions: ", "Discrete(4)", "one-dimensional"]),
+            ({"action_space": gym.spaces.Discrete(4)}, ["actions: found shape (7, 2)", "(rows,)", "Discrete"]),
+            ({"action_space": gym.spaces.MultiBinary(2)}, ["actions: ", "MultiBinary(2)", "gymnasium.spaces.Discrete"]),
             ({"observation_space": gym.spaces.Dict({})}, ["observations: ", "Dict()", "gymnasium.spaces.Box"]),
         ],
     )

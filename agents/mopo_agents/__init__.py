@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mopo_agents.collection import collect, transitions_from_replay_buffer
     from mopo_agents.config import TrainConfig
     from mopo_agents.evaluation import Evaluation, evaluate
+    from mopo_agents.methods import METHODS, Method
     from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
     from mopo_agents.policy_files import load_policy, save_policy
     from mopo_agents.training import TrainResult, train
@@ -23,6 +24,7 @@ _HOMES = {
     "mopo_agents.collection": ("collect", "transitions_from_replay_buffer"),
     "mopo_agents.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
+    "mopo_agents.methods": ("METHODS", "Method"),
     "mopo_agents.mixed_replay_buffer": ("MixedReplayBuffer",),
     "mopo_agents.policy_files": ("load_policy", "save_policy"),
     "mopo_agents.training": ("TrainResult", "train"),
@@ -32,7 +34,9 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AGENTS",
+    "METHODS",
     "Evaluation",
+    "Method",
     "MixedReplayBuffer",
     "PenalizedModelVecEnv",
     "TrainConfig",

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -13,11 +14,14 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
+from mopo_agents.standardise import standardised
+from mopo_agents.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.checks import check_integer
 from mopo_env.devices import find_device
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.simulator import Simulator
+from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent", "make_offline_agent"]
@@ -43,8 +47,11 @@ AGENTS: dict[str, AgentSource] = {
     "TD3": AgentSource("stable_baselines3", "TD3"),
     "DDPG": AgentSource("stable_baselines3", "DDPG"),
     "PPO": AgentSource("stable_baselines3", "PPO"),
+    "A2C": AgentSource("stable_baselines3", "A2C"),
+    "DQN": AgentSource("stable_baselines3", "DQN"),
     "TQC": AgentSource("sb3_contrib", "TQC", "contrib"),
     "CrossQ": AgentSource("sb3_contrib", "CrossQ", "contrib"),
+    "QRDQN": AgentSource("sb3_contrib", "QRDQN", "contrib"),
     "SBX-SAC": AgentSource("sbx", "SAC", "sbx"),
     "SBX-TD3": AgentSource("sbx", "TD3", "sbx"),
     "SBX-DDPG": AgentSource("sbx", "DDPG", "sbx"),
@@ -97,6 +104,7 @@ def make_agent(
     real_ratio: float = 0.05,
     retain_epochs: int = 5,
     random_rollouts: bool = False,
+    standardise: bool = False,
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -117,6 +125,8 @@ def make_agent(
         retain_epochs: Epochs whose model rows the buffer keeps.
         random_rollouts: Whether uniform random actions roll the model out instead of the agent's, as the paper does
             for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
+        standardise: Whether the policy scales observations by the dataset's mean and standard deviation, for data whose
+            columns have units; agents of Stable-Baselines3 and sb3-contrib can.
         seed: Of the agent, its environment and its buffer.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
@@ -132,13 +142,15 @@ def make_agent(
             "use make_offline_agent(agent, transitions)."
         )
     find_device(device)
-    if not simulator.action_space.is_bounded():
-        raise ConfigError(
-            f"action_space: agents scale actions to −1…1, so every bound must be finite: {simulator.action_space}."
-        )
+    _check_action_space(simulator.action_space)
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
         check_integer(name, value)
     env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
+    if is_value_agent(agent_class):
+        agent_class = with_own_exploration(agent_class)
+    if standardise:
+        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), simulator.transitions)
+        agent_options = {**agent_options, "policy_kwargs": kwargs}
     if random_rollouts:
         agent_class = with_random_rollouts(agent_class)
     options: dict[str, Any] = {"seed": seed, "device": device}
@@ -154,9 +166,20 @@ def make_agent(
             "learning_starts": 0,
             "batch_size": 256,
         }
+        if is_value_agent(agent_class):
+            options |= VALUE_AGENT_OPTIONS
     else:
         raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
-    model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
+    try:
+        model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
+    except AssertionError as error:
+        if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
+            raise
+        numbered = isinstance(simulator.action_space, Discrete)
+        fitting = "DQN, QRDQN, PPO or A2C" if numbered else "SAC, TD3, TQC or PPO"
+        raise ConfigError(
+            f"agent: {agent_class.__name__} cannot choose actions of {simulator.action_space}; {fitting} can."
+        ) from error
     if isinstance(model, OffPolicyAlgorithm):
         if not isinstance(model.replay_buffer, MixedReplayBuffer):
             raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
@@ -169,6 +192,7 @@ def make_offline_agent(
     transitions: Transitions,
     *,
     gradient_steps: int = 1000,
+    standardise: bool = False,
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -181,6 +205,7 @@ def make_offline_agent(
         agent: ``"BC"``, ``"BEAR"``, ``"BRAC-p"``, ``"BRAC-v"`` or ``"offline-SAC"``, or a subclass of `OfflineAgent`.
         transitions: D_env.
         gradient_steps: Updates in an epoch.
+        standardise: Whether all networks see observations scaled by the dataset's mean and standard deviation.
         seed: Of the agent and its batches.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``.
@@ -195,5 +220,17 @@ def make_offline_agent(
             f"agent: {agent_name(agent_class)} learns from steps in an environment: use make_agent(agent, simulator)."
         )
     find_device(device)
+    if standardise:
+        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), transitions)
+        agent_options = {**agent_options, "policy_kwargs": kwargs}
     options = {"gradient_steps": gradient_steps, "seed": seed, "device": device, **copy.deepcopy(agent_options)}
     return agent_class("MlpPolicy", DatasetEnv(transitions), **options)
+
+
+def _check_action_space(space: ActionSpace) -> None:
+    """Refuse what agents would silently get wrong."""
+    if isinstance(space, Discrete):
+        if space.start != 0:
+            raise ConfigError(f"action_space: agents number actions from 0, but this one starts at {space.start}.")
+    elif not space.is_bounded():
+        raise ConfigError(f"action_space: agents scale actions to −1…1, so every bound must be finite: {space}.")

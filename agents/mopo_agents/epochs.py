@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,8 +18,26 @@ from mopo_agents.config import TrainConfig
 from mopo_agents.evaluation import Evaluation, evaluate
 from mopo_agents.policy_files import save_policy
 from mopo_env.store import write_file
+from mopo_env.tasks import Task
 
-__all__ = ["EpochCallback", "EvaluationRow"]
+__all__ = ["EpochCallback", "EvaluationRow", "ModelRow", "policy_metadata"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """What an epoch's rollouts in the model were like: means over its b·h transitions.
+
+    Attributes:
+        reward: r̃, what the agent was paid.
+        model_reward: r̂, what the model paid before the penalty: to be compared with the dataset's mean reward.
+        penalty: u(s, a).
+        terminated: Share of the transitions that ended in a terminal state, as the termination rule has it.
+    """
+
+    reward: float
+    model_reward: float
+    penalty: float
+    terminated: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,30 +70,40 @@ class EpochCallback(BaseCallback):
     Attributes:
         epoch: Epochs done.
         rows: The evaluations so far.
+        model_rows: The rollouts of each epoch so far; none where the agent learns from the dataset alone.
         last_evaluation: The latest of them, episode by episode.
         seconds: Time spent training, evaluations and checkpoints left out.
     """
 
-    def __init__(self, config: TrainConfig, task: str, folder: Path, *, progress: bool) -> None:
+    def __init__(self, config: TrainConfig, task: Task, folder: Path, *, progress: bool) -> None:
         super().__init__()
         self.epoch = 0
         self.rows: list[EvaluationRow] = []
+        self.model_rows: list[ModelRow] = []
         self.last_evaluation: Evaluation | None = None
         self.seconds = 0.0
         self._config, self._task, self._folder = config, task, folder
-        self._bar = tqdm(total=config.epochs, desc=f"train {task}", unit="epoch", disable=not progress)
+        self._bar = tqdm(total=config.epochs, desc=f"train {task.label}", unit="epoch", disable=not progress)
+        self._evaluate_every = 0 if task.real_env_id is None else config.evaluate_every
+        self._steps: list[ModelRow] = []
         self._rollout_seconds: float | None = None  # None: the epoch has no rollout yet
-        self._penalties: list[float] = []
-        self._rewards: list[float] = []
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
-        if "infos" not in self.locals:  # an offline agent takes no steps in an environment
+        if "infos" not in self.locals:  # an agent that learns from the dataset alone takes no steps
             return True
-        self._rewards.append(float(np.mean(self.locals["rewards"])))
-        self._penalties.append(float(np.mean([info["penalty"] for info in self.locals["infos"]])))
+        dones, infos = self.locals["dones"], self.locals["infos"]
+        terminated = sum(not infos[index]["TimeLimit.truncated"] for index in np.flatnonzero(dones))
+        self._steps.append(
+            ModelRow(
+                reward=float(np.mean(self.locals["rewards"])),
+                model_reward=float(np.mean([info["reward_model"] for info in infos])),
+                penalty=float(np.mean([info["penalty"] for info in infos])),
+                terminated=terminated / len(dones),
+            )
+        )
         return True
 
     def _on_rollout_end(self) -> None:
@@ -95,22 +125,25 @@ class EpochCallback(BaseCallback):
         self.epoch += 1
         record = self.logger.record
         record("mopo/epoch", self.epoch)
-        if self._rewards:
-            record("mopo/reward_mean", np.mean(self._rewards))
-            record("mopo/penalty_mean", np.mean(self._penalties))
+        if self._steps:
+            row = _mean_row(self._steps)
+            self.model_rows.append(row)
+            record("mopo/reward_mean", row.reward)
+            record("mopo/model_reward_mean", row.model_reward)
+            record("mopo/penalty_mean", row.penalty)
+            record("mopo/terminated_share", row.terminated)
         record("time/seconds", self.seconds)
         record("time/rollout_seconds", rollout_seconds)
         record("time/update_seconds", seconds - rollout_seconds)
         self._bar.set_postfix(self._postfix(), refresh=False)
-        if self._config.evaluate_every and (last or self.epoch % self._config.evaluate_every == 0):
+        if self._evaluate_every and (last or self.epoch % self._evaluate_every == 0):
             self._evaluate()
         if self._config.checkpoint_every and self.epoch % self._config.checkpoint_every == 0 and not last:
             checkpoint = self._folder / "checkpoints" / f"epoch-{self.epoch:05d}"
-            save_policy(self.model, checkpoint, metadata={"task": self._task, "epoch": self.epoch})
+            save_policy(self.model, checkpoint, metadata=policy_metadata(self._task, self.epoch))
         self.logger.dump(self.epoch)
         self._bar.update()
-        self._rewards.clear()
-        self._penalties.clear()
+        self._steps.clear()
         self._rollout_seconds = None
         self._started = time.perf_counter()
 
@@ -139,8 +172,22 @@ class EpochCallback(BaseCallback):
 
     def _postfix(self) -> dict[str, str]:
         shown = {}
-        if self._rewards:
-            shown = {"reward": f"{np.mean(self._rewards):.2f}", "penalty": f"{np.mean(self._penalties):.2f}"}
+        if self.model_rows:
+            row = self.model_rows[-1]
+            shown["model reward"] = f"{row.model_reward:.2f}"
+            shown["penalty"] = f"{row.penalty:.2f}"
+            shown["terminated"] = f"{row.terminated:.1%}"
         if self.last_evaluation is not None:
             shown["return"] = f"{self.last_evaluation.mean:.0f}"
         return shown
+
+
+def policy_metadata(task: Task, epoch: int) -> dict[str, Any]:
+    """Return what to remember beside a policy; of data of one's own the label, since their name is a path."""
+    return {"task": None if task.recipe is None else task.name, "trained_on": task.label, "epoch": epoch}
+
+
+def _mean_row(rows: Sequence[ModelRow]) -> ModelRow:
+    return ModelRow(
+        **{field.name: float(np.mean([getattr(row, field.name) for row in rows])) for field in fields(ModelRow)}
+    )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
@@ -14,8 +15,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from mopo_env.checks import check_integer
 from mopo_env.errors import SpaceMismatchError
+from mopo_env.own_task import find_task
 from mopo_env.real_env import make_real_env
-from mopo_env.tasks import Task, get_task
+from mopo_env.tasks import Task
 
 __all__ = ["Evaluation", "Policy", "check_spaces", "evaluate"]
 
@@ -58,24 +60,33 @@ class Evaluation:
         return float(np.std(self.returns))
 
 
-def evaluate(policy: Policy, task: str | Task, *, episodes: int = 10, seed: int = 0) -> Evaluation:
+def evaluate(
+    policy: Policy,
+    task: str | Task | None = None,
+    *,
+    real_env: str | None = None,
+    episodes: int = 10,
+    seed: int = 0,
+) -> Evaluation:
     """Run whole episodes in the real environment, with deterministic actions.
 
     Args:
         policy: Anything with Stable-Baselines3's `predict`.
-        task: A task, its name or its id.
+        task: A task, its name or its id; None: `real_env` alone.
+        real_env: The Gymnasium id of the environment, instead of the task's own.
         episodes: How many; they run side by side.
         seed: Of the start states.
+        real_env: The id of another environment than the task's, such as ``"Hopper-v4"`` for policies from D4RL's data.
 
     Raises:
         UnknownNameError: If there is no such task.
-        MissingExtraError: If MuJoCo is not installed.
-        ConfigError: If `episodes` is not a positive integer.
+        MissingExtraError: If MuJoCo is needed and not installed.
+        ConfigError: If no environment is named or it cannot be made, or `episodes` is not a positive integer.
         SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
-    found = task if isinstance(task, Task) else get_task(task)
+    found = find_task(task, real_env=real_env)
     check_integer("episodes", episodes)
-    envs = DummyVecEnv([lambda: Monitor(make_real_env(found.name)) for _ in range(episodes)])
+    envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
     envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds share no start
     try:
         check_spaces(policy, envs, found)
@@ -104,8 +115,12 @@ def check_spaces(policy: Policy | BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv
     """
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(env, name)
-        if found is not None and found.shape != expected.shape:
+        if found is not None and _width(found) != _width(expected):
             raise SpaceMismatchError(
-                f"{name}: the policy's has shape {found.shape}, but {task.real_env_id}, the real environment of "
-                f"{task.name}, has {expected.shape}. Was it trained on the data of another task?"
+                f"{name}: the policy's has {_width(found)}, but {task.real_env_id}, the real environment of "
+                f"{task.label}, has {_width(expected)}. Was it trained on the data of another task?"
             )
+
+
+def _width(space: gym.Space[Any]) -> str:
+    return f"{space.n} numbered actions" if isinstance(space, Discrete) else f"shape {space.shape}"

@@ -76,24 +76,29 @@ class MixedReplayBuffer(ReplayBuffer):
         """Give the buffer its real rows.
 
         Args:
-            transitions: D_env, in raw units; the actions are scaled to −1…1, as agents keep them.
+            transitions: D_env, in raw units; the actions are scaled to −1…1, as agents keep them, or stay numbers.
             mini_batch_size: Rows of one update, for agents that draw several updates' rows in one call.
 
         Raises:
             SpaceMismatchError: If the widths differ from those of the spaces.
         """
-        if transitions.observations.shape[1:] != self.obs_shape or transitions.action_dim != self.action_dim:
+        actions = _stored_actions(transitions)
+        if transitions.observations.shape[1:] != self.obs_shape or actions.shape[1] != self.action_dim:
             raise SpaceMismatchError(
                 f"the dataset has observations of width {transitions.observation_dim} and actions of width "
-                f"{transitions.action_dim}, but the buffer was made for {self.obs_shape} and ({self.action_dim},)."
+                f"{actions.shape[1]}, but the buffer was made for {self.obs_shape} and ({self.action_dim},)."
+            )
+        if isinstance(transitions.action_space, spaces.Discrete) != isinstance(self.action_space, spaces.Discrete):
+            raise SpaceMismatchError(
+                f"the dataset has actions of {transitions.action_space}, but the buffer was made for "
+                f"{self.action_space}."
             )
         if mini_batch_size is not None:
             check_integer("mini_batch_size", mini_batch_size)
-        low, high = transitions.action_space.low, transitions.action_space.high
         self._mini_batch_size = mini_batch_size
         self._real = (
             transitions.observations,
-            2.0 * (transitions.actions - low) / (high - low) - 1.0,
+            actions,
             transitions.next_observations,
             transitions.terminations.astype(np.float32)[:, None],
             transitions.rewards[:, None],
@@ -151,3 +156,12 @@ class MixedReplayBuffer(ReplayBuffer):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the real rows out of pickles: they are on disk already."""
         return {**self.__dict__, "_real": None}
+
+
+def _stored_actions(transitions: Transitions) -> np.ndarray:
+    """Return actions as Stable-Baselines3 keeps them: scaled to −1…1, or a column of numbers."""
+    space = transitions.action_space
+    if isinstance(space, spaces.Discrete):
+        return transitions.actions[:, None]
+    scaled: np.ndarray = 2.0 * (transitions.actions - space.low) / (space.high - space.low) - 1.0
+    return scaled

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, Space
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.agents import AGENTS, agent_name, find_agent
 from mopo_agents.evaluation import Policy
+from mopo_agents.generators import generators_untouched
+from mopo_agents.standardise import Standardise
+from mopo_agents.trees import flatten, unflatten
 from mopo_env.errors import ConfigError, MopoError, StoreError
 from mopo_env.store import read_artifact, write_artifact
 
 __all__ = ["load_policy", "save_policy"]
 
 _NAME = "policy"
+_EXTRACTOR = "features_extractor_class"
 
 
 def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str, Any] | None = None) -> Path:
     """Write an agent's policy into a folder.
 
     Args:
-        agent: A trained agent with box spaces.
+        agent: A trained agent whose spaces are boxes, or whose actions are numbered.
         folder: Created when missing.
         metadata: What to remember beside it; anything JSON can hold.
 
@@ -39,15 +41,14 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
         ConfigError: If the policy's options cannot be kept as JSON, such as a network class of one's own.
         StoreError: If the folder cannot be written.
     """
-    observation_space, action_space = agent.observation_space, agent.action_space
-    if not isinstance(observation_space, Box) or not isinstance(action_space, Box):
-        raise ConfigError("only policies with box spaces can be saved.")
     tensors = {
         **{f"weights/{name}": array for name, array in _weights(agent).items()},
-        "observation_bounds": np.stack([observation_space.low, observation_space.high]),
-        "action_bounds": np.stack([action_space.low, action_space.high]),
+        **_space_tensors("observation", agent.observation_space),
+        **_space_tensors("action", agent.action_space),
     }
-    description = {"agent": agent_name(type(agent)), "policy_options": agent.policy_kwargs}
+    # A2C and QRDQN choose an optimizer's class here, which has no form in JSON and no part in acting.
+    options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
+    description = {"agent": agent_name(type(agent)), "policy_options": _with_names(options)}
     try:
         return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
     except StoreError as error:
@@ -72,16 +73,16 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        name, options = metadata["agent"], dict(metadata["policy_options"])
+        name, options = metadata["agent"], _with_classes(metadata["policy_options"])
         if agent is None and name not in AGENTS:
             raise StoreError(
                 f"{folder}: the policy belongs to the agent {name!r}, which has no name here. "
                 "Import its class yourself and pass it as agent=."
             )
-        spaces = [Box(*tensors[key], dtype=np.float32) for key in ("observation_bounds", "action_bounds")]
+        spaces = [_space(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = find_agent(agent or name)
-        with _generators_untouched():
+        with generators_untouched():  # the first weights of a network are drawn, and thrown away here
             if agent_class.__module__.startswith("sbx."):
                 return _load_jax_policy(agent_class, spaces, options, weights)
             policy_class: type[BasePolicy] = agent_class.policy_aliases["MlpPolicy"]
@@ -95,21 +96,34 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
     return policy
 
 
-@contextmanager
-def _generators_untouched() -> Iterator[None]:
-    """Undo what building a network does to the global generators: its first weights are drawn and thrown away."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  # what is to be protected
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+def _with_names(options: dict[str, Any]) -> dict[str, Any]:
+    """Replace the one class that JSON may stand for by its name."""
+    named = {_EXTRACTOR: Standardise.__name__} if options.get(_EXTRACTOR) is Standardise else {}
+    return {**options, **named}
+
+
+def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, **({_EXTRACTOR: Standardise} if options.get(_EXTRACTOR) == Standardise.__name__ else {})}
+
+
+def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
+    if isinstance(space, Discrete):
+        return {f"{name}_numbers": np.array([space.n, space.start], dtype=np.int64)}
+    if not isinstance(space, Box):
+        raise ConfigError(f"only policies with box or discrete spaces can be saved, found {space}.")
+    return {f"{name}_bounds": np.stack([space.low, space.high])}
+
+
+def _space(name: str, tensors: dict[str, np.ndarray]) -> Box | Discrete:
+    if f"{name}_numbers" in tensors:
+        count, first = tensors[f"{name}_numbers"].tolist()
+        return Discrete(count, start=first)
+    return Box(*tensors[f"{name}_bounds"], dtype=np.float32)
 
 
 def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
     if type(agent).__module__.startswith("sbx."):
-        return _flatten(_jax_actor_state(agent.policy))
+        return {name: np.asarray(array) for name, array in flatten(_jax_actor_state(agent.policy)).items()}
     return {name: tensor.detach().cpu().numpy() for name, tensor in agent.policy.state_dict().items()}
 
 
@@ -123,7 +137,7 @@ def _jax_actor_state(policy: Any) -> dict[str, Any]:
 
 
 def _load_jax_policy(
-    agent_class: type[BaseAlgorithm], spaces: Sequence[Box], options: dict[str, Any], weights: dict[str, np.ndarray]
+    agent_class: type[BaseAlgorithm], spaces: Sequence[Any], options: dict[str, Any], weights: dict[str, np.ndarray]
 ) -> Policy:
     from flax.serialization import from_state_dict
 
@@ -148,30 +162,11 @@ def _load_jax_policy(
     agent = make_agent(agent_class, Simulator(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options)
     policy: Any = agent.policy
     state = policy.actor_state
-    nested = _unflatten(weights)
+    nested = unflatten(weights)
     template = _jax_actor_state(policy)
-    expected = {name: array.shape for name, array in _flatten(template).items()}
+    expected = {name: np.shape(array) for name, array in flatten(template).items()}
     if expected != {name: array.shape for name, array in weights.items()}:
         raise ValueError("the names or shapes of the tensors differ from those of the agent's network")
     parts = {name: from_state_dict(getattr(state, name), nested[name]) for name in template}
     policy.actor_state = state.replace(**parts)
     return agent
-
-
-def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    flat: dict[str, np.ndarray] = {}
-    for name, value in nested.items():
-        path = f"{prefix}{name}"
-        flat |= _flatten(value, f"{path}/") if isinstance(value, dict) else {path: np.asarray(value)}
-    return flat
-
-
-def _unflatten(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, leaf = path.split("/")
-        inner = nested
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[leaf] = value
-    return nested

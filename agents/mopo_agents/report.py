@@ -12,20 +12,43 @@ __all__ = ["plot_learning_curve", "result_table"]
 
 
 def result_table(task: Task, result: TrainResult) -> str:
-    """Return dataset mean, dataset max and policy return as a Markdown table, raw and on D4RL's scale."""
+    """Return what a run came to as a Markdown table: returns if there is a real environment, else the model's word."""
+    return _model_table(task, result) if task.real_env_id is None else _return_table(task, result)
+
+
+def _return_table(task: Task, result: TrainResult) -> str:
+    """Show dataset mean, dataset max and policy return, raw and on D4RL's scale."""
     rows = [
         ("dataset, mean episode", result.dataset_mean),
         ("dataset, best episode", result.dataset_max),
     ]
     if result.final is not None:
         rows.append((f"policy, mean of {len(result.final.returns)} episodes", result.final.mean))
-    lines = ["| " + f"{task.name:<28} |   return | normalised | × dataset mean |", "|---|---:|---:|---:|"]
+    lines = ["| " + f"{task.label:<28} |   return | normalised | × dataset mean |", "|---|---:|---:|---:|"]
     for name, value in rows:
         ratio = f"{value / result.dataset_mean:.2f}" if result.dataset_mean > 0 else "–"
         score = task.normalised(value)
         normalised = "–" if score is None else f"{score:.1f}"
         lines.append(f"| {name:<28} | {value:8.1f} | {normalised:>10} | {ratio:>14} |")
     return "\n".join(lines)
+
+
+def _model_table(task: Task, result: TrainResult) -> str:
+    """Show the first and the last epoch's rollouts in the model, if there is one, beside the data."""
+    rows: list[tuple[str, float, float | None, float]] = [
+        ("dataset", result.dataset_reward, None, result.dataset_terminated)
+    ]
+    note = "The policy was not evaluated: there is no real environment"
+    if result.model_rows:
+        first, last = result.model_rows[0], result.model_rows[-1]
+        rows.append(("model, first epoch", first.model_reward, first.penalty, first.terminated))
+        rows.append((f"model, epoch {len(result.model_rows)}", last.model_reward, last.penalty, last.terminated))
+        note += ", and the model is no judge of itself"
+    lines = ["| " + f"{task.label:<28} | reward a step | penalty | terminal |", "|---|---:|---:|---:|"]
+    for name, reward, penalty, terminated in rows:
+        shown = "–" if penalty is None else f"{penalty:.3f}"
+        lines.append(f"| {name:<28} | {reward:13.3f} | {shown:>7} | {terminated:8.2%} |")
+    return "\n".join([*lines, f"{note}."])
 
 
 def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, configure
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from tqdm import tqdm
 
-from mopo_agents.agents import agent_name, find_agent, make_agent, make_offline_agent
+from mopo_agents.agents import agent_name, find_agent
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_agents.config import MODEL_OPTIONS, TrainConfig
-from mopo_agents.epochs import EpochCallback, EvaluationRow
+from mopo_agents.config import TrainConfig
+from mopo_agents.epochs import EpochCallback, EvaluationRow, ModelRow, policy_metadata
 from mopo_agents.evaluation import Evaluation, check_spaces
+from mopo_agents.methods import changed_options, get_method, resolve
 from mopo_agents.policy_files import save_policy
-from mopo_env.datasets.locate import find_dataset
+from mopo_agents.preparation import check_method, prepare
 from mopo_env.errors import ConfigError
-from mopo_env.make import make_simulator
 from mopo_env.real_env import make_real_env
 from mopo_env.store import json_text, write_file
-from mopo_env.tasks import Task, get_task
-from mopo_env.transitions import Transitions
 
 __all__ = ["TrainResult", "train"]
 
@@ -38,6 +37,9 @@ class TrainResult:
         agent: The trained agent.
         dataset_mean: Mean episode return of the dataset.
         dataset_max: Largest episode return of the dataset.
+        dataset_reward: Mean reward of the dataset's transitions.
+        dataset_terminated: Share of the dataset's transitions that end in a terminal state.
+        model_rows: What the rollouts of each epoch were like, in order; none without a model.
         evaluations: Every evaluation, in order.
         final: The evaluation of the last policy, or None if there was to be none.
         diverged_epoch: The epoch in which weights or losses of an agent without a model ceased to be finite, which
@@ -48,26 +50,12 @@ class TrainResult:
     agent: BaseAlgorithm
     dataset_mean: float
     dataset_max: float
+    dataset_reward: float
+    dataset_terminated: float
+    model_rows: tuple[ModelRow, ...]
     evaluations: tuple[EvaluationRow, ...]
     final: Evaluation | None
-    diverged_epoch: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """An agent that is ready to learn.
-
-    Attributes:
-        agent: It.
-        transitions: D_env.
-        steps_per_epoch: What an epoch is in the units of the agent's `learn`.
-        resolved: The options that the task or the kind of agent decided.
-    """
-
-    agent: BaseAlgorithm
-    transitions: Transitions
-    steps_per_epoch: int
-    resolved: dict[str, Any]
+    diverged_epoch: int | None = None
 
 
 def train(
@@ -94,7 +82,7 @@ def train(
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If an option is wrong, does not apply to the agent, or the folder holds a run.
+        ConfigError: If an option is wrong, does not fit the agent, or the folder holds a run.
         DatasetError: If the data are missing or wrong, or of other widths than the real environment's.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
@@ -102,30 +90,32 @@ def train(
     folder = Path(folder)
     if (folder / "config.json").exists():
         raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
+    if agent_class is not None:
+        config = replace(config, agent=agent_name(find_agent(agent_class)))
+    changed, config = changed_options(config), resolve(config)
     torch.set_num_threads(config.threads)
-    task = get_task(config.task)
-    found_class = find_agent(agent_class or config.agent)
-    prepare = _offline_run if issubclass(found_class, OfflineAgent) else _model_run
-    run = prepare(config, task, found_class, agent_options or {})
-    agent = run.agent
-    if config.evaluate_every:  # asked now, rather than after the first epochs
-        with make_real_env(task.name) as real_env:
+    task, found_class = config.resolve(), find_agent(agent_class or str(config.agent))
+    check_method(get_method(str(config.method)), found_class)
+    prepared = prepare(config, task, found_class, agent_options or {}, progress=progress)
+    agent, transitions = prepared.agent, prepared.transitions
+    if config.evaluate_every and task.real_env_id is not None:  # asked now, rather than after the first epochs
+        with make_real_env(task) as real_env:
             check_spaces(agent, real_env, task)
     description = {
         **asdict(config),
-        **run.resolved,
-        "task": task.name,
-        "agent": agent_name(found_class),
-        "agent_options": {key: str(value) for key, value in (agent_options or {}).items()},
-        "dataset_fingerprint": run.transitions.fingerprint,
+        **prepared.description,
+        "changed": changed,
+        "dataset_fingerprint": transitions.fingerprint,
     }
     write_file(folder / "config.json", json_text(description))
     formats = ["csv", "tensorboard"] if _has_tensorboard() else ["csv"]
     agent.set_logger(configure(str(folder), formats))
-    epochs = EpochCallback(config, task.name, folder, progress=progress)
+    if progress:
+        tqdm.write(prepared.announcement)
+    epochs = EpochCallback(config, task, folder, progress=progress)
     try:
         agent.learn(
-            config.epochs * run.steps_per_epoch,
+            config.epochs * prepared.steps_per_epoch,
             callback=epochs,
             log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
         )
@@ -135,13 +125,16 @@ def train(
         agent.set_logger(Logger(folder=None, output_formats=[]))
     diverged_epoch = epochs.epoch if isinstance(agent, OfflineAgent) and agent.diverged else None
     last_epoch = epochs.epoch if diverged_epoch is None else diverged_epoch - 1
-    save_policy(agent, folder, metadata={"task": task.name, "epoch": last_epoch})
-    returns = run.transitions.episode_returns
+    save_policy(agent, folder, metadata=policy_metadata(task, last_epoch))
+    returns = transitions.episode_returns
     result = TrainResult(
         folder=folder,
         agent=agent,
         dataset_mean=float(returns.mean()),
         dataset_max=float(returns.max()),
+        dataset_reward=float(transitions.rewards.mean(dtype=np.float64)),
+        dataset_terminated=float(transitions.terminations.mean()),
+        model_rows=tuple(epochs.model_rows),
         evaluations=tuple(epochs.rows),
         final=epochs.last_evaluation,
         diverged_epoch=diverged_epoch,
@@ -150,80 +143,20 @@ def train(
         "task": task.name,
         "dataset_mean": result.dataset_mean,
         "dataset_max": result.dataset_max,
+        "dataset_reward": result.dataset_reward,
+        "dataset_terminated": result.dataset_terminated,
+        "model_first_epoch": asdict(result.model_rows[0]) if result.model_rows else None,
+        "model_last_epoch": asdict(result.model_rows[-1]) if result.model_rows else None,
+        "real_env": task.real_env_id,
         "evaluations": [asdict(row) for row in result.evaluations],
         "final_returns": None if result.final is None else result.final.returns,
+        "epochs": epochs.epoch,
         "diverged_epoch": diverged_epoch,
+        "updates": int(getattr(agent, "_n_updates", 0)),
         "seconds": epochs.seconds,
     }
     write_file(folder / "result.json", json_text(summary))
     return result
-
-
-def _model_run(
-    config: TrainConfig, task: Task, agent_class: type[BaseAlgorithm], agent_options: dict[str, Any]
-) -> _Run:
-    # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow for them.
-    default_batch = 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000
-    rollout_batch_size = config.rollout_batch_size or default_batch
-    horizon = config.horizon or task.horizon
-    random_rollouts = task.rollout_policy == "random" if config.random_rollouts is None else config.random_rollouts
-    simulator = make_simulator(
-        task.name,
-        dataset=config.dataset,
-        ensemble=config.ensemble,
-        penalty=config.penalty,
-        penalty_coef=config.penalty_coef,
-        device=config.device,
-    )
-    agent = make_agent(
-        agent_class,
-        simulator,
-        horizon=horizon,
-        rollout_batch_size=rollout_batch_size,
-        gradient_steps=config.gradient_steps,
-        real_ratio=config.real_ratio,
-        retain_epochs=config.retain_epochs,
-        random_rollouts=random_rollouts,
-        seed=config.seed,
-        device=config.device,
-        **agent_options,
-    )
-    resolved = {
-        "rollout_batch_size": rollout_batch_size,
-        "horizon": horizon,
-        "penalty_coef": simulator.penalty_coef,
-        "random_rollouts": random_rollouts,
-    }
-    return _Run(
-        agent=agent,
-        transitions=simulator.transitions,
-        steps_per_epoch=rollout_batch_size * horizon,
-        resolved=resolved,
-    )
-
-
-def _offline_run(
-    config: TrainConfig, task: Task, agent_class: type[BaseAlgorithm], agent_options: dict[str, Any]
-) -> _Run:
-    defaults = {field.name: field.default for field in fields(config)}
-    chosen = [name for name in MODEL_OPTIONS if getattr(config, name) != defaults[name]]
-    if chosen:
-        raise ConfigError(
-            f"{', '.join(chosen)}: {agent_name(agent_class)} learns from the dataset alone, so there is no model for "
-            "which this could be chosen. Leave it out."
-        )
-    transitions = find_dataset(config.dataset or task.name)
-    agent = make_offline_agent(
-        agent_class,
-        transitions,
-        gradient_steps=config.gradient_steps,
-        seed=config.seed,
-        device=config.device,
-        **agent_options,
-    )
-    # Null, rather than the defaults of a model that was not there.
-    resolved = dict.fromkeys(MODEL_OPTIONS)
-    return _Run(agent=agent, transitions=transitions, steps_per_epoch=config.gradient_steps, resolved=resolved)
 
 
 def _has_tensorboard() -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from mopo_env.checks import check_integer
-from mopo_env.datasets.hdf5 import open_hdf5, plain_array, plain_strings
+from mopo_env.datasets.d4rl_files import D4RL_FILES, check_sha256, d4rl_task
+from mopo_env.datasets.hdf5 import PlainArray, open_hdf5, plain_array, plain_strings
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
@@ -23,7 +24,11 @@ _VECTORS = ("observations", "actions", "next_observations")
 
 
 def load_d4rl(
-    path: Path | str, *, action_space: Box | None = None, max_episode_steps: int | None = None
+    path: Path | str,
+    *,
+    action_space: Box | None = None,
+    max_episode_steps: int | None = None,
+    sha256: str | None = None,
 ) -> Transitions:
     """Read a D4RL file such as ``hopper_medium-v2.hdf5``.
 
@@ -39,17 +44,25 @@ def load_d4rl(
         path: The file; only what is stored in it is read, and no link is followed.
         action_space: Default: the box from −1 to 1, which all gym-mujoco tasks have.
         max_episode_steps: The time limit of the files without `timeouts`; default: 1000, as in gym-mujoco.
+        sha256: What the file must have; default: whatever it has.
 
     Returns:
-        The transitions, in the order of the file. `metadata` has the file's name, the number of dropped rows, and
-        under ``"d4rl"`` the strings of the file's own group ``metadata``.
+        The transitions, in the order of the file. `metadata` has the file's name and SHA-256, the number of dropped
+        rows, under ``"task"`` the task that it belongs to by its name, or None, and under ``"d4rl"`` the strings of
+        the file's own group ``metadata``. If it is one of those that D4RL published, ``"d4rl_file"`` is its name there.
 
     Raises:
-        DatasetError: If the file is missing, damaged, hostile, or lacks a field; the message names file and field.
-        ConfigError: If `max_episode_steps` is no positive integer.
+        DatasetError: If the file is missing, damaged, hostile, not the one expected, or lacks a field; the message
+            names file and field.
+        ConfigError: If `max_episode_steps` is no positive integer, or `sha256` is none.
     """
     path = Path(path)
     steps = 1000 if max_episode_steps is None else check_integer("max_episode_steps", max_episode_steps)
+    metadata: dict[str, Any] = {"name": path.stem, "source": "D4RL HDF5", "sha256": check_sha256(path, sha256)}
+    published = [name for name, digest in D4RL_FILES.items() if digest == metadata["sha256"]]
+    if published:
+        metadata["d4rl_file"] = published[0]
+    metadata["task"] = d4rl_task(published[0] if published else path.name)
     with open_hdf5(path) as file:
         arrays = _read(file)
         terminated = _flags("terminals", arrays["terminals"])
@@ -63,7 +76,7 @@ def load_d4rl(
             terminated=terminated,
             truncated=truncated,
             action_space=action_space,
-            metadata={"name": path.stem, "source": "D4RL HDF5", "d4rl": plain_strings(file, "metadata")},
+            metadata={**metadata, "d4rl": plain_strings(file, "metadata")},
         )
 
 
@@ -97,8 +110,8 @@ def _read(file: Any) -> dict[str, np.ndarray]:
     return {name: _values(name, dataset) for name, dataset in present.items()}
 
 
-def _values(name: str, dataset: Any) -> np.ndarray:
-    values: np.ndarray = dataset[()]
+def _values(name: str, array: PlainArray) -> np.ndarray:
+    values = array.read()
     values = values if name in _VECTORS else values.reshape(len(values))
     # Checked here, since rows may be dropped and would then be counted otherwise.
     bad = np.argwhere(~np.isfinite(values))

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError, StoreError
+from mopo_env.spaces import ActionSpace
 from mopo_env.store import read_artifact, write_artifact
 from mopo_env.transitions import Transitions
 
 __all__ = ["load_transitions", "save_transitions"]
 
 _NAME = "dataset"
+_ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
 
 
 def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
@@ -36,15 +38,11 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
     )
     follows[:-1] = (next_observations[:-1] == observations[1:]).all(axis=1)
     tensors = {
-        "observations": transitions.observations,
-        "actions": transitions.actions,
-        "rewards": transitions.rewards,
-        "terminations": transitions.terminations,
-        "truncations": transitions.truncations,
+        **{name: getattr(transitions, name) for name in _ROWS},
         "breaks": np.flatnonzero(~follows),
         "break_next_observations": transitions.next_observations[~follows],
         "observation_bounds": np.stack([transitions.observation_space.low, transitions.observation_space.high]),
-        "action_bounds": np.stack([transitions.action_space.low, transitions.action_space.high]),
+        **_action_space_tensors(transitions.action_space),
     }
     metadata = {
         **transitions.metadata,
@@ -72,19 +70,38 @@ def load_transitions(folder: Path | str) -> Transitions:
 
 
 def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> Transitions:
-    next_observations = np.empty_like(tensors["observations"])
-    next_observations[:-1] = tensors["observations"][1:]
+    arrays = {name: _take(tensors, name) for name in _ROWS}
+    observations = arrays["observations"]
+    next_observations = np.empty_like(observations)
+    next_observations[:-1] = observations[1:]
     if len(tensors["breaks"]) == 0 or tensors["breaks"][-1] != len(next_observations) - 1:
         raise ValueError("the last row has no next observation")
     next_observations[tensors["breaks"]] = tensors["break_next_observations"]
+    next_observations.setflags(write=False)
     return Transitions(
-        observations=tensors["observations"],
-        actions=tensors["actions"],
-        rewards=tensors["rewards"],
+        **arrays,
         next_observations=next_observations,
-        terminations=tensors["terminations"],
-        truncations=tensors["truncations"],
         observation_space=Box(*tensors["observation_bounds"], dtype=np.float32),
-        action_space=Box(*tensors["action_bounds"], dtype=np.float32),
+        action_space=_action_space(tensors),
         metadata=metadata,
     )
+
+
+def _action_space_tensors(space: ActionSpace) -> dict[str, np.ndarray]:
+    if isinstance(space, Discrete):
+        return {"action_numbers": np.array([space.n, space.start], dtype=np.int64)}
+    return {"action_bounds": np.stack([space.low, space.high])}
+
+
+def _action_space(tensors: dict[str, np.ndarray]) -> ActionSpace:
+    if "action_numbers" in tensors:
+        count, first = tensors["action_numbers"].tolist()
+        return Discrete(count, start=first)
+    return Box(*tensors["action_bounds"], dtype=np.float32)
+
+
+def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Move an array out of what was read, read-only and in memory of its own, so that it is not copied again."""
+    array = np.array(tensors.pop(name))
+    array.setflags(write=False)
+    return array

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import h5py
+import numpy as np
+from h5py import h5d, h5g, h5i, h5l, h5o, h5p, h5s, h5t
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["open_hdf5", "plain_array", "plain_strings"]
+__all__ = ["LARGEST_RATIO", "PlainArray", "open_hdf5", "plain_array", "plain_group", "plain_strings"]
 
 # DEFLATE encodes at most 258 bytes in two bits: what claims to unpack to more was not packed by it. LZF does less.
-_LARGEST_RATIO = 1032
+LARGEST_RATIO = 1032
 _COMPRESSORS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}
 _HARMLESS = {h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_FLETCHER32: "fletcher32"}
 _LONGEST_STRING = 10_000
+# Bytes that nobody's memory is exhausted by.
+_SMALL = 2**20
 
 
 @contextmanager
@@ -32,7 +37,8 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
     try:
         if not path.is_file():
             raise DatasetError("no such file.")
-        with h5py.File(path, "r") as file:
+        # Every array is read once and whole, so a cache of chunks would only cost the time to make one for each array.
+        with h5py.File(path, "r", rdcc_nbytes=0, rdcc_nslots=1) as file:
             yield file
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
@@ -43,90 +49,137 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
         ) from error
 
 
-def plain_array(file: h5py.File, name: str, *, kinds: str) -> h5py.Dataset | None:
+@dataclass(frozen=True, slots=True)
+class PlainArray:
+    """An array that was looked at and can be read.
+
+    Attributes:
+        shape: As stored.
+        kind: NumPy's letter for its type: ``"b"``, ``"i"``, ``"u"`` or ``"f"``.
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+    _dataset: h5d.DatasetID
+
+    def read(self) -> np.ndarray:
+        """Return the values, of the type in which they are stored."""
+        values = np.empty(self.shape, dtype=self._dataset.dtype)
+        self.read_into(values)
+        return values
+
+    def read_into(self, target: np.ndarray) -> None:
+        """Read the values into an array of the same shape, converted to its type on the way."""
+        self._dataset.read(h5s.ALL, h5s.ALL, target)
+
+
+def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | None:
     """Find an array without reading it, and refuse whatever is more than an array stored in this file.
 
     Args:
-        file: Where to look, at the top.
+        group: Where to look: the file, or a group that `plain_group` found in it.
         name: Of the array.
         kinds: NumPy's letters for the types that are expected, such as ``"f"``.
 
     Returns:
-        The array, of which at most `_LARGEST_RATIO` times the file's size has to be allocated; None if there is none.
+        The array, of which at most `LARGEST_RATIO` times the file's size has to be allocated; None if there is none.
 
     Raises:
         DatasetError: If it is a link, a group, of another type, kept elsewhere, or larger than the file can hold.
     """
-    dataset = _find(file, name)
+    dataset = _find(group, name)
     if dataset is None:
         return None
-    if dataset.shape is None or dataset.dtype.kind not in kinds:
-        found = "no data" if dataset.shape is None else f"the type {dataset.dtype}"
+    shape, datatype = dataset.shape, dataset.get_type()
+    kind = _kind(datatype)
+    if shape is None or kind not in kinds:
+        found = "no data" if shape is None else f"the type {datatype.dtype}"
         raise DatasetError(f"{name}: found {found}, expected {_describe(kinds)}.")
-    _check_size(file, name, dataset)
-    return dataset
+    _check_size(name, dataset, shape, datatype.get_size())
+    return PlainArray(shape, kind, dataset)
+
+
+def plain_group(group: h5py.Group, name: str) -> h5py.Group | None:
+    """Find a group that is stored in this file and not linked to; None if there is none.
+
+    Raises:
+        DatasetError: If it is a link, or no group.
+    """
+    found = _open(group, name, "a group")
+    return None if found is None else h5py.Group(found)
 
 
 def plain_strings(file: h5py.File, group_name: str) -> dict[str, str]:
     """Read the strings directly in a group, at most a hundred entries; everything else in it is ignored."""
-    if not isinstance(file.get(group_name, getlink=True, default=None), h5py.HardLink):
-        return {}
-    group, strings = file[group_name], {}
-    if not isinstance(group, h5py.Group):
-        return {}
-    for name in islice(group, 100):
+    group, strings = None, {}
+    with suppress(DatasetError):
+        group = plain_group(file, group_name)
+    for name in islice(group or (), 100):
         with suppress(DatasetError):
             dataset = _find(group, name)
             if dataset is None or dataset.shape != () or h5py.check_string_dtype(dataset.dtype) is None:
                 continue
-            _check_size(file, name, dataset)
-            value = dataset[()]
+            _check_size(name, dataset, (), dataset.get_type().get_size())
+            value = h5py.Dataset(dataset)[()]
             text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
             if len(text) <= _LONGEST_STRING:
                 strings[name] = text
     return strings
 
 
-def _find(group: h5py.Group, name: str) -> h5py.Dataset | None:
-    link = group.get(name, getlink=True, default=None)
-    if link is None:
+def _open(group: h5py.Group, name: str, expected: str) -> h5g.GroupID | h5d.DatasetID | None:
+    """Open what is stored under a name; None if there is nothing."""
+    links, encoded = group.id.links, name.encode()
+    if not links.exists(encoded):
         return None
-    if not isinstance(link, h5py.HardLink):
+    if links.get_info(encoded).type != h5l.TYPE_HARD:
+        link = group.get(name, getlink=True)
         target = f"{getattr(link, 'filename', '')}:{getattr(link, 'path', '')}".lstrip(":")
         raise DatasetError(
-            f"{name}: found a {type(link).__name__} to {target!r}, expected an array. Links can lead out of the file "
+            f"{name}: found a {type(link).__name__} to {target!r}, expected {expected}. Links can lead out of the file "
             "or in a circle, so they are not followed."
         )
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise DatasetError(f"{name}: found a {type(dataset).__name__.lower()}, expected an array.")
-    if dataset.external:
+    opened = h5o.open(group.id, encoded)
+    found = {h5g.GroupID: "a group", h5d.DatasetID: "an array"}.get(type(opened), "a datatype")
+    if found != expected:
+        raise DatasetError(f"{name}: found {found}, expected {expected}.")
+    return opened
+
+
+def _find(group: h5py.Group, name: str) -> h5d.DatasetID | None:
+    dataset = _open(group, name, "an array")
+    if dataset is None:
+        return None
+    properties = dataset.get_create_plist()
+    if properties.get_external_count():
+        other = properties.get_external(0)[0].decode(errors="replace")
         raise DatasetError(
-            f"{name}: its values are kept in another file, {dataset.external[0][0]!r}, expected in this one. Such a "
-            "file could make any file of this machine part of the data, so it is not read."
+            f"{name}: its values are kept in another file, {other!r}, expected in this one. Such a file could make any "
+            "file of this machine part of the data, so it is not read."
         )
-    if dataset.is_virtual:
+    if properties.get_layout() == h5d.VIRTUAL:
         raise DatasetError(f"{name}: found a virtual array, put together from other files; expected its own values.")
     return dataset
 
 
-def _check_size(file: h5py.File, name: str, dataset: h5py.Dataset) -> None:
+def _check_size(name: str, dataset: h5d.DatasetID, shape: tuple[int, ...], itemsize: int) -> None:
     """Compare what an array declares with what the file holds of it."""
-    itemsize, stored = dataset.id.get_type().get_size(), dataset.id.get_storage_size()
-    declared = math.prod(dataset.shape) * itemsize
+    properties, stored = dataset.get_create_plist(), dataset.get_storage_size()
+    declared = math.prod(shape) * itemsize
+    chunk = properties.get_chunk() if properties.get_layout() == h5d.CHUNKED else ()
     # To read anything of a packed chunk, the whole of it is unpacked.
-    unpacked = max(declared, math.prod(dataset.chunks or ()) * itemsize)
-    limit = stored * _LARGEST_RATIO if _is_compressed(name, dataset) else stored
+    unpacked = max(declared, math.prod(chunk) * itemsize)
+    limit = stored * LARGEST_RATIO if _is_compressed(name, properties) else stored
     # A forged file can claim to store more than it has; recent versions of HDF5 notice most of that themselves.
-    if declared and (unpacked > limit or stored > file.id.get_filesize()):
+    forged = stored > _SMALL and stored > h5i.get_file_id(dataset).get_filesize()
+    if declared and (unpacked > limit or forged):
         raise DatasetError(
-            f"{name}: declares the shape {dataset.shape}, {unpacked:,} bytes, but the file stores only {stored:,} "
+            f"{name}: declares the shape {shape}, {unpacked:,} bytes, but the file stores only {stored:,} "
             "bytes of it, which cannot hold that much. The file is incomplete or made to exhaust memory."
         )
 
 
-def _is_compressed(name: str, dataset: h5py.Dataset) -> bool:
-    properties = dataset.id.get_create_plist()
+def _is_compressed(name: str, properties: h5p.PropDCID) -> bool:
     filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
     compressors = [code for code in filters if code in _COMPRESSORS]
     unknown = [code for code in filters if code not in _COMPRESSORS and code not in _HARMLESS]
@@ -136,6 +189,14 @@ def _is_compressed(name: str, dataset: h5py.Dataset) -> bool:
             f"with or without {' and '.join(_HARMLESS.values())}. Write the file again with one of these."
         )
     return bool(compressors)
+
+
+def _kind(datatype: h5t.TypeID) -> str:
+    """Return NumPy's letter for a type."""
+    if datatype.get_class() == h5t.FLOAT:  # NumPy's own type takes long to find, and most arrays are of this one
+        return "f"
+    kind: str = datatype.dtype.kind
+    return kind
 
 
 def _describe(kinds: str) -> str:

@@ -10,7 +10,7 @@ from mopo_env.errors import DatasetError
 from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.transitions import Transitions
 
-__all__ = ["bundled_folder", "find_dataset", "find_folder", "user_folder"]
+__all__ = ["bundled_folder", "find_artifact", "find_dataset", "find_folder", "user_folder"]
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 
@@ -38,6 +38,25 @@ def find_folder(name: str | Path) -> Path | None:
         return folder if (folder / "dataset.json").is_file() else None
     except (OSError, RuntimeError):  # too long a name, or the home of nobody
         return None
+
+
+def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
+    """Return the first of several folders that holds an artifact, such as an ensemble, or None.
+
+    Args:
+        artifact: What `mopo_env.store` wrote, such as ``"ensemble"``.
+        *names: Task names or folders; None is passed over.
+    """
+    for name in names:
+        if name is None:
+            continue
+        try:
+            folder = find_folder(name) or Path(name).expanduser()
+            if (folder / f"{artifact}.json").is_file():
+                return folder
+        except (OSError, RuntimeError):  # as in find_folder
+            continue
+    return None
 
 
 def find_dataset(name: str | Path) -> Transitions:

@@ -7,19 +7,22 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from mopo_env.datasets.cache import read_through
+from mopo_env.datasets.locate import user_folder
+from mopo_env.datasets.minari_metadata import read_minari_metadata
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import as_float32_box
 from mopo_env.transitions import Episode, Transitions
 
 __all__ = ["has_minari_dataset", "load_minari", "save_minari"]
 
 # Minari's own syntax, with the version it cannot do without. It admits no dots, so no id leaves the folder.
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
+# Each episode costs half a millisecond to find in HDF5, however short: from here on it is a second.
+_WORTH_KEEPING = 2_000
 
 
 def has_minari_dataset(dataset_id: str) -> bool:
@@ -28,9 +31,11 @@ def has_minari_dataset(dataset_id: str) -> bool:
 
 
 def load_minari(dataset_id: str) -> Transitions:
-    """Read a local Minari dataset whose observations and actions are vectors.
+    """Read a local Minari dataset whose observations are vectors, and whose actions are vectors or numbers.
 
-    The environment that the files name is never made: that would run whatever code they name.
+    The environment that the files name is never made: that would run whatever code they name. Minari itself is not
+    needed, and only its default format, HDF5, is read. Datasets of 2,000 episodes or more are kept flat in
+    ``minari-cache`` beside the user's datasets, and read from there until their files change.
 
     Args:
         dataset_id: Such as ``"mujoco/halfcheetah/medium-v0"``; `minari download` fetches a remote one first.
@@ -45,33 +50,27 @@ def load_minari(dataset_id: str) -> Transitions:
             f"Minari dataset {dataset_id!r}: not found in {folder.parent}. "
             f"`minari list local` shows what there is; `minari download {dataset_id}` fetches a remote one."
         )
-    metadata = _read_metadata(folder / "metadata.json", dataset_id)
-    from minari import MinariDataset
+    data = folder / "main_data.hdf5"
+    try:
+        described = read_minari_metadata(folder / "metadata.json")
 
-    try:
-        source = MinariDataset(folder)
-        observation_space = as_float32_box(source.observation_space, "observations")
-        action_space = as_float32_box(source.action_space, "actions")
-        episodes = [_episode(index, data) for index, data in enumerate(source.iterate_episodes())]
+        def read() -> Transitions:
+            from mopo_env.datasets.minari_hdf5 import read_minari_episodes  # h5py is slow to import
+
+            return read_minari_episodes(data, described, name=dataset_id)
+
+        if described.total_episodes < _WORTH_KEEPING or not data.is_file():
+            return read()
+        state = data.stat()
+        stamp = {
+            "file": str(data.resolve()),
+            "size": state.st_size,
+            "mtime_ns": state.st_mtime_ns,
+            "metadata_sha256": described.sha256,
+        }
+        return read_through(user_folder() / "minari-cache" / dataset_id, stamp, read)
     except DatasetError as error:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {error}") from error
-    except Exception as error:  # Minari and h5py raise almost anything on damaged files, MemoryError included
-        raise DatasetError(
-            f"Minari dataset {dataset_id!r}: {folder} cannot be read: {type(error).__name__}: {error}. "
-            "The files are damaged or of another version of Minari."
-        ) from error
-    try:
-        transitions = Transitions.from_episodes(
-            episodes, observation_space=observation_space, action_space=action_space, metadata=metadata
-        )
-    except DatasetError as error:
-        raise DatasetError(f"Minari dataset {dataset_id!r}: {error}") from error
-    if len(transitions) != source.total_steps:
-        raise DatasetError(
-            f"Minari dataset {dataset_id!r}: its {len(episodes)} episodes hold {len(transitions)} steps, but the "
-            f"metadata of {folder} say {source.total_steps}. Episodes are missing, or the metadata are damaged."
-        )
-    return transitions
 
 
 def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None = None) -> Path:
@@ -139,42 +138,6 @@ def _check_id(dataset_id: str) -> None:
             f"Minari dataset {dataset_id!r}: malformed; expected '(namespace/)name-vN', such as "
             "'mopo/halfcheetah/mixed-v0'."
         )
-
-
-def _read_metadata(path: Path, dataset_id: str) -> dict[str, Any]:
-    """Read what is safe to keep, and refuse what would make Minari run code."""
-    try:
-        raw = json.loads(path.read_bytes())
-        spaces_present = all(isinstance(raw[name], str) for name in ("observation_space", "action_space"))
-        env_spec = json.loads(raw["env_spec"]) if isinstance(raw.get("env_spec"), str) else None
-        real_env_id = env_spec.get("id") if isinstance(env_spec, dict) else None
-    except KeyError as error:
-        raise DatasetError(
-            f"Minari dataset {dataset_id!r}: {path} lacks {error}. Minari would make the environment that the file "
-            "names to find it out, which runs code of the file's choice; so this is refused. Add the space to the "
-            "file, or load the dataset with Minari yourself and build Transitions from its episodes."
-        ) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise DatasetError(f"Minari dataset {dataset_id!r}: {path} cannot be read: {error}.") from error
-    if not spaces_present:
-        raise DatasetError(f"Minari dataset {dataset_id!r}: {path}: the spaces must be strings of JSON.")
-    return {"name": dataset_id, "minari_version": str(raw.get("minari_version")), "real_env_id": real_env_id}
-
-
-def _episode(index: int, data: Any) -> Episode:
-    arrays = {"observations": data.observations, "actions": data.actions, "rewards": data.rewards}
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise DatasetError(f"episode {index}: observations and actions must be plain arrays, not dicts or tuples.")
-    terminations, truncations = np.asarray(data.terminations), np.asarray(data.truncations)
-    if not len(terminations) == len(truncations) == len(data.rewards):
-        raise DatasetError(
-            f"episode {index}: {len(terminations)} terminations and {len(truncations)} truncations for "
-            f"{len(data.rewards)} rewards."
-        )
-    early = np.flatnonzero((terminations | truncations)[:-1])
-    if len(early):
-        raise DatasetError(f"episode {index}: flagged as ended at step {early[0]} of {len(terminations)}.")
-    return Episode(**arrays, terminated=bool(len(terminations) and terminations[-1]))
 
 
 def _last_only(episode: Episode, flag: bool) -> np.ndarray:

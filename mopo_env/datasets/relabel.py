@@ -23,7 +23,8 @@ def relabel(transitions: Transitions, reward_function: RewardFunction) -> Transi
     Args:
         transitions: The dataset; it stays as it is.
         reward_function: Takes observations, actions and next observations, all read-only float32 in raw units with
-            one row a transition, and returns one number a row. Those of the paper are in `mopo_env.rewards`.
+            one row a transition (numbered actions: int64, one number a row), and returns one number a row. Those of
+            the paper are in `mopo_env.rewards`.
 
     Returns:
         A dataset that differs in the rewards, and in the metadata: ``reward_function`` and ``relabelled_from``, the

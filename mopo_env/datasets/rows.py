@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from mopo_env.errors import DatasetError
+from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["transitions_from_rows"]
@@ -22,7 +22,7 @@ def transitions_from_rows(
     terminated: np.ndarray,
     truncated: np.ndarray,
     next_observations: np.ndarray | None = None,
-    action_space: Box | None = None,
+    action_space: ActionSpace | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Transitions:
     """Build a dataset from recorded rows, and invent no next state.
@@ -34,7 +34,7 @@ def transitions_from_rows(
 
     Args:
         observations: Shape ``(rows, observation)``, raw units.
-        actions: Shape ``(rows, action)``, raw units.
+        actions: Shape ``(rows, action)``, raw units; or ``(rows, 1)``, numbers.
         rewards: Shape ``(rows,)``.
         terminated: Shape ``(rows,)``, bool; whether the state after the row is terminal.
         truncated: Shape ``(rows,)``, bool; whether the episode ended with the row for another reason. A row that is

@@ -6,11 +6,11 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
-from gymnasium.spaces import Box
 
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.datasets.table_files import Columns, read_columns
 from mopo_env.errors import ConfigError, DatasetError
+from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["load_table"]
@@ -26,7 +26,7 @@ def load_table(
     terminated: str | None = None,
     truncated: str | None = None,
     episode: str | None = None,
-    action_space: Box | None = None,
+    action_space: ActionSpace | None = None,
 ) -> Transitions:
     """Read a table whose rows are steps, in the order in which they were recorded.
 
@@ -40,13 +40,13 @@ def load_table(
     Args:
         path: Ends in ``.csv`` (UTF-8, commas, names in the first line) or ``.parquet`` (needs the extra ``tables``).
         observations: The columns of the state, in the order that the environment shall have.
-        actions: The columns of the action.
+        actions: The columns of the action; one column for numbered actions.
         reward: The column of the reward.
         next_observations: The columns of the next state, in the order of `observations`.
         terminated: The column that says whether the next state is terminal: zeros and ones, or false and true.
         truncated: The column that says whether the episode was cut off with this row.
         episode: The column whose value, any text or number, is the same throughout an episode.
-        action_space: Default: the box from −1 to 1, if every action lies in it.
+        action_space: A box, or `gymnasium.spaces.Discrete`. Default: the box from −1 to 1, if every action lies in it.
 
     Returns:
         The transitions; `metadata` has the file's name, the columns, and the number of dropped rows.

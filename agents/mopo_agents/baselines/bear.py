@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_action_dim, get_flattened_obs_dim
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
@@ -126,12 +126,12 @@ class BEAR(RegularisedActorCritic):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        sizes = get_flattened_obs_dim(self.observation_space), get_action_dim(self.action_space)
+        sizes = self.actor.features_extractor.features_dim, get_action_dim(self.action_space)
         self.vae = ActionVAE(*sizes, num_units=self.vae_units, learning_rate=_VAE_LEARNING_RATE).to(self.device)
         self.multiplier = Multiplier(_MULTIPLIER_LEARNING_RATE).to(self.device)
 
     def _learn_behaviour(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
-        return {"vae_loss": self.vae.update(batch.observations, batch.actions)}
+        return {"vae_loss": self.vae.update(self._features(batch.observations), batch.actions)}
 
     def _next_values(self, observations: Tensor) -> Tensor:
         mean, log_std, _ = self.actor.get_action_dist_params(observations)
@@ -144,8 +144,12 @@ class BEAR(RegularisedActorCritic):
     def _regulariser(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std, _ = self.actor.get_action_dist_params(observations)
         own = draw(mean, log_std, _NUM_MMD_SAMPLES)
-        recorded = self.vae.draw(observations, _NUM_MMD_SAMPLES)
+        recorded = self.vae.draw(self._features(observations), _NUM_MMD_SAMPLES)
         return own[:, 0].tanh(), mmd(own, recorded, KERNELS[self.kernel], self.sigma)
+
+    def _features(self, observations: Tensor) -> Tensor:
+        """Return observations as the actor's layers see them: standardised, if they are to be."""
+        return self.actor.extract_features(observations, self.actor.features_extractor)
 
     def _after_actor(self, divergence: Tensor) -> None:
         self.multiplier.update(divergence.mean() - self.threshold)

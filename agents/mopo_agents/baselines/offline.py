@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -24,7 +24,7 @@ from mopo_env.transitions import Transitions
 __all__ = ["DatasetEnv", "OfflineAgent"]
 
 
-class DatasetEnv(gym.Env[np.ndarray, np.ndarray]):
+class DatasetEnv(gym.Env[np.ndarray, Any]):
     """A dataset in the place of an environment: it has spaces and states to start from, and cannot be stepped.
 
     Attributes:
@@ -43,7 +43,7 @@ class DatasetEnv(gym.Env[np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         return self.transitions.observations[0].copy(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Refuse.
 
         Raises:
@@ -172,7 +172,8 @@ def check_actions(space: gym.Space[Any], agent: str) -> None:
         ConfigError: If it is no box, or has an infinite bound.
     """
     if not isinstance(space, Box) or not space.is_bounded():
-        raise ConfigError(f"action_space: {agent} needs continuous actions with finite bounds, found {space}.")
+        instead = " In a model, DQN, QRDQN, PPO or A2C choose such actions." if isinstance(space, Discrete) else ""
+        raise ConfigError(f"action_space: {agent} needs continuous actions with finite bounds, found {space}.{instead}")
 
 
 def is_finite(module: nn.Module) -> bool:

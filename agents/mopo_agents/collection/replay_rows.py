@@ -1,0 +1,79 @@
+"""A replay buffer of Stable-Baselines3 as a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+from stable_baselines3.common.buffers import ReplayBuffer
+
+from mopo_env.errors import DatasetError
+from mopo_env.spaces import ActionSpace, as_action_space
+from mopo_env.transitions import Transitions
+
+__all__ = ["transitions_from_replay_buffer"]
+
+
+def transitions_from_replay_buffer(
+    buffer: ReplayBuffer,
+    action_space: ActionSpace,
+    *,
+    steps: int | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Transitions:
+    """Convert the filled part of a Stable-Baselines3 replay buffer, oldest row first.
+
+    With several environments, the rows of one come after the rows of another: all of the first environment's, then
+    all of the second's. Each environment's last row ends its episode, as a truncation unless it is terminal.
+    Stable-Baselines3 keeps actions scaled to −1…1; they are scaled back to the action space here.
+
+    Args:
+        buffer: Of vector observations; shapes inside are ``(rows, n_envs, …)``.
+        action_space: The environment's own: a box with finite bounds, or `Discrete`.
+        steps: Only so many steps of each environment, the oldest; None: all.
+        metadata: Where the rows come from.
+
+    Raises:
+        DatasetError: If the buffer is empty, or does not keep each row's own next observation.
+    """
+    newest = buffer.pos
+    order = np.r_[newest : buffer.buffer_size, :newest] if buffer.full else np.arange(newest)
+    order = order[:steps]
+    if len(order) == 0:
+        raise DatasetError("the replay buffer is empty; expected at least two transitions.")
+    if buffer.optimize_memory_usage:
+        raise DatasetError(
+            "the replay buffer was made with optimize_memory_usage=True, and then the next state at the end of an "
+            "episode is the start of another; expected False."
+        )
+
+    def streams(array: np.ndarray) -> np.ndarray:
+        """From (ring, n_envs, …) to (n_envs, rows, …)."""
+        return array[order].swapaxes(0, 1)
+
+    def rows(array: np.ndarray) -> np.ndarray:
+        """From (n_envs, rows, …) to (n_envs · rows, …)."""
+        return array.reshape(-1, *array.shape[2:])
+
+    dones, truncations = streams(buffer.dones).astype(bool), streams(buffer.timeouts).astype(bool)
+    terminations = dones & ~truncations
+    truncations[:, -1] = ~terminations[:, -1]  # collection stopped here, whatever the episode was doing
+    return Transitions(
+        observations=rows(streams(buffer.observations)),
+        actions=_unscaled(rows(streams(buffer.actions)), action_space),
+        rewards=rows(streams(buffer.rewards)),
+        next_observations=rows(streams(buffer.next_observations)),
+        terminations=rows(terminations),
+        truncations=rows(truncations),
+        action_space=as_action_space(action_space, "actions"),
+        metadata=metadata or {},
+    )
+
+
+def _unscaled(stored: np.ndarray, space: ActionSpace) -> np.ndarray:
+    """Return actions in raw units, from what Stable-Baselines3 keeps: −1…1, or numbers."""
+    if isinstance(space, Discrete):
+        return stored
+    actions: np.ndarray = space.low + (stored + 1.0) * 0.5 * (space.high - space.low)
+    return actions

@@ -1,0 +1,192 @@
+"""Roll a fixed policy out: the same seed gives the same episodes, however many processes share the work."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mopo_agents.collection.append_log import AppendLog
+from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
+from mopo_agents.collection.interruption import interruptible
+from mopo_agents.collection.ownership import begin_or_continue
+from mopo_agents.threads import one_torch_thread
+from mopo_env.errors import ConfigError
+from mopo_env.store import library_versions, read_artifact
+from mopo_env.transitions import Episode
+
+__all__ = ["roll_out"]
+
+
+def roll_out(
+    make_env: MakeEnv,
+    *,
+    policy: Path | None,
+    rows: int,
+    seed: int,
+    stream: int = 0,
+    workers: int = 1,
+    folder: Path | None = None,
+    checkpoint_minutes: float = 1.0,
+    title: str = "roll out",
+    progress: bool = True,
+) -> list[Episode]:
+    """Run whole episodes of a policy with stochastic actions, and cut the last one where there are enough rows.
+
+    Args:
+        make_env: Builds the environment, whose episodes must have a time limit; with several workers, something that
+            other processes can import.
+        policy: The folder of a policy of SAC, or None for uniform random actions.
+        rows: Transitions in all.
+        seed: Of every draw. Episode k has seeds of its own, derived from this one, the stream and k.
+        stream: Tells apart the rollouts of one seed.
+        workers: Processes that share the work; 1: this one. The data do not depend on it.
+        folder: For finished episodes; None: an interruption loses them.
+        checkpoint_minutes: Between writes of finished episodes.
+        title: Of the progress bar.
+        progress: Whether to show one.
+
+    Returns:
+        The episodes in order; the last one is cut off, unless it ends where the rows do.
+
+    Raises:
+        ConfigError: If the folder was begun with other options, the policy cannot be rolled out, or a worker died.
+        StoreError: If a file is damaged or cannot be written.
+        KeyboardInterrupt: After Ctrl-C, when the episodes under way are finished and saved.
+    """
+    log = None
+    episodes: list[Episode] = []
+    if folder is not None:
+        configuration = {"policy": _digest(policy), "seed": seed, "stream": stream, "versions": library_versions()}
+        begin_or_continue(folder, configuration)
+        log = AppendLog(folder)
+        for part in log.read():
+            episodes += _unpacked(part)
+    steps, logged, logged_at = _steps_in(episodes), len(episodes), time.monotonic()
+
+    def write() -> None:
+        nonlocal logged, logged_at
+        if log is not None and len(episodes) > logged:
+            log.append(_packed(episodes[logged:]), length=len(episodes) - logged)
+        logged, logged_at = len(episodes), time.monotonic()
+
+    groups = _groups(workers, len(episodes) // EPISODES_SIDE_BY_SIDE, (make_env, policy, seed, stream))
+    bar = tqdm(initial=min(steps, rows), total=rows, desc=title, unit="step", disable=not progress)
+    with one_torch_thread(), interruptible() as interrupted, contextlib.closing(groups), bar:
+        while steps < rows:
+            group = next(groups)
+            episodes += group
+            bar.update(min(_steps_in(group), rows - steps))
+            steps += _steps_in(group)
+            if steps >= rows or interrupted() or time.monotonic() - logged_at >= 60.0 * checkpoint_minutes:
+                write()
+            if interrupted():
+                raise KeyboardInterrupt
+    return _cut(episodes, rows)
+
+
+_RunnerArguments = tuple[MakeEnv, Path | None, int, int]
+_runner: EpisodeRunner | None = None  # of a worker process
+
+
+def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[list[Episode], None, None]:
+    """Yield one group after another, in order and without end."""
+    if workers == 1:
+        runner = EpisodeRunner(*arguments)
+        yield from map(runner.run, itertools.count(first))
+    # A forked copy of a process with PyTorch's threads in it may hang, so the workers are started afresh.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=arguments)
+    try:
+        upcoming = itertools.count(first)
+        waiting = deque(pool.submit(_run_in_worker, next(upcoming)) for _ in range(2 * workers))
+        while True:
+            yield waiting.popleft().result()
+            waiting.append(pool.submit(_run_in_worker, next(upcoming)))
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            f"workers: one of {workers} processes ended early. If memory ran out, use fewer; in a script, the call "
+            'belongs under `if __name__ == "__main__":`. Finished episodes that were saved are kept.'
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(*arguments: Any) -> None:
+    global _runner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    torch.set_num_threads(1)
+    _runner = EpisodeRunner(*arguments)
+
+
+def _run_in_worker(group: int) -> list[Episode]:
+    if _runner is None:
+        raise RuntimeError("a worker runs episodes only after it was started as one")
+    return _runner.run(group)
+
+
+def _digest(policy: Path | None) -> str:
+    """Return what tells one policy from another."""
+    if policy is None:
+        return "random"
+    digest = hashlib.sha256()
+    for name, array in sorted(read_artifact(policy, "policy")[0].items()):
+        digest.update(name.encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _steps_in(episodes: Iterable[Episode]) -> int:
+    return sum(len(episode.rewards) for episode in episodes)
+
+
+def _cut(episodes: list[Episode], rows: int) -> list[Episode]:
+    """Return the first episodes that have so many rows; the last is cut off where they end."""
+    kept: list[Episode] = []
+    for episode in episodes:
+        if rows < len(episode.rewards):
+            head = {"actions": episode.actions[:rows], "rewards": episode.rewards[:rows]}
+            episode = Episode(observations=episode.observations[: rows + 1], **head, terminated=False)
+        kept.append(episode)
+        rows -= len(episode.rewards)
+        if rows == 0:
+            break
+    return kept
+
+
+def _packed(episodes: list[Episode]) -> dict[str, np.ndarray]:
+    return {
+        "observations": np.concatenate([episode.observations for episode in episodes]),
+        "actions": np.concatenate([episode.actions for episode in episodes]),
+        "rewards": np.concatenate([episode.rewards for episode in episodes]),
+        "lengths": np.array([len(episode.rewards) for episode in episodes]),
+        "terminated": np.array([episode.terminated for episode in episodes]),
+    }
+
+
+def _unpacked(part: dict[str, np.ndarray]) -> list[Episode]:
+    ends = np.cumsum(part["lengths"])[:-1]
+    fields = zip(
+        np.split(part["observations"], ends + np.arange(1, len(ends) + 1)),  # one more than there are actions
+        np.split(part["actions"], ends),
+        np.split(part["rewards"], ends),
+        part["terminated"].tolist(),
+        strict=True,
+    )
+    return [
+        Episode(observations=observations, actions=actions, rewards=rewards, terminated=terminated)
+        for observations, actions, rewards, terminated in fields
+    ]

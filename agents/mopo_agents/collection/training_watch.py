@@ -1,0 +1,96 @@
+"""What happens between two steps of a behaviour policy's training: returns, checkpoints, and the end of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from tqdm import tqdm
+
+from mopo_agents.collection.checkpoint import Checkpoint
+
+__all__ = ["THRESHOLD_EPISODES", "Finished", "TrainingWatch"]
+
+THRESHOLD_EPISODES = 10
+
+
+class Finished(Exception):
+    """Ends `learn` between two steps: a callback that returns False would lose the row of the step it ends at."""
+
+
+class TrainingWatch(BaseCallback):
+    """Stands between two steps: looks at returns, saves, and ends the run; it touches nothing of the agent.
+
+    Attributes:
+        threshold_step: The step at whose end the threshold was reached first, or None.
+        bar: The progress bar.
+    """
+
+    model: OffPolicyAlgorithm
+
+    def __init__(
+        self,
+        env: Monitor,
+        *,
+        threshold: float | None,
+        at_threshold: Callable[[OffPolicyAlgorithm], None] | None,
+        threshold_step: int | None,
+        checkpoint: Checkpoint | None,
+        checkpoint_seconds: float,
+        interrupted: Callable[[], bool],
+        bar: tqdm[Any],
+    ) -> None:
+        super().__init__()
+        self.threshold_step, self.bar = threshold_step, bar
+        self._env, self._threshold, self._at_threshold = env, threshold, at_threshold
+        self._checkpoint, self._checkpoint_seconds, self._interrupted = checkpoint, checkpoint_seconds, interrupted
+        self._episodes = len(env.episode_returns)
+        self._saved_at = time.monotonic()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the threshold was reached, and was the end of the run."""
+        return self.threshold_step is not None and self._at_threshold is None
+
+    def _on_step(self) -> bool:
+        self.bar.update()
+        return True
+
+    def _on_rollout_start(self) -> None:
+        # Off-policy agents update after a rollout, so all of the last step is done when the next rollout starts.
+        self._look_at_returns()
+        if self.is_finished:
+            self._save()
+            raise Finished
+        if self._interrupted():
+            self._save()
+            raise KeyboardInterrupt
+        if self.num_timesteps and time.monotonic() - self._saved_at >= self._checkpoint_seconds:
+            self._save()
+
+    def _on_training_end(self) -> None:
+        self._look_at_returns()
+        self._save()
+
+    def _look_at_returns(self) -> None:
+        returns = self._env.episode_returns
+        if len(returns) == self._episodes:
+            return
+        self._episodes = len(returns)
+        mean = float(np.mean(returns[-THRESHOLD_EPISODES:]))
+        self.bar.set_postfix({"return": f"{mean:.0f}"}, refresh=False)
+        enough = len(returns) >= THRESHOLD_EPISODES and self._threshold is not None and mean >= self._threshold
+        if enough and self.threshold_step is None:
+            self.threshold_step = self.model.num_timesteps
+            if self._at_threshold is not None:
+                self._at_threshold(self.model)
+
+    def _save(self) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.save(self.model, self._env, {"threshold_step": self.threshold_step})
+        self._saved_at = time.monotonic()

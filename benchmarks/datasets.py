@@ -1,0 +1,85 @@
+"""How long datasets take to read, and how much memory: `python benchmarks/datasets.py`. Each row is a fresh process.
+
+The datasets are random numbers of the sizes of D4RL's: 2 million transitions of HalfCheetah in the project's own
+format, and Minari datasets of a million steps, in episodes of 1000 steps and, as a random Hopper falls, of 22. Writing
+the last one takes Minari a minute or more.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from common import header, table
+
+from mopo_env import Transitions, save_minari, save_transitions
+
+MILLION = 1_000_000
+# A process that does what is measured, and prints seconds, seconds of the processor, and the most memory that it ever
+# held. getrusage would not do for the last: a child's maximum starts with the memory of the parent that it came from.
+MEASURE = (
+    "import time, mopo_env\n"
+    "start, used = time.perf_counter(), time.process_time(); {statement}\n"
+    "print(time.perf_counter() - start, time.process_time() - used)\n"
+    "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
+)
+
+
+def random_data(rows: int, steps: int, observation_dim: int, action_dim: int) -> Transitions:
+    """Return episodes of equal length."""
+    random = np.random.default_rng(0)
+    observations = random.standard_normal((rows + 1, observation_dim), dtype=np.float32)
+    return Transitions(
+        observations=observations[:-1],
+        actions=random.uniform(-1, 1, (rows, action_dim)),
+        rewards=random.standard_normal(rows, dtype=np.float32),
+        next_observations=observations[1:],
+        terminations=np.zeros(rows, dtype=bool),
+        truncations=np.arange(rows) % steps == steps - 1,
+    )
+
+
+def measure(statement: str, repeats: int) -> list[str]:
+    """Return the median seconds, those of the processor, and the largest peak of memory in megabytes, as text."""
+    program = MEASURE.format(statement=statement)
+    outputs = [subprocess.check_output([sys.executable, "-c", program], text=True) for _ in range(repeats)]  # noqa: S603
+    seconds, busy, kilobytes = zip(*(map(float, output.split()) for output in outputs), strict=True)
+    middle, middle_busy = statistics.median(seconds), statistics.median(busy)
+    return [f"{middle:.2f}", f"{middle_busy:.2f}", f"{max(kilobytes) * 1024 / 1e6:,.0f}", str(repeats)]
+
+
+def main() -> None:
+    """Print one table."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MINARI_DATASETS_PATH"] = f"{folder}/minari"
+        os.environ["MOPO_DATASETS_PATH"] = f"{folder}/mopo"
+        save_transitions(random_data(2 * MILLION, 1000, 17, 6), f"{folder}/own")
+        save_minari(random_data(MILLION, 1000, 17, 6), "bench/long-v0")
+        save_minari(random_data(MILLION, 22, 11, 3), "bench/short-v0")
+        own = f"mopo_env.load_transitions({folder + '/own'!r})"
+        cases = [
+            ("own format, 2,000,000 rows (17 + 6)", own, 3),
+            ("… and its card", f"mopo_env.dataset_card({own}, 'halfcheetah-med-expert')", 3),
+            ("Minari, 1,000 episodes of 1000 steps (17 + 6)", "mopo_env.load_minari('bench/long-v0')", 3),
+            ("Minari, 45,455 episodes of 22 steps (11 + 3), first time", "mopo_env.load_minari('bench/short-v0')", 1),
+            ("… from then on, from its flat copy", "mopo_env.load_minari('bench/short-v0')", 3),
+        ]
+        rows = [[name, *measure(statement, repeats)] for name, statement, repeats in cases]
+        sizes = ", ".join(f"{name} {size(Path(folder) / name):,.0f} MB" for name in ("own", "minari", "mopo"))
+    print(header("Datasets"))
+    print(f"On disk: {sizes}\n")
+    print(table(["what is read", "seconds (median)", "of the processor", "peak memory, MB", "runs"], rows))
+
+
+def size(folder: Path) -> float:
+    """Return the megabytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+if __name__ == "__main__":
+    main()

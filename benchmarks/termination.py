@@ -1,0 +1,82 @@
+"""How well a learned termination rule finds terminal rows: `python benchmarks/termination.py ROBOT MIXED`.
+
+ROBOT is hopper or walker2d, MIXED the folder of a dataset of a better policy, such as `mopo collect ROBOT-mixed` makes.
+A rule is fitted on 20,000 random steps and another on MIXED. Each is measured on the episodes that its own fit held
+out, and on all of the other data. What counts as terminal is what the real environment said; "never" is the share of
+rows in which it is right to call none terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from common import header, table
+
+from mopo_env import LearnedTermination, TerminationConfig, Transitions, find_dataset, fit_termination
+from mopo_env.real_env import make_real_env
+from mopo_env.termination_fit import detection
+
+SEEDS = (0, 1, 2)
+COLUMNS = ["fitted on", "measured on", "rows", "terminal", "precision", "recall", "F1", "F1 of each seed", "never"]
+
+
+def main() -> None:
+    """Print a table; each number is the median over the seeds of the fit."""
+    robot, folder = sys.argv[1:]
+    data = {"random": _random_steps(robot, 20_000), "mixed": find_dataset(folder)}
+    print(header(f"Learned termination of {robot}"))
+    rows = []
+    for fitted, transitions in data.items():
+        (other,) = data.keys() - {fitted}
+        rules = [fit_termination(transitions, TerminationConfig(seed=seed), progress=False) for seed in SEEDS]
+        held_out = [rule.metadata["test"] for rule in rules]
+        rows.append(_row(fitted, f"{fitted}, held-out episodes", held_out))
+        rows.append(_row(fitted, other, [_measure(rule, data[other]) for rule in rules]))
+    print(table(COLUMNS, rows))
+
+
+def _random_steps(robot: str, num_steps: int) -> Transitions:
+    env = make_real_env(f"{robot}-random")
+    env.action_space.seed(0)
+    columns: list[list[object]] = [[] for _ in range(6)]
+    observation, _ = env.reset(seed=0)
+    for _ in range(num_steps):
+        action = env.action_space.sample()
+        following, reward, terminated, truncated, _ = env.step(action)
+        for column, value in zip(columns, (observation, action, reward, following, terminated, truncated), strict=True):
+            column.append(value)
+        observation = env.reset()[0] if terminated or truncated else following
+    env.close()
+    return Transitions(
+        observations=np.array(columns[0]),
+        actions=np.array(columns[1]),
+        rewards=np.array(columns[2]),
+        next_observations=np.array(columns[3]),
+        terminations=np.array(columns[4]),
+        truncations=np.array(columns[5]),
+    )
+
+
+def _measure(rule: LearnedTermination, transitions: Transitions) -> dict[str, float]:
+    rows = (torch.tensor(getattr(transitions, name)) for name in ("observations", "actions", "next_observations"))
+    found = detection(rule(*rows), torch.tensor(transitions.terminations))
+    return {**found._asdict(), "rows": len(transitions), "terminal_rows": int(transitions.terminations.sum())}
+
+
+def _row(fitted: str, measured: str, found: list[dict[str, float]]) -> list[str]:
+    middle = {name: float(np.median([one[name] for one in found])) for name in found[0]}
+    return [
+        fitted,
+        measured,
+        f"{middle['rows']:,.0f}",
+        f"{middle['terminal_rows']:,.0f}",
+        *(f"{middle[name]:.3f}" for name in ("precision", "recall", "f1")),
+        ", ".join(f"{one['f1']:.3f}" for one in found),
+        f"{1 - middle['terminal_rows'] / middle['rows']:.1%}",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""What is legal in a dataset and still looks wrong: each function finds one such thing, or returns None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from mopo_env.tasks import Task
+from mopo_env.transitions import Transitions
+
+__all__ = ["PROBLEMS", "Problem", "find_problems"]
+
+_FEW_ROWS = 1_000
+# Interquartile ranges from the median: a Gaussian's largest of a million values is at 4, those of MuJoCo below 50.
+_OUTLIER = 100.0
+# Shares from which on something is worth a word: of the rows, and of the actions' numbers.
+_MANY_STILL, _MANY_AT_BOUND = 0.05, 0.5
+# Rows at a time, as copies of PyTorch.
+_RULE_ROWS = 100_000
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a user should know before fitting a model.
+
+    Attributes:
+        name: Of the check that found it.
+        text: What was found, where, and what it means.
+    """
+
+    name: str
+    text: str
+
+
+def few_rows(transitions: Transitions, task: Task | None) -> str | None:
+    """Too little to fit a network to."""
+    if len(transitions) >= _FEW_ROWS:
+        return None
+    return f"only {len(transitions)} rows: little to fit {transitions.observation_dim + 1} outputs to."
+
+
+def rows_dropped(transitions: Transitions, task: Task | None) -> str | None:
+    """Rows that an importer could not use."""
+    dropped = transitions.metadata.get("rows_dropped")
+    if not isinstance(dropped, int) or dropped <= 0:
+        return None
+    return (
+        f"{dropped:,} rows of the source were dropped, the last of each episode: their next states are not in it. With "
+        "them went every termination."
+    )
+
+
+def no_ends(transitions: Transitions, task: Task | None) -> str | None:
+    """One endless episode: the flags or the episode column are missing."""
+    if len(transitions.episode_ends) > 1 or len(transitions) <= _FEW_ROWS:
+        return None
+    return "no row but the last ends an episode: returns and lengths are those of the whole recording."
+
+
+def single_step_episodes(transitions: Transitions, task: Task | None) -> str | None:
+    """Episodes of one row, as flags that were set wrongly make them."""
+    lengths = np.diff(transitions.episode_ends, prepend=-1)
+    # The recording may have stopped just after the last episode began.
+    finished = lengths if transitions.terminations[-1] else lengths[:-1]
+    short = np.flatnonzero(finished == 1)
+    if len(short) == 0:
+        return None
+    return f"{len(short):,} of {len(lengths):,} episodes have one step only; the first is episode {short[0]}."
+
+
+def broken_succession(transitions: Transitions, task: Task | None) -> str | None:
+    """Rows of an episode that do not follow one another."""
+    within = ~(transitions.terminations | transitions.truncations)[:-1]
+    broken = within & (transitions.next_observations[:-1] != transitions.observations[1:]).any(axis=1)
+    rows = np.flatnonzero(broken)
+    if len(rows) == 0:
+        return None
+    return (
+        f"{len(rows):,} next observations are not the observation of the following row of their episode; the first at "
+        f"{transitions.locate(int(rows[0]))}. Shuffled or thinned rows fit a model all the same, but their returns "
+        "and lengths mean nothing."
+    )
+
+
+def motionless(transitions: Transitions, task: Task | None) -> str | None:
+    """Steps in which nothing moves: sensors slower than the log, or a padded recording."""
+    still = (transitions.next_observations == transitions.observations).all(axis=1)
+    if still.mean() < _MANY_STILL:
+        return None
+    return (
+        f"in {still.mean():.0%} of the rows the next observation equals the observation; the first is at "
+        f"{transitions.locate(int(still.argmax()))}."
+    )
+
+
+def duplicate_episodes(transitions: Transitions, task: Task | None) -> str | None:
+    """Whole episodes that are there twice, as joined files have them."""
+    ends = transitions.episode_ends
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    steps = np.arange(len(transitions)) - np.repeat(starts, ends - starts + 1)
+    # Weighted by the step, so that the order counts.
+    weights = (steps.astype(np.uint64) * _MIX) | np.uint64(1)
+    keys = np.add.reduceat(_row_keys(transitions) * weights, starts)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[inverse] != np.arange(len(keys)))
+    if len(copies) == 0:
+        return None
+    return (
+        f"{len(copies):,} of {len(keys):,} episodes are exact copies of earlier ones; the first is episode "
+        f"{copies[0]}, a copy of episode {first[inverse[copies[0]]]}."
+    )
+
+
+def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
+    """Rows that are there twice: they count double, and a copy among the held-out rows hides overfitting."""
+    keys = _row_keys(transitions)
+    keys.sort()
+    copies = int((keys[1:] == keys[:-1]).sum())
+    if copies == 0:
+        return None
+    return (
+        f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others; in a system of few states they may be."
+    )
+
+
+def constant_observations(transitions: Transitions, task: Task | None) -> str | None:
+    """Columns that say nothing."""
+    return _constant(transitions.observations, "observation")
+
+
+def constant_actions(transitions: Transitions, task: Task | None) -> str | None:
+    """Actions whose effect the data cannot tell."""
+    found = _constant(transitions.encoded_actions(), "action")
+    return found and f"{found} The model cannot know what another value would do."
+
+
+def outliers(transitions: Transitions, task: Task | None) -> str | None:
+    """Values that spoil the scale of their column, as error codes of sensors do."""
+    found = []
+    columns = {"reward": transitions.rewards[:, None], "observation": transitions.observations}
+    for name, array in {**columns, "next observation": transitions.next_observations}.items():
+        sample = array[:: max(1, len(array) // 100_000)]
+        low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
+        far = np.maximum(array.max(axis=0) - median, median - array.min(axis=0))
+        # A column that hardly ever changes, such as a contact's, has no scale to be far in.
+        distance = np.divide(far, high - low, out=np.zeros_like(far), where=high > low)
+        column = int(distance.argmax())
+        if distance[column] <= _OUTLIER:
+            continue
+        row = int(np.abs(array[:, column] - median[column]).argmax())
+        place = name if name == "reward" else f"{name} {column}"
+        found.append(
+            f"{place} is {array[row, column]:.4g} at {transitions.locate(row)}, {distance[column]:,.0f} interquartile "
+            f"ranges from its median {median[column]:.4g}"
+        )
+    return f"{'; '.join(found)}. Such a value decides the scale of its column." if found else None
+
+
+def actions_at_bounds(transitions: Transitions, task: Task | None) -> str | None:
+    """Actions that are exactly at a bound most of the time: clipped, or switched between the two."""
+    if isinstance(transitions.action_space, Discrete):
+        return None
+    low, high = transitions.action_space.low, transitions.action_space.high
+    share = float(((transitions.actions == low) | (transitions.actions == high)).mean())
+    if share < _MANY_AT_BOUND:
+        return None
+    return f"{share:.0%} of the actions' numbers are exactly a bound. Were they clipped, or are the bounds too narrow?"
+
+
+def actions_outside(transitions: Transitions, task: Task | None) -> str | None:
+    """Actions beyond their bounds by no more than rounding, which is all that a dataset may hold."""
+    if isinstance(transitions.action_space, Discrete):
+        return None
+    low, high = transitions.action_space.low, transitions.action_space.high
+    outside = (transitions.actions < low) | (transitions.actions > high)
+    if not outside.any():
+        return None
+    excess = np.maximum(low - transitions.actions, transitions.actions - high).max()
+    return f"{outside.any(axis=1).sum():,} rows have actions beyond their bounds, by up to {excess:.1g}: by rounding."
+
+
+def constant_rewards(transitions: Transitions, task: Task | None) -> str | None:
+    """A reward that tells nothing apart."""
+    lowest, highest = transitions.rewards.min(), transitions.rewards.max()
+    if lowest != highest:
+        return None
+    return f"every reward is {lowest:g}: only how long an episode lasts can tell good from bad."
+
+
+def terminations_against_the_rule(transitions: Transitions, task: Task | None) -> str | None:
+    """Flags that contradict the task's analytic termination rule."""
+    if task is None:
+        return None
+    try:
+        by_rule = _terminal_by_rule(transitions, task.termination)
+    except IndexError:
+        return (
+            f"the termination rule of {task.name} does not fit observations of width {transitions.observation_dim}: "
+            "these are data of another system."
+        )
+    missing = np.flatnonzero(by_rule & ~transitions.terminations)
+    surplus = np.flatnonzero(transitions.terminations & ~by_rule)
+    rule = f"the rule {task.termination!r} of {task.name}"
+    if len(missing) and not transitions.terminations.any():
+        return (
+            f"no row is flagged as terminated, but {rule} ends the episode in {len(missing):,} rows, first at "
+            f"{transitions.locate(int(missing[0]))}. The flags are missing, or these are data of another task."
+        )
+    found = []
+    if len(missing):
+        found.append(
+            f"{len(missing):,} rows are not flagged as terminated although {rule} ends the episode there, first "
+            f"{transitions.locate(int(missing[0]))}"
+        )
+    if len(surplus):
+        found.append(
+            f"{len(surplus):,} of {transitions.terminations.sum():,} rows flagged as terminated are not terminal by "
+            f"{rule}, first {transitions.locate(int(surplus[0]))}"
+        )
+    return f"{'; '.join(found)}." if found else None
+
+
+# In the order in which they are shown: what concerns all the data comes first.
+PROBLEMS: tuple[Callable[[Transitions, Task | None], str | None], ...] = (
+    few_rows,
+    rows_dropped,
+    no_ends,
+    single_step_episodes,
+    broken_succession,
+    motionless,
+    duplicate_episodes,
+    duplicate_rows,
+    constant_observations,
+    constant_actions,
+    outliers,
+    actions_at_bounds,
+    actions_outside,
+    constant_rewards,
+    terminations_against_the_rule,
+)
+
+
+def find_problems(transitions: Transitions, task: Task | None = None) -> tuple[Problem, ...]:
+    """Run every check."""
+    found = ((check.__name__, check(transitions, task)) for check in PROBLEMS)
+    return tuple(Problem(name, text) for name, text in found if text is not None)
+
+
+def _constant(array: np.ndarray, name: str) -> str | None:
+    columns = np.flatnonzero(array.min(axis=0) == array.max(axis=0))
+    if len(columns) == 0:
+        return None
+    listed = ", ".join(f"{column} (always {array[0, column]:.4g})" for column in columns[:5])
+    more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
+    return f"{name} {listed}{more} never changes."
+
+
+def _row_keys(transitions: Transitions) -> np.ndarray:
+    """Return a number for each row that is equal for equal rows, and for others by chance only (2⁻⁶⁴), uint64."""
+    keys = np.zeros(len(transitions), dtype=np.uint64)
+    for name in ("observations", "actions", "rewards", "next_observations"):
+        bits = getattr(transitions, name).reshape(len(transitions), -1).view(np.uint32)
+        for column in range(bits.shape[1]):
+            keys += bits[:, column]
+            keys *= _MIX
+            keys ^= keys >> np.uint64(29)
+    return keys
+
+
+def _terminal_by_rule(transitions: Transitions, rule: str) -> np.ndarray:
+    import torch  # takes a second, and no other check needs it
+
+    from mopo_env.terminations import get_termination
+
+    flags = [
+        get_termination(rule)(
+            torch.tensor(transitions.observations[rows]),
+            torch.tensor(transitions.actions[rows]),
+            torch.tensor(transitions.next_observations[rows]),
+        ).numpy()
+        for rows in (slice(start, start + _RULE_ROWS) for start in range(0, len(transitions), _RULE_ROWS))
+    ]
+    return np.concatenate(flags)
