@@ -290,6 +290,7 @@ def test_methods_lists_every_method(mopo: Mopo) -> None:
         assert f" {method.paper_returns.get('halfcheetah-mixed', '–')} " in line
         for name, value in {**method.fit, **method.train}.items():
             assert f"{name}={value}" in line
+        assert line.endswith("no model") == method.model_free
     assert "mopo train TASK --method METHOD" in out
 
 

@@ -49,10 +49,10 @@ def list_methods() -> None:
         returns = "".join(f"{method.paper_returns.get(task, '–'):>18}" for task in shown)
         options = [*(f"fit {key}={value}" for key, value in method.fit.items())]
         options += [f"{key}={value}" for key, value in method.train.items()]
-        options += ["MBPO's horizons"] * bool(method.horizons)
+        options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
         print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
     print(
-        "Returns are the paper's, which has none of bc. h and λ are the task's unless said otherwise. Train with "
+        "Returns are the paper's, which has no bc. h and λ are the task's unless said otherwise. Train with "
         "`mopo train TASK --method METHOD`; an ensemble of its own is fitted once and kept."
     )
 
