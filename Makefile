@@ -21,6 +21,8 @@ test-slow: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/rollout.py
+	$(BIN)/python benchmarks/epoch.py
+	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/penalty.py
 	$(BIN)/python benchmarks/datasets.py
 

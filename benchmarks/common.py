@@ -6,27 +6,39 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import itertools
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
+
+from mopo_env import Transitions
+
+OBSERVATION_DIM, ACTION_DIM = 17, 6
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)
 
 
-def seconds(function: Callable[[], object], *, repeats: int = 7) -> list[float]:
-    """Time a function after one call that is not counted."""
-    function()
+def seconds(function: Callable[[], object], *, repeats: int = 7, warm_up: bool = True) -> list[float]:
+    """Time a function, after one call that is not counted.
+
+    With one thread this is the time that the thread computes: it leaves out what other programs took meanwhile.
+    """
+    clock = time.thread_time if THREADS == 1 else time.perf_counter
+    if warm_up:
+        function()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return times
 
 
@@ -42,6 +54,29 @@ def peak_flops() -> float:
     left, right = torch.randn(size, size), torch.randn(size, size)
     middle, _ = median_and_spread(seconds(lambda: left @ right, repeats=15))
     return 2 * size**3 / middle
+
+
+def network_flops(*widths: int, num_networks: int = 1) -> int:
+    """Return the floating-point operations of one row through networks of dense layers of these widths."""
+    return 2 * num_networks * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
+
+
+def random_transitions(num_rows: int) -> Transitions:
+    """Return rows of HalfCheetah's sizes; what they hold changes no timing."""
+    random = np.random.default_rng(0)
+    return Transitions(
+        observations=random.normal(size=(num_rows, OBSERVATION_DIM)),
+        actions=random.uniform(-1, 1, (num_rows, ACTION_DIM)),
+        rewards=random.normal(size=num_rows),
+        next_observations=random.normal(size=(num_rows, OBSERVATION_DIM)),
+        terminations=np.zeros(num_rows, dtype=bool),
+        truncations=np.zeros(num_rows, dtype=bool),
+    )
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def header(title: str) -> str:

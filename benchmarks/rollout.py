@@ -8,25 +8,27 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import torch
-from common import header, median_and_spread, peak_flops, seconds, table
+from common import (
+    ACTION_DIM,
+    OBSERVATION_DIM,
+    header,
+    median_and_spread,
+    peak_flops,
+    random_transitions,
+    seconds,
+    table,
+)
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator, Transitions
+from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator
 
-OBSERVATION_DIM, ACTION_DIM, HORIZON = 17, 6, 5
+HORIZON = 5
 
 
 def main() -> None:
     """Print one table."""
     random = np.random.default_rng(0)
-    transitions = Transitions(
-        observations=random.normal(size=(10_000, OBSERVATION_DIM)),
-        actions=random.uniform(-1, 1, (10_000, ACTION_DIM)),
-        rewards=random.normal(size=10_000),
-        next_observations=random.normal(size=(10_000, OBSERVATION_DIM)),
-        terminations=np.zeros(10_000, dtype=bool),
-        truncations=np.zeros(10_000, dtype=bool),
-    )
+    transitions = random_transitions(10_000)
     ensemble = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False)
     simulator = Simulator(ensemble, transitions)
     weights = sum(p.numel() for name, p in ensemble.named_parameters() if name.endswith("weight"))

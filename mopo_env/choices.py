@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["MemberPer", "Members", "Units", "check_choice"]
+__all__ = ["MemberPer", "Members", "Schedule", "Units", "check_choice"]
 
 Members = Literal["all", "elites"]
 """Which members of an ensemble a penalty asks."""
@@ -14,6 +14,9 @@ Units = Literal["raw", "normalised"]
 """Whether outputs are as they are, or divided by the standard deviations of the training targets."""
 MemberPer = Literal["step", "rollout"]
 """How long one elite speaks for a rollout: a step (TS-1), or all of it (TS-∞)."""
+
+Schedule = Literal["cosine", "constant"]
+"""How the learning rate of a fit changes: it falls to zero over a number of epochs set beforehand, or stays."""
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

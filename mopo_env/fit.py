@@ -1,8 +1,8 @@
 """Fit a `GaussianEnsemble` to a dataset by maximum likelihood (paper, Algorithm 2, line 1)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mopo_env.devices import find_device
-from mopo_env.ensemble import GaussianEnsemble, StackedLinear
+from mopo_env.ensemble import GaussianEnsemble
 from mopo_env.fit_config import FitConfig
+from mopo_env.fit_optimizer import make_optimizer, make_schedule
 from mopo_env.lipschitz import bake, regularise
 from mopo_env.stacked import mean_and_std
 from mopo_env.transitions import Transitions
@@ -31,7 +32,7 @@ def fit_ensemble(
 
     Args:
         transitions: D_env.
-        config: How to fit; default: as the paper's code does.
+        config: How to fit; default: `FitConfig()`.
         device: Where to compute.
         progress: Whether to show a progress bar.
 
@@ -61,26 +62,29 @@ def fit_ensemble(
     ensemble.to(device)
     data = _FitData(ensemble, inputs, targets, train, holdout, device, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
-    optimizer = _optimizer(ensemble, config)
+    num_epochs = config.epochs_for(len(train))
+    optimizer = make_optimizer(ensemble, config)
+    schedule = make_schedule(optimizer, config, num_epochs * math.ceil(len(train) / config.batch_size))
     best = _BestSnapshots(ensemble)
     history: list[list[float]] = []
 
     best.update(data.holdout_errors(ensemble), 0.0)  # whatever comes first is the best so far
     epochs_without_improvement = 0
-    with tqdm(total=config.max_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
-        for _ in range(config.max_epochs):
+    with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
+        for _ in range(num_epochs):
             for rows in _batches(bootstraps, config.batch_size, generator):
                 loss = data.loss(ensemble, rows, config)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
+                schedule.step()
             errors = data.holdout_errors(ensemble)
             history.append([float(error) for error in errors])
             improved = best.update(errors, config.min_improvement)
             epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
             bar.update()
             bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4g}"})
-            if epochs_without_improvement > config.patience:
+            if config.schedule == "constant" and epochs_without_improvement > config.patience:
                 break
     best.restore()
     if config.lipschitz is not None:
@@ -215,23 +219,6 @@ def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row inp
     change = transitions.next_observations - transitions.observations
     targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
     return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _optimizer(ensemble: GaussianEnsemble, config: FitConfig) -> torch.optim.Adam:
-    """Return Adam with the L2 penalty on the weights alone, not on biases nor on the bounds."""
-    layers = [*ensemble.mean_layers, ensemble.logvar_head]
-    decays = [*config.weight_decay, config.weight_decay[-1]]
-    groups: list[dict[str, Any]] = [
-        {"params": [_weight(layer)], "weight_decay": decay} for layer, decay in zip(layers, decays, strict=True)
-    ]
-    groups.append({"params": [layer.bias for layer in layers] + [ensemble.max_logvar, ensemble.min_logvar]})
-    return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-
-
-def _weight(layer: StackedLinear) -> Tensor:
-    """Return what is trained: the weight itself, or what a parametrisation computes it from."""
-    parameters = dict(layer.named_parameters())
-    return parameters.get("parametrizations.weight.original", layer.weight)
 
 
 def _batches(
