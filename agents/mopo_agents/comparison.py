@@ -110,7 +110,8 @@ def markdown(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    # Two at least: a rule that aligns to the right is a dash and a colon.
+    widths = [max(2, *(len(line[column]) for line in [head, *body])) for column in range(len(head))]
     rule = ["-" * width if column < 3 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = [
         [

@@ -86,7 +86,7 @@ class EpochCallback(BaseCallback):
         self._bar = tqdm(total=config.epochs, desc=f"train {task.label}", unit="epoch", disable=not progress)
         self._evaluate_every = 0 if task.real_env_id is None else config.evaluate_every
         self._steps: list[ModelRow] = []
-        self._rollout_seconds: float | None = None  # None: the epoch has no rollout yet
+        self._rollout_seconds: float | None = None  # of the last rollout
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
@@ -144,7 +144,6 @@ class EpochCallback(BaseCallback):
         self.logger.dump(self.epoch)
         self._bar.update()
         self._steps.clear()
-        self._rollout_seconds = None
         self._started = time.perf_counter()
 
     def _evaluate(self) -> None:
