@@ -20,7 +20,15 @@ from mopo_env.terminations import Termination
 from mopo_env.transitions import Transitions
 from mopo_env.vector_env import PenalizedModelVectorEnv
 
-__all__ = ["find_ensemble", "find_termination", "find_transitions", "make_env", "make_simulator", "make_vector_env"]
+__all__ = [
+    "dataset_of",
+    "find_ensemble",
+    "find_termination",
+    "find_transitions",
+    "make_env",
+    "make_simulator",
+    "make_vector_env",
+]
 
 Name = str | Path
 
@@ -112,7 +120,7 @@ def make_simulator(
         SpaceMismatchError: If the ensemble or the learned rule was fitted to data of other spaces.
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
-    dataset = found.name if dataset is None else dataset
+    dataset = dataset_of(found, None if task is None else dataset)
     find_device(device)
     transitions = find_transitions(dataset)
     model = find_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
@@ -132,6 +140,23 @@ def make_simulator(
         halt_threshold=halt_threshold,
         halt_reward=halt_reward,
     )
+
+
+def dataset_of(task: Task, dataset: Name | None = None) -> Name:
+    """Return where the data of a task are, a name or a folder.
+
+    Args:
+        task: A task, or data of one's own.
+        dataset: Other data than the task's.
+
+    Raises:
+        ConfigError: If other data are named than those that the task is.
+    """
+    if dataset is None:
+        return task.name
+    if task.recipe is None:
+        raise ConfigError(f"dataset: found {str(dataset)!r}, but {task.name!r} is a dataset already; name only one.")
+    return dataset
 
 
 def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
@@ -191,10 +216,7 @@ def _find_task(
                 f"{name}: expected a name or a path, found a {type(value).__name__}. To use objects, build "
                 "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
             )
-    found = find_task(dataset if task is None else task, ensemble=ensemble)
-    if task is not None and dataset is not None and found.recipe is None:
-        raise ConfigError(f"dataset: found {str(dataset)!r}, but {found.name!r} is a dataset already; name only one.")
-    return found
+    return find_task(dataset if task is None else task, ensemble=ensemble)
 
 
 def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitted: str) -> None:
