@@ -22,6 +22,7 @@ from mopo_env.transitions import Transitions
 from mopo_env.vector_env import PenalizedModelVectorEnv
 
 __all__ = [
+    "dataset_of",
     "find_ensemble",
     "find_penalty",
     "find_termination",
@@ -124,7 +125,7 @@ def make_simulator(
             environment has others.
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
-    dataset = found.name if dataset is None else dataset
+    dataset = dataset_of(found, None if task is None else dataset)
     find_device(device)
     penalty = find_penalty(penalty, found, dataset)
     transitions = find_transitions(dataset)
@@ -145,6 +146,23 @@ def make_simulator(
         halt_threshold=halt_threshold,
         halt_reward=halt_reward,
     )
+
+
+def dataset_of(task: Task, dataset: Name | None = None) -> Name:
+    """Return where the data of a task are, a name or a folder.
+
+    Args:
+        task: A task, or data of one's own.
+        dataset: Other data than the task's.
+
+    Raises:
+        ConfigError: If other data are named than those that the task is.
+    """
+    if dataset is None:
+        return task.name
+    if task.recipe is None:
+        raise ConfigError(f"dataset: found {str(dataset)!r}, but {task.name!r} is a dataset already; name only one.")
+    return dataset
 
 
 def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
@@ -229,10 +247,7 @@ def _find_task(
                 f"{name}: expected a name or a path, found a {type(value).__name__}. To use objects, build "
                 "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
             )
-    found = find_task(dataset if task is None else task, ensemble=ensemble)
-    if task is not None and dataset is not None and found.recipe is None:
-        raise ConfigError(f"dataset: found {str(dataset)!r}, but {found.name!r} is a dataset already; name only one.")
-    return found
+    return find_task(dataset if task is None else task, ensemble=ensemble)
 
 
 def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitted: str) -> None:

@@ -24,19 +24,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
 install_import_hook(
     [
-        f"mopo_env.{name}"
-        for name in (
-            "model",
-            "stacked",
-            "ensemble",
-            "fit",
-            "lipschitz",
-            "penalty_formulas",
-            "terminations",
-            "learned_termination",
-            "termination_fit",
-            "toys",
-        )
+        "mopo_env.model",
+        "mopo_env.stacked",
+        "mopo_env.ensemble",
+        "mopo_env.fit",
+        "mopo_env.lipschitz",
+        "mopo_env.penalty_formulas",
+        "mopo_env.terminations",
+        "mopo_env.learned_termination",
+        "mopo_env.termination_fit",
+        "mopo_env.toys",
+        "mopo_agents.baselines.action_vae",
+        "mopo_agents.baselines.divergences",
+        "mopo_agents.baselines.tanh_gaussian",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )

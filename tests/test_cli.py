@@ -287,9 +287,10 @@ def test_methods_lists_every_method(mopo: Mopo) -> None:
     for method in METHODS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{method.name} ")]
         assert method.title in line
-        assert f" {method.paper_returns['halfcheetah-mixed']} " in line
+        assert f" {method.paper_returns.get('halfcheetah-mixed', '–')} " in line
         for name, value in {**method.fit, **method.train}.items():
             assert f"{name}={value}" in line
+        assert line.endswith("no model") == method.model_free
     assert "mopo train TASK --method METHOD" in out
 
 

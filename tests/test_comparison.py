@@ -150,6 +150,16 @@ def test_a_task_without_references_has_no_normalised_score(leave_run: LeaveRun, 
     assert cells(markdown(rows))[2][10:12] == ["–", "–"]
 
 
+def test_runs_without_a_model_have_no_number_of_rollouts(leave_run: LeaveRun, tmp_path: Path) -> None:
+    """Markdown shows no table where a rule has no dash, as under a column that is one character wide."""
+    rows, _ = compare([leave_run(tmp_path / "run", method="bear", agent="BEAR", rollout_batch_size=None)])
+    _, rule, line = cells(markdown(rows))
+    assert line[1:4] == ["bear", "BEAR", "–"]
+    assert line[12] == "4211.3"
+    assert [cell for cell in rule if "-" not in cell] == []
+    assert next(csv.DictReader(io.StringIO(csv_text(rows))))["rollout_batch_size"] == ""
+
+
 def test_the_csv_holds_every_column_unrounded(three_seeds: list[Path]) -> None:
     rows, _ = compare(three_seeds)
     (line,) = csv.DictReader(io.StringIO(csv_text(rows)))

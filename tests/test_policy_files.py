@@ -20,7 +20,8 @@ from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import load, save
 from stable_baselines3 import SAC
 
-from mopo_agents.agents import AGENTS, make_agent
+from mopo_agents.agents import AGENTS, find_agent, make_agent, make_offline_agent
+from mopo_agents.baselines import OfflineAgent
 from mopo_agents.policy_files import load_policy, save_policy
 from mopo_env.errors import ConfigError, MissingExtraError, StoreError
 from mopo_env.simulator import Simulator
@@ -66,6 +67,8 @@ def numbered_simulator() -> Simulator:
 def trained(agent: Any, *, numbered: bool | None = None, **options: Any) -> Any:
     """An agent after a few updates, so that no tensor holds what a fresh one holds."""
     options = {"policy_kwargs": {"net_arch": [16]}, **options}
+    if issubclass(find_agent(agent), OfflineAgent):
+        return make_offline_agent(agent, simulator().transitions, gradient_steps=3, seed=3, **options).learn(6)
     if agent == "PPO":
         options["batch_size"] = 40
     made = numbered_simulator() if numbered or agent in NUMBERED else simulator()

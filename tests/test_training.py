@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from stable_baselines3 import A2C, SAC
 
-from mopo_agents import training as train_module
+from mopo_agents import preparation
 from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.methods import METHODS
@@ -437,7 +437,7 @@ def test_the_default_rollout_batch_depends_on_the_kind_of_agent(
         assert options["rollout_batch_size"] == expected
         raise Stop
 
-    monkeypatch.setattr(train_module, "make_agent", stop)
+    monkeypatch.setattr(preparation, "make_agent", stop)
     with pytest.raises(Stop):
         train(
             config(dataset, agent=agent, rollout_batch_size=None),
@@ -460,7 +460,7 @@ def test_the_task_decides_who_rolls_out_unless_told(
         assert options["random_rollouts"] is expected
         raise Stop
 
-    monkeypatch.setattr(train_module, "make_agent", stop)
+    monkeypatch.setattr(preparation, "make_agent", stop)
     with pytest.raises(Stop):
         run(dataset, tmp_path / "run", task=task, random_rollouts=choice)
 
@@ -550,7 +550,7 @@ def test_a_run_that_fails_closes_its_logs_too(dataset: Path, tmp_path: Path, mon
     def interrupt(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_module, "make_agent", make)
+    monkeypatch.setattr(preparation, "make_agent", make)
     with pytest.raises(KeyboardInterrupt):
         run(dataset, tmp_path / "run", epochs=1)
     assert made[0].logger.output_formats == []

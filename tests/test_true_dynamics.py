@@ -134,6 +134,21 @@ def test_next_velocities_are_clipped_as_they_are_shown(env_id: str, steps_of: An
     assert np.abs(found[:, -6:]).max() == 10.0
 
 
+@pytest.mark.parametrize(("env_id", "expected"), [("Hopper-v5", [1.0, 0.0]), ("Hopper-v4", [1.0, 1.0])])
+def test_health_is_judged_by_velocities_as_they_are(env_id: str, expected: list[float]) -> None:
+    """Hopper-v5 pays nothing beyond 100 m/s, which no observation shows but a model may predict."""
+    env = simulator(env_id)
+    positions, velocities = env.init_qpos.copy(), np.zeros(env.model.nv)
+    positions[1] = 3.0  # in the air, where nothing slows it down
+    for speed, paid in zip((50.0, 150.0), expected, strict=True):
+        velocities[1] = speed
+        env.set_state(positions, velocities)
+        assert env.step(np.zeros(3))[1] == pytest.approx(paid)
+        state = np.concatenate([positions[1:], velocities])[None]
+        assert TrueDynamics(env_id).step(state, np.zeros((1, 3))).rewards == pytest.approx([paid])
+    env.close()
+
+
 @pytest.mark.parametrize("env_id", ["HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "mopo/AntAngle-v0"])
 def test_where_the_robot_stands_does_not_matter(env_id: str) -> None:
     """Hence x and y can be set to 0. Without this no state could be read off an observation."""

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mopo_agents.agents import AGENTS, make_agent
+    from mopo_agents.agents import AGENTS, make_agent, make_offline_agent
     from mopo_agents.collection import collect, transitions_from_replay_buffer
     from mopo_agents.config import TrainConfig
     from mopo_agents.evaluation import Evaluation, evaluate
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mopo_agents.vec_env import PenalizedModelVecEnv
 
 _HOMES = {
-    "mopo_agents.agents": ("AGENTS", "make_agent"),
+    "mopo_agents.agents": ("AGENTS", "make_agent", "make_offline_agent"),
     "mopo_agents.collection": ("collect", "transitions_from_replay_buffer"),
     "mopo_agents.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
@@ -45,6 +45,7 @@ __all__ = [
     "evaluate",
     "load_policy",
     "make_agent",
+    "make_offline_agent",
     "save_policy",
     "train",
     "transitions_from_replay_buffer",

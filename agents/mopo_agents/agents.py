@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.lean_sac import policy_of
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
@@ -22,8 +23,9 @@ from mopo_env.devices import find_device
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.simulator import Simulator
 from mopo_env.spaces import ActionSpace
+from mopo_env.transitions import Transitions
 
-__all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent"]
+__all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent", "make_offline_agent"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ AGENTS: dict[str, AgentSource] = {
     "SBX-DDPG": AgentSource("sbx", "DDPG", "sbx"),
     "SBX-TQC": AgentSource("sbx", "TQC", "sbx"),
     "SBX-CrossQ": AgentSource("sbx", "CrossQ", "sbx"),
+    "BC": AgentSource("mopo_agents.baselines", "BC"),
+    "BEAR": AgentSource("mopo_agents.baselines", "BEAR"),
+    "BRAC-p": AgentSource("mopo_agents.baselines", "BRACp"),
+    "BRAC-v": AgentSource("mopo_agents.baselines", "BRACv"),
+    "offline-SAC": AgentSource("mopo_agents.baselines", "OfflineSAC"),
 }
 
 
@@ -83,7 +90,7 @@ def find_agent(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
 def agent_name(agent_class: type[BaseAlgorithm]) -> str:
     """Return the name under which a class is known here, or its full name if it is not."""
     for name, source in AGENTS.items():
-        if agent_class.__name__ == source.class_name and agent_class.__module__.split(".")[0] == source.module:
+        if agent_class.__name__ == source.class_name and f"{agent_class.__module__}.".startswith(f"{source.module}."):
             return name
     return f"{agent_class.__module__}.{agent_class.__qualname__}"
 
@@ -130,6 +137,11 @@ def make_agent(
         ConfigError: If an option is wrong.
     """
     agent_class = find_agent(agent)
+    if issubclass(agent_class, OfflineAgent):
+        raise ConfigError(
+            f"agent: {agent_name(agent_class)} learns from a dataset alone, without a model: "
+            "use make_offline_agent(agent, transitions)."
+        )
     find_device(device)
     _check_action_space(simulator.action_space)
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
@@ -174,6 +186,46 @@ def make_agent(
             raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
         model.replay_buffer.attach(simulator.transitions, mini_batch_size=model.batch_size)
     return model
+
+
+def make_offline_agent(
+    agent: str | type[BaseAlgorithm],
+    transitions: Transitions,
+    *,
+    gradient_steps: int = 1000,
+    standardise: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    **agent_options: Any,
+) -> OfflineAgent:
+    """Set an agent up that learns from a dataset alone: what MOPO is compared with.
+
+    ``agent.learn(epochs * gradient_steps)`` is `epochs` epochs of updates.
+
+    Args:
+        agent: ``"BC"``, ``"BEAR"``, ``"BRAC-p"``, ``"BRAC-v"`` or ``"offline-SAC"``, or a subclass of `OfflineAgent`.
+        transitions: D_env.
+        gradient_steps: Updates in an epoch.
+        standardise: Whether all networks see observations scaled by the dataset's mean and standard deviation.
+        seed: Of the agent and its batches.
+        device: Of the agent's networks.
+        **agent_options: Passed to the class, such as ``learning_rate``.
+
+    Raises:
+        UnknownNameError: If no agent has this name.
+        ConfigError: If an option is wrong, the agent needs an environment, or the actions are discrete or unbounded.
+    """
+    agent_class = find_agent(agent)
+    if not issubclass(agent_class, OfflineAgent):
+        raise ConfigError(
+            f"agent: {agent_name(agent_class)} learns from steps in an environment: use make_agent(agent, simulator)."
+        )
+    find_device(device)
+    if standardise:
+        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), transitions)
+        agent_options = {**agent_options, "policy_kwargs": kwargs}
+    options = {"gradient_steps": gradient_steps, "seed": seed, "device": device, **copy.deepcopy(agent_options)}
+    return agent_class(policy_of(agent_class), DatasetEnv(transitions), **options)
 
 
 def _check_action_space(space: ActionSpace) -> None:

@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from mopo_agents.cli_data import data_app, refuse_dataset_in, summary
 from mopo_agents.cli_fit import fit_dataset, fit_termination_rule
 from mopo_agents.config import TrainConfig
-from mopo_agents.methods import DEFAULT_METHOD, METHODS, resolve
+from mopo_agents.methods import DEFAULT_METHOD, METHODS, get_method, resolve
 from mopo_env.datasets.locate import bundled_folder, find_folder, user_folder
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.own_task import find_task
@@ -42,17 +42,17 @@ def list_tasks() -> None:
 
 @app.command(name="methods")
 def list_methods() -> None:
-    """List the methods of the paper's Table 3: what each sets, and what the paper reports for it."""
+    """List the methods of the paper's tables: what each sets, and what the paper reports for it."""
     shown = ("halfcheetah-mixed", "halfcheetah-jump")
     print(f"{'method':<25}{'in the paper':<34}{shown[0]:>18}{shown[1]:>18}  what it sets")
     for method in METHODS.values():
         returns = "".join(f"{method.paper_returns.get(task, '–'):>18}" for task in shown)
         options = [*(f"fit {key}={value}" for key, value in method.fit.items())]
         options += [f"{key}={value}" for key, value in method.train.items()]
-        options += ["MBPO's horizons"] * bool(method.horizons)
+        options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
         print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
     print(
-        "Returns are the paper's. h and λ are the task's unless said otherwise. Train with "
+        "Returns are the paper's, which has no bc. h and λ are the task's unless said otherwise. Train with "
         "`mopo train TASK --method METHOD`; an ensemble of its own is fitted once and kept."
     )
 
@@ -120,7 +120,7 @@ app.command(name="fit-termination")(fit_termination_rule)
 
 @app.command(name="train")
 def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None) -> None:
-    """Train an agent in the learned model, and follow it in the real environment if there is one.
+    """Train an agent in the learned model or from the dataset alone, and follow it in the real environment if any.
 
     Args:
         config: The run.
@@ -131,11 +131,14 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
 
     config = resolve(config)
     task = config.resolve()
-    # The default method is left out of the name.
-    method = "" if config.method == DEFAULT_METHOD else f"{config.method}-"
-    folder = out or _new_folder(Path("runs"), f"{task.label}-{method}{config.agent}-seed{config.seed}")
+    method = get_method(str(config.method))
+    # The default method is left out of the name, and the agent of a method that is one.
+    run = [method.name] * (method.name != DEFAULT_METHOD) + [str(config.agent)] * (not method.model_free)
+    folder = out or _new_folder(Path("runs"), "-".join([task.label, *run, f"seed{config.seed}"]))
     result = train(config, folder=folder)
     print(result_table(task, result))
+    if result.diverged_epoch is not None:
+        print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
     if result.evaluations:
         try:
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")

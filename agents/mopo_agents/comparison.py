@@ -28,7 +28,7 @@ class Row:
         method: The method's name, and the options that make the runs others than it.
         agent: The agent's name.
         dataset: Fingerprint of the dataset.
-        rollout_batch_size: b.
+        rollout_batch_size: b, None without a model.
         updates: Gradient steps.
         seeds: How many.
         dataset_mean: Mean episode return of the dataset.
@@ -47,7 +47,7 @@ class Row:
     method: str
     agent: str
     dataset: str
-    rollout_batch_size: int
+    rollout_batch_size: int | None
     updates: int
     seeds: int
     dataset_mean: float
@@ -96,7 +96,7 @@ def markdown(rows: Sequence[Row]) -> str:
             row.task,
             row.method,
             row.agent,
-            f"{row.rollout_batch_size:,}",
+            "–" if row.rollout_batch_size is None else f"{row.rollout_batch_size:,}",
             f"{row.updates:,}",
             str(row.seeds),
             f"{row.dataset_mean:.1f}",
@@ -110,7 +110,8 @@ def markdown(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    # Two at least: a rule that aligns to the right is a dash and a colon.
+    widths = [max(2, *(len(line[column]) for line in [head, *body])) for column in range(len(head))]
     rule = ["-" * width if column < 3 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     lines = [
         [

@@ -13,7 +13,28 @@ from mopo_env.errors import ConfigError
 from mopo_env.own_task import find_task
 from mopo_env.tasks import Task
 
-__all__ = ["TrainConfig"]
+__all__ = ["MODEL_OPTIONS", "TrainConfig"]
+
+MODEL_OPTIONS = (
+    "rollout_batch_size",
+    "horizon",
+    "penalty_coef",
+    "penalty",
+    "penalty_members",
+    "penalty_reward",
+    "penalty_units",
+    "halt_threshold",
+    "halt_reward",
+    "member_per",
+    "deterministic",
+    "termination",
+    "random_rollouts",
+    "real_ratio",
+    "retain_epochs",
+    "ensemble",
+    "precision",
+)
+"""What is said about the model and its rollouts; agents that learn from the dataset alone have neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +44,11 @@ class TrainConfig:
     Attributes:
         task: A task's name or id (`mopo tasks` lists them), or data of your own: a folder or a Minari id.
         method: A row of the paper's tables that sets other options, as far as they are left open here; `mopo methods`
-            lists them. None: mopo-no-lip, which is what the paper's code runs.
+            lists them. None: the agent's, if it needs no model, or else mopo-no-lip, what the paper's code runs.
         agent: An agent's name, such as SAC, TD3, TQC or PPO; None: the method's, or else the task's, which is SAC where
-            actions are vectors.
-        epochs: How often to roll the model out and then update the agent.
+            actions are vectors. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone, and refuse what
+            is said about the model.
+        epochs: How often to roll the model out, where there is one, and then update the agent.
         gradient_steps: Updates in an epoch, for off-policy agents.
         rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,024 for on-policy agents.
         horizon: h, steps of a rollout; None: the task's.

@@ -68,28 +68,32 @@ class EpochCallback(BaseCallback):
     with the same weights as one without.
 
     Attributes:
+        epoch: Epochs done.
         rows: The evaluations so far.
-        model_rows: The rollouts of each epoch so far.
+        model_rows: The rollouts of each epoch so far; none where the agent learns from the dataset alone.
         last_evaluation: The latest of them, episode by episode.
         seconds: Time spent training, evaluations and checkpoints left out.
     """
 
     def __init__(self, config: TrainConfig, task: Task, folder: Path, *, progress: bool) -> None:
         super().__init__()
+        self.epoch = 0
         self.rows: list[EvaluationRow] = []
         self.model_rows: list[ModelRow] = []
         self.last_evaluation: Evaluation | None = None
         self.seconds = 0.0
         self._config, self._task, self._folder = config, task, folder
         self._bar = tqdm(total=config.epochs, desc=f"train {task.label}", unit="epoch", disable=not progress)
-        self._epoch = 0
         self._evaluate_every = 0 if task.real_env_id is None else config.evaluate_every
         self._steps: list[ModelRow] = []
+        self._rollout_seconds: float | None = None  # of the last rollout
 
     def _on_training_start(self) -> None:
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
+        if "infos" not in self.locals:  # an agent that learns from the dataset alone takes no steps
+            return True
         dones, infos = self.locals["dones"], self.locals["infos"]
         terminated = sum(not infos[index]["TimeLimit.truncated"] for index in np.flatnonzero(dones))
         self._steps.append(
@@ -107,36 +111,37 @@ class EpochCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # An off-policy agent updates after its rollout ends, so an epoch is over when the next rollout starts.
-        if self._steps:
-            self._finish_epoch()
+        if self._rollout_seconds is not None:
+            self._finish_epoch(self._rollout_seconds, last=False)
 
     def _on_training_end(self) -> None:
-        self._finish_epoch()
+        if self._rollout_seconds is not None:
+            self._finish_epoch(self._rollout_seconds, last=True)
         self._bar.close()
 
-    def _finish_epoch(self) -> None:
+    def _finish_epoch(self, rollout_seconds: float, *, last: bool) -> None:
         seconds = time.perf_counter() - self._started
         self.seconds += seconds
-        self._epoch += 1
-        row = _mean_row(self._steps)
-        self.model_rows.append(row)
+        self.epoch += 1
         record = self.logger.record
-        record("mopo/epoch", self._epoch)
-        record("mopo/reward_mean", row.reward)
-        record("mopo/model_reward_mean", row.model_reward)
-        record("mopo/penalty_mean", row.penalty)
-        record("mopo/terminated_share", row.terminated)
+        record("mopo/epoch", self.epoch)
+        if self._steps:
+            row = _mean_row(self._steps)
+            self.model_rows.append(row)
+            record("mopo/reward_mean", row.reward)
+            record("mopo/model_reward_mean", row.model_reward)
+            record("mopo/penalty_mean", row.penalty)
+            record("mopo/terminated_share", row.terminated)
         record("time/seconds", self.seconds)
-        record("time/rollout_seconds", self._rollout_seconds)
-        record("time/update_seconds", seconds - self._rollout_seconds)
+        record("time/rollout_seconds", rollout_seconds)
+        record("time/update_seconds", seconds - rollout_seconds)
         self._bar.set_postfix(self._postfix(), refresh=False)
-        last = self._epoch == self._config.epochs
-        if self._evaluate_every and (last or self._epoch % self._evaluate_every == 0):
+        if self._evaluate_every and (last or self.epoch % self._evaluate_every == 0):
             self._evaluate()
-        if self._config.checkpoint_every and self._epoch % self._config.checkpoint_every == 0 and not last:
-            checkpoint = self._folder / "checkpoints" / f"epoch-{self._epoch:05d}"
-            save_policy(self.model, checkpoint, metadata=policy_metadata(self._task, self._epoch))
-        self.logger.dump(self._epoch)
+        if self._config.checkpoint_every and self.epoch % self._config.checkpoint_every == 0 and not last:
+            checkpoint = self._folder / "checkpoints" / f"epoch-{self.epoch:05d}"
+            save_policy(self.model, checkpoint, metadata=policy_metadata(self._task, self.epoch))
+        self.logger.dump(self.epoch)
         self._bar.update()
         self._steps.clear()
         self._started = time.perf_counter()
@@ -146,7 +151,7 @@ class EpochCallback(BaseCallback):
         self.last_evaluation = evaluation
         self.rows.append(
             EvaluationRow(
-                epoch=self._epoch,
+                epoch=self.epoch,
                 updates=int(getattr(self.model, "_n_updates", 0)),
                 seconds=self.seconds,
                 return_mean=evaluation.mean,
@@ -165,12 +170,12 @@ class EpochCallback(BaseCallback):
         write_file(self._folder / "evaluations.csv", table.getvalue().encode())
 
     def _postfix(self) -> dict[str, str]:
-        row = self.model_rows[-1]
-        shown = {
-            "model reward": f"{row.model_reward:.2f}",
-            "penalty": f"{row.penalty:.2f}",
-            "terminated": f"{row.terminated:.1%}",
-        }
+        shown = {}
+        if self.model_rows:
+            row = self.model_rows[-1]
+            shown["model reward"] = f"{row.model_reward:.2f}"
+            shown["penalty"] = f"{row.penalty:.2f}"
+            shown["terminated"] = f"{row.terminated:.1%}"
         if self.last_evaluation is not None:
             shown["return"] = f"{self.last_evaluation.mean:.0f}"
         return shown

@@ -34,20 +34,21 @@ def _return_table(task: Task, result: TrainResult) -> str:
 
 
 def _model_table(task: Task, result: TrainResult) -> str:
-    """Show the first and the last epoch's rollouts in the model beside the data."""
-    first, last = result.model_rows[0], result.model_rows[-1]
-    rows = [
-        ("dataset", result.dataset_reward, None, result.dataset_terminated),
-        ("model, first epoch", first.model_reward, first.penalty, first.terminated),
-        (f"model, epoch {len(result.model_rows)}", last.model_reward, last.penalty, last.terminated),
+    """Show the first and the last epoch's rollouts in the model, if there is one, beside the data."""
+    rows: list[tuple[str, float, float | None, float]] = [
+        ("dataset", result.dataset_reward, None, result.dataset_terminated)
     ]
+    note = "The policy was not evaluated: there is no real environment"
+    if result.model_rows:
+        first, last = result.model_rows[0], result.model_rows[-1]
+        rows.append(("model, first epoch", first.model_reward, first.penalty, first.terminated))
+        rows.append((f"model, epoch {len(result.model_rows)}", last.model_reward, last.penalty, last.terminated))
+        note += ", and the model is no judge of itself"
     lines = ["| " + f"{task.label:<28} | reward a step | penalty | terminal |", "|---|---:|---:|---:|"]
     for name, reward, penalty, terminated in rows:
         shown = "–" if penalty is None else f"{penalty:.3f}"
         lines.append(f"| {name:<28} | {reward:13.3f} | {shown:>7} | {terminated:8.2%} |")
-    return "\n".join(
-        [*lines, "The policy was not evaluated: there is no real environment, and the model is no judge of itself."]
-    )
+    return "\n".join([*lines, f"{note}."])
 
 
 def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:

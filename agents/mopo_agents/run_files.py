@@ -26,7 +26,7 @@ class Run:
         method: The method's name, and the options that make the run another than it.
         agent: The agent's name.
         dataset: Fingerprint of the dataset.
-        rollout_batch_size: b.
+        rollout_batch_size: b, None without a model.
         updates: Gradient steps.
         seed: The seed.
         dataset_mean: Mean episode return of the dataset.
@@ -40,7 +40,7 @@ class Run:
     method: str
     agent: str
     dataset: str
-    rollout_batch_size: int
+    rollout_batch_size: int | None
     updates: int
     seed: int
     dataset_mean: float
@@ -84,7 +84,7 @@ def read_run(folder: Path) -> Run:
             method=_label(config),
             agent=str(config["agent"]),
             dataset=str(config["dataset_fingerprint"]),
-            rollout_batch_size=int(config["rollout_batch_size"]),
+            rollout_batch_size=None if (size := config["rollout_batch_size"]) is None else int(size),
             updates=int(result.get("updates", evaluations[-1]["updates"])),
             seed=int(config["seed"]),
             dataset_mean=_number(result["dataset_mean"]),

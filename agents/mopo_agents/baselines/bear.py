@@ -1,0 +1,159 @@
+"""`BEAR`: bootstrapping error accumulation reduction (Kumar et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.preprocessing import get_action_dim
+from stable_baselines3.common.type_aliases import ReplayBufferSamples, Schedule
+from stable_baselines3.sac.policies import SACPolicy
+from torch import Tensor
+
+from mopo_agents.baselines.action_vae import ActionVAE
+from mopo_agents.baselines.divergences import KERNELS, mmd
+from mopo_agents.baselines.multiplier import Multiplier
+from mopo_agents.baselines.regularised import RegularisedActorCritic
+from mopo_agents.baselines.tanh_gaussian import draw
+from mopo_env.checks import check_integer, check_number
+from mopo_env.errors import UnknownNameError
+
+__all__ = ["BEAR", "BEARPolicy"]
+
+_NUM_MMD_SAMPLES = 4
+_NUM_TARGET_SAMPLES = 10
+_MINIMUM_SHARE = 0.75
+_VAE_LEARNING_RATE = 3e-4
+_MULTIPLIER_LEARNING_RATE = 1e-3
+
+
+class BEARPolicy(SACPolicy):
+    """SAC's networks; the deterministic action is the best of several of the actor's, by the first critic.
+
+    The noise of these is drawn once and then the same in every state: the policy is a function of the state, and asking
+    it moves no random generator.
+    """
+
+    candidate_noise: Tensor
+
+    def __init__(self, *args: Any, num_candidates: int = 100, **options: Any) -> None:
+        """Build the networks.
+
+        Args:
+            *args: Stable-Baselines3's.
+            num_candidates: Actions to choose from; 100 in D4RL's runs of BEAR.
+            **options: Stable-Baselines3's.
+        """
+        self.num_candidates = check_integer("num_candidates", num_candidates)
+        super().__init__(*args, **options)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        noise = torch.randn(
+            self.num_candidates, get_action_dim(self.action_space), generator=torch.Generator().manual_seed(0)
+        )
+        self.register_buffer("candidate_noise", noise)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        if not deterministic:
+            return super()._predict(observation)
+        mean, log_std, _ = self.actor.get_action_dist_params(observation)
+        actions = (mean[:, None] + log_std.exp()[:, None] * self.candidate_noise).tanh()
+        states = observation[:, None].expand(-1, self.num_candidates, -1)
+        values = self.critic.q1_forward(states.flatten(0, 1), actions.flatten(0, 1))
+        best = values.view(len(actions), self.num_candidates).argmax(dim=1)
+        return actions[torch.arange(len(actions), device=best.device), best]
+
+
+class BEAR(RegularisedActorCritic):
+    """Actor-critic whose policy stays within the support of the data (Kumar et al. 2019, section 5 and Algorithm 1).
+
+    The policy maximises min_j Q_j(s, a) subject to E_s[MMD(π_b(·|s), π(·|s))] ≤ ε, by dual gradient descent; actions
+    are compared before the tanh, and π_b is a variational auto-encoder that is fitted along the way. The critic's
+    target is the largest, over ten actions of the policy, of ¾·min_j Q_j + ¼·max_j Q_j.
+
+    The hyperparameters are those of the authors' second implementation, from which D4RL has the numbers that the paper
+    prints (Table 1): networks of 2×256 and a VAE of 2×750, learning rates 3·10⁻⁴ and, for the actor, 10⁻⁴, ε = 0.05,
+    four samples for the MMD, 40,000 updates of warm-up. They used a Gaussian kernel with σ = 20 for HalfCheetah, as
+    here, and a Laplacian one with σ = 20 for Hopper and Walker2d.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BEARPolicy}
+    default_warmup_updates: ClassVar[int] = 40_000
+
+    def __init__(
+        self,
+        policy: Any,
+        env: Any,
+        learning_rate: Any = 3e-4,
+        *,
+        actor_learning_rate: float = 1e-4,
+        threshold: float = 0.05,
+        kernel: str = "gaussian",
+        sigma: float = 20.0,
+        vae_units: int = 750,
+        **options: Any,
+    ) -> None:
+        """Set the agent up.
+
+        Args:
+            policy: ``"MlpPolicy"``.
+            env: A `DatasetEnv`.
+            learning_rate: Of the critics.
+            actor_learning_rate: Of the actor.
+            threshold: ε, how large the MMD may be on average.
+            kernel: Of the MMD, ``"gaussian"`` or ``"laplacian"``.
+            sigma: σ of the kernel, see `mopo_agents.baselines.divergences`.
+            vae_units: Width of the two hidden layers of encoder and decoder.
+            **options: As in `RegularisedActorCritic`.
+
+        Raises:
+            ConfigError: If an option is wrong.
+        """
+        if kernel not in KERNELS:
+            raise UnknownNameError("kernel", kernel, KERNELS)
+        self.kernel = kernel
+        self.threshold = check_number("threshold", threshold)
+        self.sigma = check_number("sigma", sigma, above=0.0)
+        self.vae_units = check_integer("vae_units", vae_units)
+        super().__init__(policy, env, learning_rate, actor_learning_rate=actor_learning_rate, **options)
+
+    @property
+    def divergence_weight(self) -> Tensor:
+        """α, the multiplier of the constraint."""
+        return self.multiplier.value
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        sizes = self.actor.features_extractor.features_dim, get_action_dim(self.action_space)
+        self.vae = ActionVAE(*sizes, num_units=self.vae_units, learning_rate=_VAE_LEARNING_RATE).to(self.device)
+        self.multiplier = Multiplier(_MULTIPLIER_LEARNING_RATE).to(self.device)
+
+    def _learn_behaviour(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
+        return {"vae_loss": self.vae.update(self._features(batch.observations), batch.actions)}
+
+    def _next_values(self, observations: Tensor) -> Tensor:
+        mean, log_std, _ = self.actor.get_action_dist_params(observations)
+        actions = draw(mean, log_std, _NUM_TARGET_SAMPLES).tanh()
+        states = observations[:, None].expand(-1, _NUM_TARGET_SAMPLES, -1)
+        values = torch.cat(self.critic_target(states.flatten(0, 1), actions.flatten(0, 1)), dim=1)
+        mixed = _MINIMUM_SHARE * values.amin(dim=1) + (1.0 - _MINIMUM_SHARE) * values.amax(dim=1)
+        return mixed.view(len(observations), _NUM_TARGET_SAMPLES).amax(dim=1, keepdim=True)
+
+    def _regulariser(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std, _ = self.actor.get_action_dist_params(observations)
+        own = draw(mean, log_std, _NUM_MMD_SAMPLES)
+        recorded = self.vae.draw(self._features(observations), _NUM_MMD_SAMPLES)
+        return own[:, 0].tanh(), mmd(own, recorded, KERNELS[self.kernel], self.sigma)
+
+    def _features(self, observations: Tensor) -> Tensor:
+        """Return observations as the actor's layers see them: standardised, if they are to be."""
+        return self.actor.extract_features(observations, self.actor.features_extractor)
+
+    def _after_actor(self, divergence: Tensor) -> None:
+        self.multiplier.update(divergence.mean() - self.threshold)
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        names, tensors = super()._get_torch_save_params()
+        return [*names, "vae", "vae.optimizer", "multiplier", "multiplier.optimizer"], tensors
