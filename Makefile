@@ -24,6 +24,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/epoch.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/penalty.py
+	$(BIN)/python benchmarks/oracle.py
 	$(BIN)/python benchmarks/datasets.py
 
 format: .venv/dev

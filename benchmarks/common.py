@@ -56,6 +56,12 @@ def peak_flops() -> float:
     return 2 * size**3 / middle
 
 
+def rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Return Spearman's correlation, which asks for the order alone."""
+    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
+    return float(torch.corrcoef(ranks)[0, 1])
+
+
 def network_flops(*widths: int, num_networks: int = 1) -> int:
     """Return the floating-point operations of one row through networks of dense layers of these widths."""
     return 2 * num_networks * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))

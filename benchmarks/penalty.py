@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from common import header, table
+from common import header, rank_correlation, table
 
 from mopo_env import FitConfig, find_dataset, fit_ensemble
 from mopo_env.model import GaussianPrediction
@@ -30,7 +30,7 @@ def main() -> None:
 def _off_the_data() -> list[list[str]]:
     cases = [_linear_case(seed) for seed in SEEDS]
     return [
-        [name, *(f"{_rank_correlation(distance, penalty(prediction)):+.2f}" for distance, prediction in cases)]
+        [name, *(f"{rank_correlation(distance, penalty(prediction)):+.2f}" for distance, prediction in cases)]
         for name, penalty in PENALTIES.items()
         if name != "none"
     ]
@@ -71,11 +71,6 @@ def _velocities() -> list[list[str]]:
         ],
         ["their difference under the cap of 3 m/s", f"{(np.minimum(paid, 3) - np.minimum(mean, 3)).mean():+.4f}"],
     ]
-
-
-def _rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
-    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
-    return float(torch.corrcoef(ranks)[0, 1])
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mopo_env.function_model import FunctionModel
     from mopo_env.learned_termination import LearnedTermination, load_termination, save_termination
     from mopo_env.make import make_env, make_simulator, make_vector_env
+    from mopo_env.oracle import OraclePenalty
     from mopo_env.own_task import find_task
     from mopo_env.penalties import error_estimator, make_penalty
     from mopo_env.simulator import Simulator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mopo_env.termination_config import TerminationConfig
     from mopo_env.termination_fit import fit_termination
     from mopo_env.transitions import Episode, Transitions
+    from mopo_env.true_dynamics import TrueDynamics
     from mopo_env.vector_env import PenalizedModelVectorEnv
 
 __version__ = "0.1.0"
@@ -50,6 +52,7 @@ _HOMES = {
     "mopo_env.function_model": ("FunctionModel",),
     "mopo_env.learned_termination": ("LearnedTermination", "load_termination", "save_termination"),
     "mopo_env.make": ("make_env", "make_simulator", "make_vector_env"),
+    "mopo_env.oracle": ("OraclePenalty",),
     "mopo_env.own_task": ("find_task",),
     "mopo_env.penalties": ("error_estimator", "make_penalty"),
     "mopo_env.termination_fit": ("fit_termination",),
@@ -57,6 +60,7 @@ _HOMES = {
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
     "mopo_env.termination_config": ("TerminationConfig",),
     "mopo_env.transitions": ("Episode", "Transitions"),
+    "mopo_env.true_dynamics": ("TrueDynamics",),
     "mopo_env.vector_env": ("PenalizedModelVectorEnv",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -69,12 +73,14 @@ __all__ = [
     "FunctionModel",
     "GaussianEnsemble",
     "LearnedTermination",
+    "OraclePenalty",
     "PenalizedModelEnv",
     "PenalizedModelVectorEnv",
     "Simulator",
     "Task",
     "TerminationConfig",
     "Transitions",
+    "TrueDynamics",
     "__version__",
     "dataset_card",
     "error_estimator",

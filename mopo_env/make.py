@@ -12,8 +12,9 @@ from mopo_env.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.env import PenalizedModelEnv
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
 from mopo_env.learned_termination import LearnedTermination, load_termination
+from mopo_env.oracle import make_oracle_penalty
 from mopo_env.own_task import find_task
-from mopo_env.penalties import Penalty
+from mopo_env.penalties import ORACLE, Penalty, get_penalty
 from mopo_env.simulator import Simulator
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
@@ -23,6 +24,7 @@ from mopo_env.vector_env import PenalizedModelVectorEnv
 __all__ = [
     "dataset_of",
     "find_ensemble",
+    "find_penalty",
     "find_termination",
     "find_transitions",
     "make_env",
@@ -100,7 +102,8 @@ def make_simulator(
             open. Default: `dataset`, as data of one's own.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: A folder that holds an ensemble; default: the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
+        penalty: A name in `mopo_env.penalties.PENALTIES` or ``"oracle"``, a mapping of its name and options, or a
+            callable; see `find_penalty`.
         penalty_coef: λ; default: the task's, 1 for own data.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the rule that was
             fitted and lies beside the ensemble or the dataset; default: the task's. For own data that is the learned
@@ -116,12 +119,15 @@ def make_simulator(
         UnknownNameError: If there is no task, penalty or rule of that name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
         StoreError: If there is no ensemble or no learned rule, or a file is damaged.
-        ConfigError: If the device cannot be used, or two datasets are named.
-        SpaceMismatchError: If the ensemble or the learned rule was fitted to data of other spaces.
+        ConfigError: If the device cannot be used, two datasets are named, or there is no oracle for the task.
+        MissingExtraError: If the oracle is asked for and MuJoCo is not installed.
+        SpaceMismatchError: If the ensemble or the learned rule was fitted to data of other spaces, or the oracle's
+            environment has others.
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
     dataset = dataset_of(found, None if task is None else dataset)
     find_device(device)
+    penalty = find_penalty(penalty, found, dataset)
     transitions = find_transitions(dataset)
     model = find_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
     _check_same_spaces(model.metadata, transitions, "ensemble")
@@ -192,6 +198,31 @@ def find_termination(*names: Name | None, device: str = "cpu") -> LearnedTermina
             "Fit one with `mopo fit-termination`, or name another rule."
         )
     return _load_termination(folder.resolve(), (folder / "termination.json").stat().st_mtime_ns, device)
+
+
+def find_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name) -> Penalty:
+    """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build the oracle, which is the task's.
+
+    No ensemble is needed, so that a penalty which a task cannot have is refused before one is fitted.
+
+    Args:
+        penalty: A name, a mapping of its name and options, or a callable. The options of ``"oracle"`` are those of
+            `mopo_env.oracle.make_oracle_penalty`.
+        task: Whose simulator the oracle asks.
+        dataset: A folder, a Minari id or a task's name; only the oracle reads it.
+
+    Raises:
+        UnknownNameError: If no penalty has this name.
+        ConfigError: If an option is wrong, or there is no oracle for the task.
+        DatasetError: If the data are missing or wrong, or of other widths than the oracle's environment.
+        MissingExtraError: If the oracle is asked for and MuJoCo is not installed.
+    """
+    options: Mapping[str, Any] = penalty if isinstance(penalty, Mapping) else {"name": penalty}
+    if options.get("name") != ORACLE:
+        return get_penalty(penalty)
+    return make_oracle_penalty(
+        task, find_transitions(dataset), **{name: value for name, value in options.items() if name != "name"}
+    )
 
 
 def find_transitions(name: Name) -> Transitions:

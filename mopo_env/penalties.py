@@ -19,6 +19,7 @@ from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.model import GaussianPrediction, Prediction
 
 __all__ = [
+    "ORACLE",
     "PENALTIES",
     "EnsemblePenalty",
     "Penalty",
@@ -28,7 +29,11 @@ __all__ = [
     "learned_variance",
     "make_penalty",
     "no_penalty",
+    "target_std_of",
 ]
+
+ORACLE = "oracle"
+"""The name of `mopo_env.oracle.OraclePenalty`. It is not among `PENALTIES`: which it is depends on the task."""
 
 
 @runtime_checkable
@@ -78,15 +83,25 @@ class EnsemblePenalty:
         if self.members == "elites":
             mean, std = mean[prediction.elites], std[prediction.elites]
         if self.units == "normalised":
-            if prediction.target_std is None:
-                raise ConfigError(
-                    "units: this model does not know the scale of its targets, which 'normalised' needs. "
-                    "Fit the ensemble again with this version, or choose 'raw'."
-                )
-            mean, std = mean / prediction.target_std, std / prediction.target_std
+            target_std = target_std_of(prediction)
+            mean, std = mean / target_std, std / target_std
         if not self.reward:
             mean, std = mean[..., :-1], std[..., :-1]
         return self.formula(mean, std)
+
+
+def target_std_of(prediction: GaussianPrediction) -> Float[Tensor, " output"]:
+    """Return what normalised units divide by.
+
+    Raises:
+        ConfigError: If the model does not know it.
+    """
+    if prediction.target_std is None:
+        raise ConfigError(
+            "units: this model does not know the scale of its targets, which 'normalised' needs. "
+            "Fit the ensemble again with this version, or choose 'raw'."
+        )
+    return prediction.target_std
 
 
 def no_penalty(prediction: Prediction) -> Float[Tensor, " batch"]:
@@ -137,8 +152,13 @@ def make_penalty(
         UnknownNameError: If no penalty has this name.
         ConfigError: If an option is wrong, or the penalty has none.
     """
+    if name == ORACLE:
+        raise ConfigError(
+            "penalty: the oracle asks the simulator of a task, and here is none. Name it where there is one, as in "
+            "make_simulator(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
+        )
     if not isinstance(name, str) or name not in PENALTIES:
-        raise UnknownNameError("penalty", name, PENALTIES)
+        raise UnknownNameError("penalty", name, [*PENALTIES, ORACLE])
     penalty = PENALTIES[name]
     given = {"members": members, "reward": reward, "units": units}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

@@ -14,7 +14,7 @@ from mopo_env.errors import ConfigError, MopoError, require_extra
 from mopo_env.spaces import as_float32_box, finite_box
 from mopo_env.tasks import Task, get_task
 
-__all__ = ["make_behaviour_env", "make_real_env", "quiet_mujoco"]
+__all__ = ["make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
 
 
 # Where environments of Gymnasium and of this project are made that need MuJoCo.
@@ -34,7 +34,7 @@ def make_real_env(task: str | Task, **kwargs: Any) -> gym.Env[Any, Any]:
         DatasetError: If its observations are no vectors.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    return _make((task if isinstance(task, Task) else get_task(task)).real_env_id, **kwargs)
+    return make_env_by_id((task if isinstance(task, Task) else get_task(task)).real_env_id, **kwargs)
 
 
 def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -50,10 +50,21 @@ def make_behaviour_env(task: str, **kwargs: Any) -> gym.Env[Any, Any]:
         UnknownNameError: If there is no such task.
         MissingExtraError: If MuJoCo is needed and not installed.
     """
-    return _make(get_task(task).behaviour_env_id, **kwargs)
+    return make_env_by_id(get_task(task).behaviour_env_id, **kwargs)
 
 
-def _make(env_id: str | None, **kwargs: Any) -> gym.Env[Any, Any]:
+def make_env_by_id(env_id: str | None, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Build an environment of Gymnasium with float32 observations, without the warnings of MuJoCo's compiler.
+
+    Args:
+        env_id: Gymnasium's id; None is refused.
+        **kwargs: Passed to `gymnasium.make`.
+
+    Raises:
+        ConfigError: If there is no id, or Gymnasium cannot make the environment.
+        DatasetError: If its observations are no vectors.
+        MissingExtraError: If MuJoCo is needed and not installed.
+    """
     if env_id is None:
         raise ConfigError("there is no real environment: name one of Gymnasium's as real_env, or --real-env.")
     try:

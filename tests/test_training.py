@@ -27,6 +27,7 @@ from mopo_env.errors import ConfigError, MissingExtraError, MopoError, SpaceMism
 from mopo_env.fit import fit_ensemble
 from mopo_env.fit_config import FitConfig
 from mopo_env.lipschitz import spectral_norms
+from mopo_env.oracle import OraclePenalty
 from mopo_env.penalties import make_penalty, no_penalty
 from mopo_env.store import read_artifact
 from mopo_env.transitions import Transitions
@@ -213,6 +214,27 @@ def test_options_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
     assert (default.env.branches.simulator.penalty_coef, default.env.branches.horizon) == (1.0, 5)
 
 
+def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
+    """`--penalty oracle`: the true error is what is logged and paid, by as many threads as the run has."""
+    options: dict[str, Any] = {"penalty_members": "all", "penalty_reward": True, "penalty_units": "normalised"}
+    agent: Any = run(dataset, tmp_path / "oracle", epochs=1, penalty="oracle", threads=1, **options).agent
+    penalty = agent.env.branches.simulator.penalty
+    assert (penalty.members, penalty.reward, penalty.units) == ("all", True, "normalised")
+    assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", 1)
+    assert 0.0 < float(rows(tmp_path / "oracle" / "progress.csv")[0]["mopo/penalty_mean"]) <= penalty.max_error
+    assert json.loads((tmp_path / "oracle" / "config.json").read_text())["penalty"] == "oracle"
+
+
+def test_the_methods_with_the_oracle(dataset: Path, tmp_path: Path) -> None:
+    """The last two rows of the paper's Table 3, one with an ensemble of its own and one with the dataset's."""
+    for method, folders in (("mopo-no-lip-oracle", 0), ("mopo-oracle", 1)):
+        agent: Any = run(dataset, tmp_path / method, epochs=1, method=method).agent
+        assert isinstance(agent.env.branches.simulator.penalty, OraclePenalty)
+        assert len(list((tmp_path / "mopo").glob("ensembles/*"))) == folders
+        description = json.loads((tmp_path / method / "config.json").read_text())
+        assert (description["method"], description["changed"]) == (method, {})
+
+
 def test_options_of_steps_and_penalty_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
     """Each is an attribute of what the agent trains in, and a line of the record."""
     options: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6}
@@ -303,6 +325,24 @@ def test_a_mistake_is_refused_before_an_ensemble_is_fitted(
     with pytest.raises(ConfigError, match="penalty"):
         run(dataset, tmp_path / "run", method="mopo", **wrong)
     assert not (tmp_path / "mopo").exists()
+
+
+def test_an_oracle_that_nobody_has_is_refused_before_an_ensemble_is_fitted(dataset: Path, tmp_path: Path) -> None:
+    """Own data have no simulator unless one is named; the methods that ask for the oracle would first fit for it."""
+    with pytest.raises(ConfigError, match=f"the oracle asks .*, but {dataset.name} has none.*--real-env"):
+        run(dataset, tmp_path / "run", task=str(dataset), dataset=None, method="mopo-oracle")
+    with pytest.raises(ConfigError, match=r"but CartPole-v1 cannot be stepped"):
+        run(dataset, tmp_path / "run", task="cartpole-mixed", method="mopo-oracle")
+    with pytest.raises(SpaceMismatchError, match="those of Hopper-v5 11"):
+        run(dataset, tmp_path / "run", task="hopper-mixed", method="mopo-oracle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_own_data_with_a_real_environment_have_its_oracle(dataset: Path, tmp_path: Path) -> None:
+    agent: Any = run(
+        dataset, tmp_path / "run", task=str(dataset), dataset=None, real_env="HalfCheetah-v4", penalty="oracle"
+    ).agent
+    assert agent.env.branches.simulator.penalty.truth.env_id == "HalfCheetah-v4"
 
 
 def test_a_method_of_one_model_has_one(dataset: Path, tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from mopo_agents.config import MODEL_OPTIONS, TrainConfig
 from mopo_agents.method_ensembles import ensemble_with
 from mopo_agents.methods import METHODS, Method, get_method
 from mopo_env.errors import ConfigError
-from mopo_env.make import dataset_of, find_transitions, make_simulator
-from mopo_env.penalties import get_penalty
+from mopo_env.make import dataset_of, find_penalty, find_transitions, make_simulator
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
@@ -114,9 +113,9 @@ def _in_model(
     # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow for them.
     default_batch = 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000
     rollout_batch_size = config.rollout_batch_size or default_batch
-    method, penalty, ensemble = get_method(str(config.method)), _penalty_of(config), config.ensemble
-    if config.penalty != "oracle":  # which the task decides; any other mistake costs no ensemble
-        get_penalty(penalty)
+    method, ensemble = get_method(str(config.method)), config.ensemble
+    # Before an ensemble is fitted, which takes minutes.
+    penalty = find_penalty(_penalty_of(config), task, config.dataset or task.name)
     if ensemble is None and method.fit:
         fitted = ensemble_with(method.fit, config.dataset or task.name, device=config.device, progress=progress)
         ensemble = None if fitted is None else str(fitted)
