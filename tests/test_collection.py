@@ -79,12 +79,13 @@ def test_the_dataset_is_the_whole_replay_buffer(hopper: tuple[Transitions, Any])
     buffer = agent.replay_buffer
     assert len(transitions) == STEPS
     assert agent.num_timesteps == STEPS
+    assert buffer.pos == STEPS
     assert agent._n_updates == STEPS - RANDOM_STEPS
-    np.testing.assert_array_equal(transitions.observations, buffer.observations[:, 0])
-    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:, 0])
-    np.testing.assert_array_equal(transitions.rewards, buffer.rewards[:, 0])
-    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:, 0].astype(bool))
-    np.testing.assert_allclose(transitions.actions, buffer.actions[:, 0], atol=1e-6)  # Hopper's box is −1…1
+    np.testing.assert_array_equal(transitions.observations, buffer.observations[:STEPS, 0])
+    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:STEPS, 0])
+    np.testing.assert_array_equal(transitions.rewards, buffer.rewards[:STEPS, 0])
+    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:STEPS, 0].astype(bool))
+    np.testing.assert_allclose(transitions.actions, buffer.actions[:STEPS, 0], atol=1e-6)  # Hopper's box is −1…1
 
 
 def replay(task: str, transitions: Transitions, seed: int, **options: Any) -> list[int]:
@@ -157,14 +158,16 @@ def test_the_recipe_replay_relabels_the_whole_replay_buffer(task: str, reward: R
     """SAC saw and learned the behaviour reward; the dataset has the task's, as its real environment would have paid."""
     transitions, agent = collect_small(task, seed=3)
     buffer = agent.replay_buffer
+    filled = len(transitions)
+    assert buffer.pos == filled
     assert (len(transitions), agent.num_timesteps, agent._n_updates) == (STEPS, STEPS, STEPS - RANDOM_STEPS)
-    np.testing.assert_array_equal(transitions.observations, buffer.observations[:, 0])
-    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:, 0])
-    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:, 0].astype(bool))
+    np.testing.assert_array_equal(transitions.observations, buffer.observations[:filled, 0])
+    np.testing.assert_array_equal(transitions.next_observations, buffer.next_observations[:filled, 0])
+    np.testing.assert_array_equal(transitions.terminations, buffer.dones[:filled, 0].astype(bool))
     arrays = (transitions.observations, transitions.actions, transitions.next_observations)
     np.testing.assert_array_equal(transitions.rewards, np.float32(reward(*arrays)))
     behaviour = halfcheetah_capped if task == "halfcheetah-jump" else ant_forward
-    np.testing.assert_array_equal(buffer.rewards[:, 0], np.float32(behaviour(*arrays)))
+    np.testing.assert_array_equal(buffer.rewards[:filled, 0], np.float32(behaviour(*arrays)))
     replay(task, transitions, 3)  # the same seed and actions in the real environment
 
 
