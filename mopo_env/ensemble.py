@@ -129,8 +129,10 @@ class GaussianEnsemble(nn.Module):
         Raises:
             ConfigError: If there is no such precision.
         """
+        if check_choice("precision", precision, Precision) == self.precision:
+            return self
         other = copy.copy(self)
-        other.precision = check_choice("precision", precision, Precision)
+        other.precision = precision
         return other
 
     @torch.inference_mode()

@@ -89,5 +89,6 @@ def test_another_precision_shares_the_weights_and_leaves_the_ensemble_as_it_is()
     model = ensemble()
     other = model.at_precision("bfloat16")
     assert (model.precision, other.precision) == ("float32", "bfloat16")
+    assert model.at_precision("float32") is model
     assert other.mean_head.weight is model.mean_head.weight
     assert other.state_dict().keys() == model.state_dict().keys()
