@@ -286,6 +286,7 @@ def test_the_code_of_the_page_runs() -> None:
 def test_the_page_shows_the_table_of_methods() -> None:
     """Numbers that are copied by hand drift."""
     page = (Path(__file__).resolve().parent.parent / "docs" / "methods.md").read_text().replace("−", "-")
+    page = page.partition("## Every method")[0]  # where there is another table, of our own returns
     for method in METHODS.values():
         (line,) = [line for line in page.splitlines() if line.startswith(f"| `{method.name}`")]
         returns = (method.paper_returns.get(task, "–") for task in ("halfcheetah-mixed", "halfcheetah-jump"))
