@@ -40,7 +40,7 @@ class GaussianEnsemble(nn.Module):
             of files that do not hold them.
         metadata: How the ensemble was fitted; anything JSON can hold.
         precision: Of the numbers between hidden layers in `predict`. With bfloat16 large batches take two thirds of
-            the time, and means differ by some hundredths of a standard deviation (docs/performance.md).
+            the time, and means differ by some hundredths of a standard deviation.
     """
 
     elites: Tensor

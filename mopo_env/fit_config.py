@@ -20,7 +20,7 @@ class FitConfig:
 
     The networks, losses and hold-out are those of the paper's code by default; how the learning rate goes is not.
     ``schedule="constant", learning_rate=1e-3, batch_size=256`` is what the paper's code does. It needs several times
-    as long for the same hold-out error (docs/performance.md).
+    as long for the same hold-out error; `python benchmarks/fit.py --quality` compares the two.
 
     Attributes:
         num_members: N.
