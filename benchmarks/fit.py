@@ -31,7 +31,7 @@ FORWARD = network_flops(
     OBSERVATION_DIM + ACTION_DIM, 200, 200, 200, 200, 2 * (OBSERVATION_DIM + 1), num_networks=MEMBERS
 )
 # Backward: each layer's weights and its inputs, but not the inputs of the first.
-A_ROW = 3 * FORWARD - network_flops(INPUTS, 200, num_networks=MEMBERS)
+A_ROW = 3 * FORWARD - network_flops(OBSERVATION_DIM + ACTION_DIM, 200, num_networks=MEMBERS)
 PAPER = {"schedule": "constant", "learning_rate": 1e-3, "batch_size": 256}
 
 

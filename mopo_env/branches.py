@@ -1,21 +1,25 @@
 """A batch of h-step model rollouts that restart where they end: what the vector environments share."""
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from gymnasium.spaces import Discrete
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
 
 from mopo_env.checks import check_integer
+from mopo_env.devices import perhaps_any
 from mopo_env.errors import InputError
 from mopo_env.simulator import Simulator
 from mopo_env.spaces import ActionSpace, number_range
 
 __all__ = ["BranchStep", "Branches", "check_actions", "check_array", "new_generator"]
 
+Array = TypeVar("Array", Tensor, np.ndarray)
 
-class BranchStep(NamedTuple):
+
+class BranchStep(NamedTuple, Generic[Array]):
     """One step of every branch, in raw units, after the branches that ended were restarted.
 
     Attributes:
@@ -31,29 +35,37 @@ class BranchStep(NamedTuple):
         lengths: Steps since the branch started.
     """
 
-    observations: Float32[np.ndarray, "branch observation"]
-    final_observations: Float32[np.ndarray, "branch observation"]
-    rewards: Float32[np.ndarray, " branch"]
-    terminations: Bool[np.ndarray, " branch"]
-    truncations: Bool[np.ndarray, " branch"]
-    model_rewards: Float32[np.ndarray, " branch"]
-    penalties: Float32[np.ndarray, " branch"]
-    diverged: Bool[np.ndarray, " branch"]
-    returns: Float32[np.ndarray, " branch"]
-    lengths: np.ndarray
+    observations: Array
+    final_observations: Array
+    rewards: Array
+    terminations: Array
+    truncations: Array
+    model_rewards: Array
+    penalties: Array
+    diverged: Array
+    returns: Array
+    lengths: Array
 
     @property
-    def dones(self) -> Bool[np.ndarray, " branch"]:
+    def dones(self) -> Array:
         """Whether the branch ended, for either reason."""
-        dones: np.ndarray = self.terminations | self.truncations
+        dones: Array = self.terminations | self.truncations
         return dones
 
 
 class Branches:
     """b rollouts of at most h steps, side by side.
 
-    A branch that ends restarts at once from a state of the dataset, so every step yields exactly b transitions.
+    A branch that ends restarts at once from a state of the dataset, so every step yields exactly b transitions. All
+    that is kept between two steps lies on the simulator's device, and no step waits for a number of it.
+
+    Attributes:
+        observations: What the policy sees next, shape ``(branch, observation)``, raw units.
+        last_step: What `advance` returned last.
     """
+
+    observations: Float[Tensor, "branch observation"]
+    last_step: BranchStep[Tensor]
 
     def __init__(self, simulator: Simulator, *, num_branches: int, horizon: int) -> None:
         """Allocate the branches; call `reset` before the first step.
@@ -64,62 +76,61 @@ class Branches:
         self.simulator = simulator
         self.num_branches = check_integer("num_envs", num_branches)
         self.horizon = check_integer("horizon", horizon)
-        self._lengths = np.zeros(num_branches, dtype=np.int64)
-        self._returns = np.zeros(num_branches, dtype=np.float32)
 
     def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "branch observation"]:
         """Start every branch from a state of the dataset."""
         self._generator = generator
-        self._observations = self.simulator.reset(self.num_branches, generator)
+        self.observations = self.simulator.reset(self.num_branches, generator)
         self._members = self.simulator.pick_members(self.num_branches, generator)
-        self._lengths[:] = 0
-        self._returns[:] = 0
-        return _to_numpy(self._observations).copy()
+        self._lengths = torch.zeros(self.num_branches, dtype=torch.int64, device=self.simulator.device)
+        self._returns = torch.zeros(self.num_branches, device=self.simulator.device)
+        return _to_numpy(self.observations)
 
-    def step(self, actions: np.ndarray) -> BranchStep:
+    def step(self, actions: np.ndarray) -> BranchStep[np.ndarray]:
         """Step every branch, and restart those that end.
 
         Raises:
             InputError: If the actions have the wrong shape or are not finite.
         """
         actions = check_actions("actions", actions, self.simulator.action_space, self.num_branches)
-        step = self.simulator.step(
-            self._observations,
-            torch.from_numpy(actions).to(self.simulator.device),
-            self._generator,
-            self._members,
-        )
-        rewards, terminations = _to_numpy(step.rewards), _to_numpy(step.terminations)
-        self._lengths += 1
-        self._returns += rewards
-        returns, lengths = self._returns.copy(), self._lengths.copy()
+        step = self.advance(torch.from_numpy(actions).to(self.simulator.device))
+        return BranchStep(*(_to_numpy(tensor) for tensor in step))
+
+    def advance(self, actions: Float[Tensor, "branch action"] | Int64[Tensor, " branch"]) -> BranchStep[Tensor]:
+        """Step every branch, and restart those that end: what `step` does, for those who do not leave the device.
+
+        Nothing is checked. The branches go on from the `observations` returned: they must not be written to.
+        """
+        step = self.simulator.step(self.observations, actions, self._generator, self._members)
+        lengths, returns = self._lengths + 1, self._returns + step.rewards
         truncations = lengths >= self.horizon
-        final_observations = _to_numpy(step.next_observations)
-        self._observations = step.next_observations
-        ended = np.flatnonzero(terminations | truncations)
-        if len(ended):
-            starts = self.simulator.reset(len(ended), self._generator)
-            rows = torch.from_numpy(ended).to(self.simulator.device)
-            self._observations = step.next_observations.index_copy(0, rows, starts)
-            members = self.simulator.pick_members(len(ended), self._generator)
-            if self._members is not None and members is not None:
-                self._members = self._members.index_copy(0, rows, members)
-            self._lengths[ended] = 0
-            self._returns[ended] = 0
-        # A copy, so that a caller who writes into what it was given does not move the branches.
-        observations = _to_numpy(self._observations).copy()
-        return BranchStep(
-            observations=observations,
-            final_observations=final_observations if len(ended) else observations,
-            rewards=rewards,
-            terminations=terminations,
+        ended = step.terminations | truncations
+        self.observations = step.next_observations
+        self._lengths, self._returns = lengths, returns
+        if perhaps_any(ended):
+            self._restart(ended)
+        self.last_step = BranchStep(
+            observations=self.observations,
+            final_observations=step.next_observations,
+            rewards=step.rewards,
+            terminations=step.terminations,
             truncations=truncations,
-            model_rewards=_to_numpy(step.model_rewards),
-            penalties=_to_numpy(step.penalties),
-            diverged=_to_numpy(step.diverged),
+            model_rewards=step.model_rewards,
+            penalties=step.penalties,
+            diverged=step.diverged,
             returns=returns,
             lengths=lengths,
         )
+        return self.last_step
+
+    def _restart(self, ended: Bool[Tensor, " branch"]) -> None:
+        """Start some branches anew. Draws are made for all of them, since to count those that ended is to wait."""
+        starts = self.simulator.reset(self.num_branches, self._generator)
+        self.observations = torch.where(ended[:, None], starts, self.observations)
+        members = self.simulator.pick_members(self.num_branches, self._generator)
+        if self._members is not None and members is not None:
+            self._members = torch.where(ended, members, self._members)
+        self._lengths, self._returns = self._lengths.masked_fill(ended, 0), self._returns.masked_fill(ended, 0.0)
 
 
 def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
@@ -168,5 +179,6 @@ def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float3
     return converted
 
 
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.cpu().numpy()
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    # A copy, so that a caller who writes into what it was given does not move the branches.
+    return tensor.cpu().numpy().copy()

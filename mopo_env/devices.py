@@ -1,10 +1,12 @@
-"""Where to compute, checked before anything is loaded."""
+"""Where to compute: checked before anything is loaded, and never waited for in between."""
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["find_device"]
+__all__ = ["find_device", "perhaps_any"]
 
 
 def find_device(name: torch.device | str) -> torch.device:
@@ -20,3 +22,11 @@ def find_device(name: torch.device | str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device: {name!r} cannot be used here: {reason} Use 'cpu', or 'cuda' with a GPU.") from error
     return device
+
+
+def perhaps_any(flags: Bool[Tensor, "..."]) -> bool:
+    """Return False only if no flag is set; of a device that would have to be waited for, True unasked.
+
+    What is skipped on False must leave everything as it is where no flag is set.
+    """
+    return flags.device.type != "cpu" or bool(flags.any())

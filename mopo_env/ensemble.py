@@ -141,26 +141,33 @@ class GaussianEnsemble(nn.Module):
     ) -> GaussianPrediction:
         """Evaluate all members on the same states and actions, given and answered in raw units."""
         inputs = self.normalise(torch.cat([observations, actions], dim=-1))
-        hidden = cast(Sequence[StackedLinear], list(self.hidden))
-        heads, inner = (self.mean_head, self.logvar_head), getattr(torch, self.precision)
+        hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[StackedLinear], self.hidden)]
+        heads = (self.mean_head, self.logvar_head)  # one product for both is half as dear as two narrow ones
+        head = (torch.cat([part.weight for part in heads], dim=2), torch.cat([part.bias for part in heads], dim=2))
+        layers, inner = [*hidden, head], getattr(torch, self.precision)
         if inputs.device.type == "cpu" and len(inputs) >= MANY_ROWS:
             mean = inputs.new_empty(self.num_members, len(inputs), self.observation_dim + 1)
-            logvar = torch.empty_like(mean)
-            for rows, (means, logvars) in evaluate_by_member(hidden, heads, inputs, inner):
-                mean[:, rows] = means
-                logvar[:, rows] = self._clamp(logvars)
+            std = torch.empty_like(mean)
+            for rows, outputs in evaluate_by_member(layers, inputs, inner):
+                mean[:, rows], std[:, rows] = self._describe(outputs, observations[rows])
         else:
-            mean, logvar = evaluate_at_once(hidden, heads, inputs, inner)
-            logvar = self._clamp(logvar)
-        mean[..., :-1] += observations
+            mean, std = self._describe(evaluate_at_once(layers, inputs, inner), observations)
         return GaussianPrediction(
             observations=observations,
             actions=actions,
             mean=mean,
-            std=logvar.mul_(0.5).exp_(),
+            std=std,
             elites=self.elites,
             target_std=self.target_std,
         )
+
+    def _describe(
+        self, outputs: Float[Tensor, "member row both"], observations: Float[Tensor, "row observation"]
+    ) -> tuple[Float[Tensor, "member row output"], Float[Tensor, "member row output"]]:
+        """Return means and standard deviations, raw units, given what the heads said; that is written over."""
+        mean, logvar = outputs.chunk(2, dim=-1)
+        mean[..., :-1] += observations
+        return mean, self._clamp(logvar).mul_(0.5).exp_()
 
     def _clamp(self, logvar: Float[Tensor, "member batch output"]) -> Float[Tensor, "member batch output"]:
         # A soft clamp keeps a gradient at the bounds, which are learned themselves.

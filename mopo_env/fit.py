@@ -72,7 +72,7 @@ def fit_ensemble(
     epochs_without_improvement = 0
     with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
         for _ in range(num_epochs):
-            for rows in _batches(bootstraps, config.batch_size, generator):
+            for rows in _batches(bootstraps, config.batch_size, generator, ensemble.device):
                 loss = data.loss(ensemble, rows, config)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -167,7 +167,6 @@ class _FitData:
         self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
 
     def loss(self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig) -> Tensor:
-        rows = rows.to(self._inputs.device)
         mean, logvar = ensemble(self._inputs[rows])
         bounds = ensemble.max_logvar.sum() - ensemble.min_logvar.sum()
         loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows]) + config.logvar_bound_coef * bounds
@@ -222,8 +221,8 @@ def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row inp
 
 
 def _batches(
-    bootstraps: Int64[Tensor, "member row"], batch_size: int, generator: torch.Generator
+    bootstraps: Int64[Tensor, "member row"], batch_size: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[Int64[Tensor, "member batch"]]:
-    """Shuffle each member's bootstrap on its own, and yield it in batches."""
+    """Shuffle each member's bootstrap on its own, and yield it in batches, on the device."""
     shuffle = torch.rand(bootstraps.shape, generator=generator).argsort(dim=1)
-    yield from torch.split(bootstraps.gather(1, shuffle), batch_size, dim=1)
+    yield from torch.split(bootstraps.gather(1, shuffle).to(device), batch_size, dim=1)

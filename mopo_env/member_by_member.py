@@ -11,8 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from mopo_env.stacked import StackedLinear
-
 __all__ = ["MANY_ROWS", "evaluate_at_once", "evaluate_by_member"]
 
 MANY_ROWS = 256
@@ -22,62 +20,62 @@ MANY_ROWS = 256
 _BYTES_PER_CHUNK = 512 * 4
 
 
+Layer = tuple[Float[Tensor, "member fan_in fan_out"], Float[Tensor, "member 1 fan_out"]]
+
+
 def evaluate_by_member(
-    hidden: Sequence[StackedLinear],
-    heads: Sequence[StackedLinear],
-    inputs: Float[Tensor, "batch input"],
-    inner: torch.dtype = torch.float32,
-) -> Iterator[tuple[slice, list[Float[Tensor, "member rows output"]]]]:
-    """Yield what the heads say of each chunk of rows, for all members; SiLU follows every hidden layer.
+    layers: Sequence[Layer], inputs: Float[Tensor, "batch input"], inner: torch.dtype = torch.float32
+) -> Iterator[tuple[slice, Float[Tensor, "member rows output"]]]:
+    """Yield the outputs for each chunk of rows, for all members.
 
     To be called where no gradient is wanted: the buffers are written over.
 
     Args:
-        hidden: The layers before the heads, in order.
-        heads: Layers that share the last hidden layer's activations.
+        layers: Weights and biases in order; SiLU follows every one but the last.
         inputs: The same rows for every member.
-        inner: Precision of the layers between the first and the heads, where nearly all of the work is.
+        inner: Precision of the layers between the first and the last, where nearly all of the work is.
 
     Yields:
-        The rows, and each head's outputs for them; the next chunk is written over these.
+        The rows, and the outputs for them; the next chunk is written over these.
     """
-    num_members = len(heads[0].weight)
     size = min(len(inputs), _BYTES_PER_CHUNK // inner.itemsize)
-    layers = _weights_and_biases(hidden, inner)
-    buffers = [weight.new_empty(size, weight.shape[2]) for weight, _ in layers]
-    outputs = [inputs.new_empty(num_members, size, head.weight.shape[2]) for head in heads]
+    rounded = _inner_rounded(layers, inner)
+    buffers = [weight.new_empty(size, weight.shape[2]) for weight, _ in rounded[:-1]]
+    outputs = inputs.new_empty(len(layers[-1][0]), size, layers[-1][0].shape[2])
+    # Taken apart once: to do so for every chunk would be a fifth of the Python in here.
+    members = [[(weight[index], bias[index]) for weight, bias in rounded] for index in range(len(outputs))]
     for start in range(0, len(inputs), size):
         rows = slice(start, min(start + size, len(inputs)))
-        count = rows.stop - rows.start
-        for member in range(num_members):
-            features = inputs[rows]
-            for (weight, bias), buffer in zip(layers, buffers, strict=True):
-                torch.addmm(bias[member], features.to(weight.dtype), weight[member], out=buffer[:count])
-                features = functional.silu(buffer[:count], inplace=True)
-            features = features.to(inputs.dtype)
-            for head, output in zip(heads, outputs, strict=True):
-                torch.addmm(head.bias[member], features, head.weight[member], out=output[member, :count])
-        yield rows, [output[:, :count] for output in outputs]
+        chunk, count = inputs[rows], rows.stop - rows.start
+        filled = [buffer[:count] for buffer in buffers]
+        for member, output in zip(members, outputs, strict=True):
+            features = chunk
+            for (weight, bias), buffer in zip(member, filled, strict=False):
+                torch.addmm(bias, features.to(weight.dtype), weight, out=buffer)
+                features = functional.silu(buffer, inplace=True)
+            weight, bias = member[-1]
+            torch.addmm(bias, features.to(weight.dtype), weight, out=output[:count])
+        yield rows, outputs[:, :count]
 
 
 def evaluate_at_once(
-    hidden: Sequence[StackedLinear],
-    heads: Sequence[StackedLinear],
-    inputs: Float[Tensor, "batch input"],
-    inner: torch.dtype = torch.float32,
-) -> list[Float[Tensor, "member batch output"]]:
-    """Return what the heads say of all rows, by batched products: for few rows, and for devices with fast memory.
+    layers: Sequence[Layer], inputs: Float[Tensor, "batch input"], inner: torch.dtype = torch.float32
+) -> Float[Tensor, "member batch output"]:
+    """Return the outputs for all rows, by batched products: for few rows, and for devices with fast memory.
 
     The arguments are those of `evaluate_by_member`.
     """
-    features = inputs.expand(len(heads[0].weight), *inputs.shape)
-    for weight, bias in _weights_and_biases(hidden, inner):
-        features = functional.silu(torch.baddbmm(bias, features.to(weight.dtype), weight))
-    return [head(features.to(inputs.dtype)) for head in heads]
+    *hidden, (weight, bias) = _inner_rounded(layers, inner)
+    features = inputs.expand(len(weight), *inputs.shape)
+    for inner_weight, inner_bias in hidden:
+        features = functional.silu(torch.baddbmm(inner_bias, features.to(inner_weight.dtype), inner_weight))
+    return torch.baddbmm(bias, features.to(weight.dtype), weight)
 
 
-def _weights_and_biases(hidden: Sequence[StackedLinear], inner: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    """Return what the hidden layers multiply by and add; the first one sees the inputs, which are not rounded."""
-    first, others = hidden[:1], hidden[1:]
-    exact = [(layer.weight, layer.bias) for layer in first]
-    return exact + [(layer.weight.to(inner), layer.bias.to(inner)) for layer in others]
+def _inner_rounded(layers: Sequence[Layer], inner: torch.dtype) -> list[Layer]:
+    """Round all layers but the first, which sees the inputs, and the last, which gives the answers."""
+    ends = (0, len(layers) - 1)
+    return [
+        (weight, bias) if index in ends else (weight.to(inner), bias.to(inner))
+        for index, (weight, bias) in enumerate(layers)
+    ]

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from mopo_env.checks import check_number
 from mopo_env.choices import MemberPer, check_choice
+from mopo_env.devices import perhaps_any
 from mopo_env.errors import ConfigError, InputError, SpaceMismatchError
 from mopo_env.model import DynamicsModel, GaussianPrediction, Prediction, pick_members
 from mopo_env.penalties import Penalty, get_penalty
@@ -163,9 +164,8 @@ class Simulator:
         penalties = check_row_shape("penalty", self.penalty(prediction), len(actions))
         rewards = model_rewards - self.penalty_coef * penalties
 
-        diverged = ~(rewards + next_observations.sum(dim=1)).isfinite()
-        if diverged.any():
-            diverged = ~(rewards.isfinite() & next_observations.isfinite().all(dim=1))
+        diverged = ~(rewards.isfinite() & next_observations.isfinite().all(dim=1))
+        if perhaps_any(diverged):
             next_observations = torch.where(diverged[:, None], observations, next_observations)
             model_rewards = torch.where(diverged, self._lowest_reward, model_rewards)
             penalties = torch.where(diverged, 0.0, penalties)

@@ -174,12 +174,12 @@ def test_every_update_sees_the_share_of_real_rows(toy: Simulator, monkeypatch: p
         return samples
 
     monkeypatch.setattr(MixedReplayBuffer, "sample", spy)
-    store = MixedReplayBuffer.add
+    store = MixedReplayBuffer.add_rows
 
-    def add(self: MixedReplayBuffer, obs: Any, *rest: Any) -> None:
-        store(self, np.zeros_like(obs), *rest)
+    def add_rows(self: MixedReplayBuffer, observations: Any, *rest: Any) -> None:
+        store(self, torch.zeros_like(observations), *rest)
 
-    monkeypatch.setattr(MixedReplayBuffer, "add", add)
+    monkeypatch.setattr(MixedReplayBuffer, "add_rows", add_rows)
     small("SAC", toy).learn(B * H, log_interval=None)
     assert drawn == [13] * UPDATES
 

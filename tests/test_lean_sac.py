@@ -28,6 +28,16 @@ class PlainSAC(SAC):
 
     policy_aliases: ClassVar = {"MlpPolicy": type("PlainPolicy", (SACPolicy,), {})}
 
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        super().train(gradient_steps, batch_size)
+
+
+class LeanSAC(SAC):
+    """SAC with lean networks and the updates of Stable-Baselines3, which `make_agent` would write out otherwise."""
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        super().train(gradient_steps, batch_size)
+
 
 def simulator() -> Simulator:
     system = LinearGaussianSystem()
@@ -64,12 +74,12 @@ def policies() -> tuple[SACPolicy, LeanSACPolicy]:
 
 
 def test_with_the_same_optimizer_everything_learned_is_the_same_bit_for_bit() -> None:
-    assert torch.equal(vector(trained(SAC, fused=False)), vector(trained(PlainSAC)))
+    assert torch.equal(vector(trained(LeanSAC, fused=False)), vector(trained(PlainSAC)))
 
 
 def test_the_fused_optimizer_differs_by_rounding_alone() -> None:
     """Fifty updates apart; a step of Adam moves a weight by about 3e-4, so a wrong one would show at once."""
-    lean, plain = vector(trained(SAC)), vector(trained(PlainSAC))
+    lean, plain = vector(trained(LeanSAC)), vector(trained(PlainSAC))
     assert not torch.equal(lean, plain)  # else this test compares a thing with itself
     torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-5)
 

@@ -15,6 +15,10 @@ def ensemble() -> GaussianEnsemble:
     return GaussianEnsemble(5, 2, num_members=3, hidden_sizes=(16, 24)).requires_grad_(False)
 
 
+def layers_of(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(layer.weight, layer.bias) for layer in (*model.hidden, model.mean_head)]
+
+
 @pytest.mark.parametrize("rows", [0, 1, MANY_ROWS - 1, MANY_ROWS, 511, 512, 513, 1_500])
 def test_the_prediction_is_that_of_forward(rows: int) -> None:
     """Every chunk's size and the last, shorter chunk: a buffer's stale rows would show here."""
@@ -41,7 +45,7 @@ def test_a_prediction_is_not_written_over_by_the_next() -> None:
 
 def test_rows_come_once_and_in_order() -> None:
     model = ensemble()
-    seen = [rows for rows, _ in evaluate_by_member(list(model.hidden), [model.mean_head], torch.zeros(1_100, 7))]  # type: ignore[arg-type]
+    seen = [rows for rows, _ in evaluate_by_member(layers_of(model), torch.zeros(1_100, 7))]
     assert [(rows.start, rows.stop) for rows in seen] == [(0, 512), (512, 1_024), (1_024, 1_100)]
 
 
@@ -76,12 +80,10 @@ def test_both_ways_agree_at_either_precision(inner: torch.dtype) -> None:
     """Few rows and many must not see two models; bfloat16 sums in another order may round another way."""
     model = ensemble()
     inputs = torch.randn(1_100, 7, generator=torch.Generator().manual_seed(0))
-    layers: Any = list(model.hidden), [model.mean_head, model.logvar_head]
-    at_once = evaluate_at_once(*layers, inputs, inner)
-    for rows, heads in evaluate_by_member(*layers, inputs, inner):
-        for whole, part in zip(at_once, heads, strict=True):
-            tolerance = 1e-6 if inner == torch.float32 else 2e-3
-            torch.testing.assert_close(whole[:, rows], part, rtol=1e-5, atol=tolerance)
+    at_once = evaluate_at_once(layers_of(model), inputs, inner)
+    tolerance = 1e-6 if inner == torch.float32 else 2e-3
+    for rows, part in evaluate_by_member(layers_of(model), inputs, inner):
+        torch.testing.assert_close(at_once[:, rows], part, rtol=1e-5, atol=tolerance)
 
 
 def test_another_precision_shares_the_weights_and_leaves_the_ensemble_as_it_is() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import A2C, SAC
 
 from mopo_agents import preparation
@@ -19,7 +20,7 @@ from mopo_agents.config import TrainConfig
 from mopo_agents.methods import METHODS
 from mopo_agents.policy_files import load_policy
 from mopo_agents.training import TrainResult, train
-from mopo_agents.vec_env import PenalizedModelVecEnv
+from mopo_env.branches import Branches
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
 from mopo_env.ensemble import save_ensemble
@@ -133,14 +134,14 @@ def test_progress_csv_has_a_line_for_every_epoch(finished: TrainResult) -> None:
 def test_the_means_of_an_epoch_are_its_own(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Means over all epochs so far would hide a policy that starts to exploit the model."""
     seen: list[tuple[float, float]] = []
-    step_wait = PenalizedModelVecEnv.step_wait
+    advance = Branches.advance
 
-    def spy(self: PenalizedModelVecEnv) -> Any:
-        step = step_wait(self)
-        seen.append((step[1].mean(), np.mean([info["penalty"] for info in step[3]])))
+    def spy(self: Branches, actions: torch.Tensor) -> Any:
+        step = advance(self, actions)
+        seen.append((float(step.rewards.mean()), float(step.penalties.mean())))
         return step
 
-    monkeypatch.setattr(PenalizedModelVecEnv, "step_wait", spy)
+    monkeypatch.setattr(Branches, "advance", spy)
     run(dataset, tmp_path / "run", epochs=3)
     expected = np.array(seen, dtype=float).reshape(3, 5, 2).mean(axis=1)  # three epochs of five steps
     found = [
@@ -491,7 +492,7 @@ def test_an_agent_of_ones_own_can_be_trained(dataset: Path, tmp_path: Path) -> N
         agent_options=small(),
         progress=False,
     )
-    assert type(result.agent) is MySAC
+    assert isinstance(result.agent, MySAC)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["agent"].endswith("MySAC")
 
 

@@ -174,7 +174,7 @@ def test_returns_and_lengths_through_gymnasiums_recorder() -> None:
     recorded.reset(seed=0)
     random, finished = np.random.default_rng(0), 0
     for _ in range(40):
-        before = env.branches._returns.copy()
+        before = env.branches._returns.numpy().copy()
         _, rewards, terminations, truncations, infos = recorded.step(random.uniform(-0.5, 1.5, (5, 1)))
         done = terminations | truncations
         if done.any():

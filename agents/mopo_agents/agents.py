@@ -12,9 +12,11 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
+from mopo_agents.batched_rollouts import with_batched_rollouts
 from mopo_agents.lean_sac import policy_of
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
+from mopo_agents.sac_update import with_written_out_updates
 from mopo_agents.standardise import standardised
 from mopo_agents.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.vec_env import PenalizedModelVecEnv
@@ -152,8 +154,11 @@ def make_agent(
     if standardise:
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), simulator.transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}
+    agent_class = with_written_out_updates(agent_class)
     if random_rollouts:
         agent_class = with_random_rollouts(agent_class)
+    if issubclass(agent_class, OffPolicyAlgorithm):
+        agent_class = with_batched_rollouts(agent_class)
     options: dict[str, Any] = {"seed": seed, "device": device}
     if issubclass(agent_class, OnPolicyAlgorithm):
         options |= {"n_steps": horizon}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
@@ -92,17 +93,14 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
-        if "infos" not in self.locals:  # an agent that learns from the dataset alone takes no steps
+        branches = getattr(self.training_env, "branches", None)
+        if branches is None:  # an agent that learns from the dataset alone takes no steps
             return True
-        dones, infos = self.locals["dones"], self.locals["infos"]
-        terminated = sum(not infos[index]["TimeLimit.truncated"] for index in np.flatnonzero(dones))
+        step = branches.last_step
+        columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
+        means = torch.stack([column.double().mean() for column in columns]).tolist()
         self._steps.append(
-            ModelRow(
-                reward=float(np.mean(self.locals["rewards"])),
-                model_reward=float(np.mean([info["reward_model"] for info in infos])),
-                penalty=float(np.mean([info["penalty"] for info in infos])),
-                terminated=terminated / len(dones),
-            )
+            ModelRow(**dict(zip(("reward", "model_reward", "penalty", "terminated"), means, strict=True)))
         )
         return True
 

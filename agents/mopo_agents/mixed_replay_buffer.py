@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.buffers import ReplayBuffer
+from jaxtyping import Float, Shaped
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
 
 from mopo_env.checks import check_integer, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
@@ -20,6 +24,8 @@ __all__ = ["MixedReplayBuffer"]
 
 class MixedReplayBuffer(ReplayBuffer):
     """A first-in-first-out buffer of model rows that adds real rows to every batch (paper, Algorithm 2, line 11).
+
+    A row is one stretch of memory on the agent's device, so that a batch is gathered there, and in one go.
 
     Each mini-batch holds ``round(real_ratio * size)`` rows of the dataset, and model rows for the rest; both are
     drawn uniformly with replacement. Pass the class to any off-policy agent as ``replay_buffer_class``, then attach
@@ -60,16 +66,16 @@ class MixedReplayBuffer(ReplayBuffer):
         if optimize_memory_usage:
             raise ConfigError("optimize_memory_usage: must be False, since rollouts restart between neighbouring rows.")
         self.real_ratio = check_number("real_ratio", real_ratio, minimum=0.0, maximum=1.0)
-        super().__init__(
-            buffer_size,
-            observation_space,
-            action_space,
-            device,
-            n_envs=n_envs,
-            handle_timeout_termination=handle_timeout_termination,
-        )
-        self._random = np.random.default_rng(seed)
-        self._real: tuple[np.ndarray, ...] | None = None
+        # Not ReplayBuffer's own, which would allocate arrays for each column on the CPU.
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = False
+        self.handle_timeout_termination = handle_timeout_termination
+        observation_dim = math.prod(self.obs_shape)
+        self._widths = [observation_dim, self.action_dim, observation_dim, 1, 1, 1]
+        self._model = torch.zeros(self.buffer_size, n_envs, sum(self._widths), device=self.device)
+        self._real: Tensor | None = None
+        self._generator = torch.Generator(self.device).manual_seed(seed)
         self._mini_batch_size: int | None = None
 
     def attach(self, transitions: Transitions, *, mini_batch_size: int | None = None) -> None:
@@ -96,13 +102,11 @@ class MixedReplayBuffer(ReplayBuffer):
         if mini_batch_size is not None:
             check_integer("mini_batch_size", mini_batch_size)
         self._mini_batch_size = mini_batch_size
-        self._real = (
-            transitions.observations,
-            actions,
-            transitions.next_observations,
-            transitions.terminations.astype(np.float32)[:, None],
-            transitions.rewards[:, None],
-        )
+        zeros = np.zeros(len(actions), dtype=np.float32)
+        columns = [transitions.observations, actions, transitions.next_observations]
+        columns += [column[:, None] for column in (transitions.rewards, transitions.terminations, zeros)]
+        rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+        self._real = torch.from_numpy(rows).to(self.device)
 
     def num_real(self, batch_size: int) -> int:
         """Return how many rows of a mini-batch are real."""
@@ -122,40 +126,97 @@ class MixedReplayBuffer(ReplayBuffer):
         if num_real:
             if self._real is None:
                 raise ConfigError("the replay buffer has no real rows: call attach(transitions), or set real_ratio=0.")
-            rows = self._random.integers(len(self._real[0]), size=(num_batches, num_real))
-            parts.append([column[rows] for column in self._real])
+            parts.append(self._draw(self._real, (num_batches, num_real)))
         if num_real < size:
-            parts.append(self._model_rows((num_batches, size - num_real)))
-        columns = [np.concatenate(both, axis=1) for both in zip(*parts, strict=True)]
-        observations, actions, next_observations, dones, rewards = (
-            column.reshape(batch_size, column.shape[-1]) for column in columns
-        )
+            if not self.size():
+                raise ConfigError("the replay buffer holds no model rows yet: roll the model out first.")
+            model = self._model[: self.size()].flatten(0, 1)
+            parts.append(self._draw(model, (num_batches, size - num_real)))
+        rows = torch.cat(parts, dim=1).view(batch_size, -1)
+        observations, actions, next_observations, rewards, dones, timeouts = torch.split(rows, self._widths, dim=1)
+        if env is not None:
+            observations, next_observations = (
+                self.to_torch(np.asarray(env.normalize_obs(found.cpu().numpy())))
+                for found in (observations, next_observations)
+            )
+            rewards = self.to_torch(env.normalize_reward(rewards.cpu().numpy()))
         return ReplayBufferSamples(
-            observations=self.to_torch(np.asarray(self._normalize_obs(observations, env))),
-            actions=self.to_torch(actions),
-            next_observations=self.to_torch(np.asarray(self._normalize_obs(next_observations, env))),
-            dones=self.to_torch(dones),
-            rewards=self.to_torch(self._normalize_reward(rewards, env)),
+            observations=observations,
+            actions=actions.long() if isinstance(self.action_space, spaces.Discrete) else actions,
+            next_observations=next_observations,
+            # The end of a rollout at the horizon is no terminal state: the critic bootstraps there.
+            dones=dones * (1.0 - timeouts),
+            rewards=rewards,
         )
 
-    def _model_rows(self, shape: tuple[int, int]) -> list[np.ndarray]:
-        filled = self.size()
-        if not filled:
-            raise ConfigError("the replay buffer holds no model rows yet: roll the model out first.")
-        where = self._random.integers(filled, size=shape), self._random.integers(self.n_envs, size=shape)
-        # The end of a rollout at the horizon is no terminal state: the critic bootstraps there.
-        terminal = self.dones[where] * (1.0 - self.timeouts[where])
-        return [
-            self.observations[where],
-            self.actions[where],
-            self.next_observations[where],
-            terminal[..., None],
-            self.rewards[where][..., None],
-        ]
+    def add(
+        self,
+        obs: np.ndarray,
+        next_obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Store one step of every rollout, as Stable-Baselines3 has it."""
+        timeouts = np.array([info.get("TimeLimit.truncated", False) for info in infos])
+        columns = (obs, action, next_obs, reward, done, timeouts)
+        self.add_rows(*(torch.from_numpy(np.asarray(column)) for column in columns))
+
+    def add_rows(
+        self,
+        observations: Float[Tensor, "env observation"],
+        actions: Shaped[Tensor, "env action"],
+        next_observations: Float[Tensor, "env observation"],
+        rewards: Float[Tensor, " env"],
+        dones: Shaped[Tensor, " env"],
+        timeouts: Shaped[Tensor, " env"],
+    ) -> None:
+        """Store one step of every rollout, from wherever the tensors lie.
+
+        Args:
+            observations: s, raw units.
+            actions: a as agents keep it: scaled to −1…1, or numbers.
+            next_observations: s′, raw units; of a rollout that ended, its last state.
+            rewards: r̃.
+            dones: Whether the rollout ended.
+            timeouts: Whether it ended for no other reason than the horizon.
+        """
+        if not self.handle_timeout_termination:
+            timeouts = torch.zeros_like(timeouts)
+        columns = (observations, actions, next_observations, rewards, dones, timeouts)
+        for part, column in zip(torch.split(self._model[self.pos], self._widths, dim=1), columns, strict=True):
+            part.copy_(column.view(self.n_envs, -1))
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full, self.pos = True, 0
+
+    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+        chosen = torch.randint(len(rows), shape, generator=self._generator, device=self.device)
+        return rows.index_select(0, chosen.view(-1)).view(*shape, -1)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the real rows out of pickles: they are on disk already."""
-        return {**self.__dict__, "_real": None}
+        """Leave out of pickles the real rows, which are on disk already, and memory that was not written yet."""
+        return {**self.__dict__, "_real": None, "_model": self._model[: self.size()].clone()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Allocate what was left out."""
+        self.__dict__ |= state
+        filled = state["_model"]
+        self._model = filled.new_zeros(self.buffer_size, *filled.shape[1:])
+        self._model[: len(filled)] = filled
+
+    # What Stable-Baselines3 keeps as arrays of shape (step, env, …), for those who look into its buffers.
+    observations = property(lambda self: self._column(0))
+    actions = property(lambda self: self._column(1).astype(self.action_space.dtype, copy=False))
+    next_observations = property(lambda self: self._column(2))
+    rewards = property(lambda self: self._column(3)[..., 0])
+    dones = property(lambda self: self._column(4)[..., 0])
+    timeouts = property(lambda self: self._column(5)[..., 0])
+
+    def _column(self, index: int) -> np.ndarray:
+        column: np.ndarray = torch.split(self._model, self._widths, dim=2)[index].cpu().numpy()
+        return column
 
 
 def _stored_actions(transitions: Transitions) -> np.ndarray:

@@ -3,17 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from torch import Tensor
 
-from mopo_env.branches import Branches, new_generator
+from mopo_env.branches import Branches, BranchStep, new_generator
 from mopo_env.simulator import Simulator
 
-__all__ = ["PenalizedModelVecEnv"]
+__all__ = ["BranchInfos", "PenalizedModelVecEnv"]
+
+
+class BranchInfos(Sequence[dict[str, Any]]):
+    """What Stable-Baselines3 is told of each rollout beside its reward; made when it is first looked at."""
+
+    def __init__(self, step: BranchStep[np.ndarray] | BranchStep[Tensor]) -> None:
+        """Keep the step."""
+        self._step = step
+
+    @cached_property
+    def _infos(self) -> list[dict[str, Any]]:
+        step = self._step
+        columns = (step.model_rewards, step.penalties, step.diverged)
+        infos: list[dict[str, Any]] = [
+            {"reward_model": reward, "penalty": penalty, "diverged": diverged}
+            for reward, penalty, diverged in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        final_observations = torch.as_tensor(step.final_observations).cpu().numpy()
+        for index in np.flatnonzero(step.dones.tolist()).tolist():
+            infos[index]["terminal_observation"] = final_observations[index]
+            infos[index]["TimeLimit.truncated"] = bool(step.truncations[index] and not step.terminations[index])
+            infos[index]["episode"] = self.episode(index)
+        return infos
+
+    def episode(self, index: int) -> dict[str, Any]:
+        """Return what Stable-Baselines3 knows of a rollout that ended."""
+        return {"r": float(self._step.returns[index]), "l": int(self._step.lengths[index]), "t": 0.0}
+
+    def __len__(self) -> int:
+        """Return b."""
+        return len(self._step.rewards)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one, or a slice of them."""
+        return self._infos[index]
 
 
 class PenalizedModelVecEnv(VecEnv):
@@ -64,18 +102,7 @@ class PenalizedModelVecEnv(VecEnv):
             InputError: If the actions have the wrong shape or are not finite.
         """
         step = self.branches.step(self._actions)
-        infos: list[dict[str, Any]] = [
-            {"reward_model": reward, "penalty": penalty, "diverged": diverged}
-            for reward, penalty, diverged in zip(
-                step.model_rewards.tolist(), step.penalties.tolist(), step.diverged.tolist(), strict=True
-            )
-        ]
-        dones = step.dones
-        for index in np.flatnonzero(dones):
-            infos[index]["terminal_observation"] = step.final_observations[index]
-            infos[index]["TimeLimit.truncated"] = bool(step.truncations[index] and not step.terminations[index])
-            infos[index]["episode"] = {"r": float(step.returns[index]), "l": int(step.lengths[index]), "t": 0.0}
-        return step.observations, step.rewards, dones, infos
+        return step.observations, step.rewards, step.dones, list(BranchInfos(step))
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""

@@ -1,0 +1,127 @@
+"""Small dense networks with their gradients written out: the same numbers as autograd's, without its bookkeeping.
+
+On networks of 256 units PyTorch spends nearly as long on recording and replaying operations as on the products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["DenseNetworks", "dense_layers", "gather", "scatter"]
+
+
+class DenseNetworks:
+    """Copies of N networks of the same widths, linear layers with rectifiers between them, evaluated as one.
+
+    To be used where autograd is off. The copies learn; `parameters` stay as they are until `scatter` is called.
+
+    Attributes:
+        parameters: Of the layers copied, in the order in which `values` holds them.
+        values: All weights and biases, in one vector.
+        gradients: What `backward` wrote, laid out as `values`.
+    """
+
+    def __init__(self, layers: Sequence[Sequence[nn.Linear]], *, num_networks: int = 1) -> None:
+        """Copy the weights.
+
+        Args:
+            layers: In order, each as the modules that make it up: one of every network, or, of a single network,
+                several that see the same features and whose outputs lie side by side.
+            num_networks: N.
+        """
+        self.parameters: list[Tensor] = []
+        for modules in layers:
+            self.parameters += [module.weight for module in modules] + [module.bias for module in modules]
+        self.values = gather(self.parameters)
+        self.gradients = torch.zeros_like(self.values)
+        self._weights, self._biases = _views(self.values, layers, num_networks)
+        self._weight_gradients, self._bias_gradients = _views(self.gradients, layers, num_networks)
+
+    def forward(self, inputs: Float[Tensor, "row input"]) -> list[Float[Tensor, "network row unit"]]:
+        """Evaluate every network on the same rows.
+
+        Returns:
+            What goes into each layer, and last the outputs.
+        """
+        trace = [inputs.expand(len(self._weights[0]), *inputs.shape)]
+        for weight, bias in zip(self._weights, self._biases, strict=True):
+            if len(trace) > 1:
+                trace[-1].relu_()
+            trace.append(torch.baddbmm(bias, trace[-1], weight.mT))
+        return trace
+
+    def backward(self, trace: Sequence[Tensor], gradient: Float[Tensor, "network row output"]) -> None:
+        """Write the gradients of all weights and biases, given the one of the outputs.
+
+        Args:
+            trace: What `forward` returned; where it has more rows than `gradient`, the others count nothing.
+            gradient: Of a loss, by the outputs.
+        """
+        rows = gradient.shape[1]
+        for layer in reversed(range(len(self._weights))):
+            features = trace[layer][:, :rows]
+            self._write_weight_gradient(layer, gradient, features)
+            torch.sum(gradient, dim=1, keepdim=True, out=self._bias_gradients[layer])
+            if layer:
+                gradient = _through_rectifier(torch.bmm(gradient, self._weights[layer]), features)
+
+    def _write_weight_gradient(self, layer: int, gradient: Tensor, features: Tensor) -> None:
+        written = self._weight_gradients[layer]
+        if features.shape[2] < gradient.shape[2]:  # a wide product is faster than a tall one
+            written.copy_(torch.bmm(features.mT, gradient).mT)
+        else:
+            torch.bmm(gradient.mT, features, out=written)
+
+    def input_gradient(
+        self, trace: Sequence[Tensor], gradient: Float[Tensor, "network row output"], columns: slice
+    ) -> Float[Tensor, "row column"]:
+        """Return the gradient by some of the inputs, summed over networks, given the one by the outputs."""
+        for layer in reversed(range(1, len(self._weights))):
+            gradient = _through_rectifier(torch.bmm(gradient, self._weights[layer]), trace[layer])
+        by_network: Tensor = torch.bmm(gradient, self._weights[0][..., columns])
+        return by_network.sum(dim=0)
+
+
+def dense_layers(network: Iterable[nn.Module]) -> list[nn.Linear] | None:
+    """Return the linear layers of a network that has rectifiers between them and nothing else, or None."""
+    parts = list(network)
+    layers = [part for part in parts[::2] if type(part) is nn.Linear and part.bias is not None]
+    plain = len(parts) % 2 and len(layers) == len(parts[::2]) and all(type(part) is nn.ReLU for part in parts[1::2])
+    return layers if plain else None
+
+
+def gather(tensors: Iterable[Tensor]) -> Float[Tensor, " number"]:
+    """Copy tensors into one vector."""
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+
+@torch.no_grad()
+def scatter(vector: Float[Tensor, " number"], tensors: Sequence[Tensor]) -> None:
+    """Copy a vector that `gather` made back into tensors of the same shapes."""
+    parts = torch.split(vector, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def _views(
+    vector: Tensor, layers: Sequence[Sequence[nn.Linear]], num_networks: int
+) -> tuple[list[Float[Tensor, "network output input"]], list[Float[Tensor, "network 1 output"]]]:
+    """Return each layer's weights and biases as they lie in a vector."""
+    weights, biases, start = [], [], 0
+    for modules in layers:
+        fan_in, fan_out = modules[0].in_features, sum(module.out_features for module in modules)
+        weights.append(vector[start : start + fan_in * fan_out].view(num_networks, -1, fan_in))
+        start += fan_in * fan_out
+        biases.append(vector[start : start + fan_out].view(num_networks, 1, -1))
+        start += fan_out
+    return weights, biases
+
+
+def _through_rectifier(gradient: Tensor, outputs: Tensor) -> Tensor:
+    """Let the gradient pass where the rectifier did, in place; this is what autograd itself calls."""
+    torch.ops.aten.threshold_backward.grad_input(gradient, outputs, 0, grad_input=gradient)
+    return gradient
