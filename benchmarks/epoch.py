@@ -7,7 +7,9 @@ networks' layers, nothing else, at the rate of one large matrix product measured
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
+import torch
 import tyro
 from common import (
     ACTION_DIM,
@@ -22,13 +24,11 @@ from common import (
     table,
 )
 from stable_baselines3 import SAC
-from stable_baselines3.sac.policies import SACPolicy
 
 from mopo_agents.agents import make_agent
 from mopo_env import GaussianEnsemble, Simulator
 
-HORIZON, UPDATES, BATCH_SIZE, RETAIN, DATASET = 5, 1000, 256, 5, 101_000
-NOT_LEAN = type("PlainSAC", (SAC,), {"policy_aliases": {"MlpPolicy": type("PlainPolicy", (SACPolicy,), {})}})
+HORIZON, UPDATES, BATCH_SIZE, RETAIN = 5, 1000, 256, 5
 
 MODEL = network_flops(OBSERVATION_DIM + ACTION_DIM, 200, 200, 200, 200, 2 * (OBSERVATION_DIM + 1), num_networks=7)
 ACTOR = network_flops(OBSERVATION_DIM, 256, 256, 2 * ACTION_DIM)
@@ -39,36 +39,27 @@ FIRST_ACTOR, FIRST_CRITICS = network_flops(OBSERVATION_DIM, 256), 2 * network_fl
 UPDATE = BATCH_SIZE * (2 * ACTOR + 3 * CRITICS + (2 * CRITICS - FIRST_CRITICS) + CRITICS + (2 * ACTOR - FIRST_ACTOR))
 
 
-def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), repeats: int = 3) -> None:
-    """Print two tables: SAC's updates and the buffer, then whole epochs.
+class PlainSAC(SAC):
+    """Updates as Stable-Baselines3 does: `make_agent` leaves alone what a class changes."""
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Change nothing."""
+        super().train(gradient_steps, batch_size)
+
+
+def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), dataset: int = 101_000, repeats: int = 3) -> None:
+    """Print two tables: the parts of an epoch, then whole epochs.
 
     Args:
         rollouts: b, in ascending order, so that the peak memory is that of each.
+        dataset: Rows of D_env.
         repeats: Epochs timed for each b, after one that is not.
     """
-    transitions = random_transitions(DATASET)
+    transitions = random_transitions(dataset)
     simulator = Simulator(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
     peaks = [peak_flops()]
-    parts, epochs = [], []
-    plain, lean = (
-        make_agent(kind, simulator, horizon=HORIZON, rollout_batch_size=2000, gradient_steps=1)
-        for kind in (NOT_LEAN, "SAC")
-    )
-    times: dict[str, list[float]] = {"updates, networks of Stable-Baselines3": [], "updates": []}
-    for agent in (plain, lean):
-        agent.learn(2000 * HORIZON, log_interval=None)
-    for _ in range(7):  # interleaved, so that a busy moment hits both
-        for name, agent in zip(times, (plain, lean), strict=True):
-            times[name] += seconds(lambda a=agent: a.train(100, batch_size=BATCH_SIZE), repeats=1, warm_up=False)
-        peaks.append(peak_flops())
-    for name, found in times.items():
-        middle, spread = median_and_spread(found)
-        share = 100 * UPDATE / middle / statistics.median(peaks)
-        parts.append([name, f"{middle * 10:.2f}", f"{share:.0%}", f"{spread:.0%}"])
-    buffer = lean.replay_buffer
-    middle, spread = median_and_spread(seconds(lambda: [buffer.sample(BATCH_SIZE) for _ in range(100)]))
-    parts.append(["drawing a batch (part of an update)", f"{middle * 10:.2f}", "", f"{spread:.0%}"])
-
+    parts = _parts(simulator, peaks)
+    epochs = []
     for count in rollouts:
         agent = make_agent(
             "SAC", simulator, horizon=HORIZON, rollout_batch_size=count, gradient_steps=UPDATES, retain_epochs=RETAIN
@@ -83,7 +74,7 @@ def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), repeats: int = 3) 
         cells = [f"{count:,}", f"{middle:.1f}", f"{limit:.1f}", f"{middle / limit:.2f}", f"{steps / middle:,.0f}"]
         epochs.append([*cells, f"{peak_memory():.2f}"])
         peaks += own
-    print(header("Epochs"))
+    print(header(f"Epochs, {dataset:,} real rows"))
     print(
         f"{(MODEL + ACTOR) / 1e6:.2f} MFLOP a transition, {UPDATE / 1e6:.0f} MFLOP an update; "
         f"peak of one matrix product: {statistics.median(peaks) / 1e9:.0f} GFLOP/s\n"
@@ -91,6 +82,41 @@ def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), repeats: int = 3) 
     print(table(["part", "ms (median)", "share of peak", "quartile spread"], parts))
     columns = ["b", "s an epoch (median)", "arithmetic limit, s", "ratio", "transitions/s", "peak memory so far, GiB"]
     print("\n" + table(columns, epochs))
+
+
+def _parts(simulator: Simulator, peaks: list[float]) -> list[list[str]]:
+    """Time each part by turns, so that a busy moment hits all of them."""
+    count = 20_000
+    options = {"horizon": HORIZON, "rollout_batch_size": count, "gradient_steps": 1}
+    plain, agent = (make_agent(kind, simulator, **options) for kind in (PlainSAC, "SAC"))
+    for each in (plain, agent):
+        each.learn(count * HORIZON, log_interval=None)
+    buffer = agent.replay_buffer
+    branches = agent.get_env().branches
+    actions = torch.rand(count, ACTION_DIM) * 2 - 1
+    last = branches.advance(actions)
+    rows = (last.observations, actions, last.final_observations, last.rewards, last.dones, last.truncations)
+    # What to do, how many times over, and the arithmetic in it.
+    jobs: dict[str, tuple[Callable[[], object], int, int]] = {
+        "100 updates of Stable-Baselines3": (lambda: plain.train(100, BATCH_SIZE), 1, 100 * UPDATE),
+        "100 updates": (lambda: agent.train(100, BATCH_SIZE), 1, 100 * UPDATE),
+        "a step of 20,000 rollouts": (lambda: branches.advance(actions), 1, count * MODEL),
+        "adding 20,000 rows to the buffer": (lambda: buffer.add_rows(*rows), 10, 0),
+        "drawing 100 batches": (lambda: [buffer.sample(BATCH_SIZE) for _ in range(100)], 1, 0),
+    }
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(9):
+        for name, (job, repeats, _) in jobs.items():
+            times[name].append(
+                seconds(lambda j=job, n=repeats: [j() for _ in range(n)], repeats=1, warm_up=False)[0] / repeats
+            )
+        peaks.append(peak_flops())
+    found = []
+    for name, (_, _, flops) in jobs.items():
+        middle, spread = median_and_spread(times[name])
+        share = f"{flops / middle / statistics.median(peaks):.0%}" if flops else ""
+        found.append([name, f"{middle * 1e3:.1f}", share, f"{spread:.0%}"])
+    return found
 
 
 if __name__ == "__main__":
