@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from mopo_env.choices import Precision, check_choice
 from mopo_env.errors import ConfigError, StoreError
-from mopo_env.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member
+from mopo_env.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member, evaluate_each
 from mopo_env.model import GaussianPrediction
 from mopo_env.stacked import StackedLinear, fill_module
 from mopo_env.store import read_artifact, write_artifact
@@ -114,10 +114,9 @@ class GaussianEnsemble(nn.Module):
             Mean and log-variance of the change of the observation and of the reward, in raw units; only while
             scaled targets are being fitted, in units of their spread.
         """
-        features = inputs
-        for layer in self.hidden:
-            features = functional.silu(layer(features))
-        return self.mean_head(features), self._clamp(self.logvar_head(features))
+        evaluate = evaluate_each if inputs.device.type == "cpu" else evaluate_at_once
+        mean, logvar = evaluate(self._layers(), inputs).chunk(2, dim=-1)
+        return mean, self._clamp(logvar)
 
     def normalise(self, inputs: Float[Tensor, "batch input"]) -> Float[Tensor, "batch input"]:
         """Scale raw observations and actions to zero mean and unit variance over the training data."""
@@ -141,16 +140,14 @@ class GaussianEnsemble(nn.Module):
     ) -> GaussianPrediction:
         """Evaluate all members on the same states and actions, given and answered in raw units."""
         inputs = self.normalise(torch.cat([observations, actions], dim=-1))
-        hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[StackedLinear], self.hidden)]
-        heads = (self.mean_head, self.logvar_head)  # one product for both is half as dear as two narrow ones
-        head = (torch.cat([part.weight for part in heads], dim=2), torch.cat([part.bias for part in heads], dim=2))
-        layers, inner = [*hidden, head], getattr(torch, self.precision)
+        layers, inner = self._layers(), getattr(torch, self.precision)
         if inputs.device.type == "cpu" and len(inputs) >= MANY_ROWS:
             mean = inputs.new_empty(self.num_members, len(inputs), self.observation_dim + 1)
             std = torch.empty_like(mean)
             for rows, outputs in evaluate_by_member(layers, inputs, inner):
                 mean[:, rows], std[:, rows] = self._describe(outputs, observations[rows])
         else:
+            inputs = inputs.expand(self.num_members, *inputs.shape)
             mean, std = self._describe(evaluate_at_once(layers, inputs, inner), observations)
         return GaussianPrediction(
             observations=observations,
@@ -160,6 +157,14 @@ class GaussianEnsemble(nn.Module):
             elites=self.elites,
             target_std=self.target_std,
         )
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Return weights and biases in order, the heads as one: a product for both is half as dear as two."""
+        hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[StackedLinear], self.hidden)]
+        heads = (self.mean_head, self.logvar_head)
+        weight = torch.cat([head.weight for head in heads], dim=2)
+        bias = torch.cat(tuple(head.bias for head in heads), dim=2)
+        return [*hidden, (weight, bias)]
 
     def _describe(
         self, outputs: Float[Tensor, "member row both"], observations: Float[Tensor, "row observation"]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["MANY_ROWS", "evaluate_at_once", "evaluate_by_member"]
+__all__ = ["MANY_ROWS", "evaluate_at_once", "evaluate_by_member", "evaluate_each"]
 
 MANY_ROWS = 256
 """From here on it pays; below, the calls cost more than the cache misses they avoid."""
@@ -58,15 +58,32 @@ def evaluate_by_member(
         yield rows, outputs[:, :count]
 
 
+def evaluate_each(
+    layers: Sequence[Layer], inputs: Float[Tensor, "member batch input"]
+) -> Float[Tensor, "member batch output"]:
+    """Return the outputs of each member for rows of its own, one member after another.
+
+    To be called where gradients are wanted: backwards, too, one member is finished before the next.
+    """
+    unbound = [(weight.unbind(), bias.unbind()) for weight, bias in layers]
+    *hidden, (last_weight, last_bias) = unbound
+    outputs = []
+    for member, features in enumerate(inputs):
+        for weight, bias in hidden:
+            features = functional.silu(torch.addmm(bias[member], features, weight[member]))
+        outputs.append(torch.addmm(last_bias[member], features, last_weight[member]))
+    return torch.stack(outputs)
+
+
 def evaluate_at_once(
-    layers: Sequence[Layer], inputs: Float[Tensor, "batch input"], inner: torch.dtype = torch.float32
+    layers: Sequence[Layer], inputs: Float[Tensor, "member batch input"], inner: torch.dtype = torch.float32
 ) -> Float[Tensor, "member batch output"]:
     """Return the outputs for all rows, by batched products: for few rows, and for devices with fast memory.
 
-    The arguments are those of `evaluate_by_member`.
+    The arguments are those of `evaluate_by_member`, but that each member has rows of its own.
     """
     *hidden, (weight, bias) = _inner_rounded(layers, inner)
-    features = inputs.expand(len(weight), *inputs.shape)
+    features = inputs
     for inner_weight, inner_bias in hidden:
         features = functional.silu(torch.baddbmm(inner_bias, features.to(inner_weight.dtype), inner_weight))
     return torch.baddbmm(bias, features.to(weight.dtype), weight)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mopo_env.ensemble import GaussianEnsemble
-from mopo_env.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member
+from mopo_env.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member, evaluate_each
 
 
 def ensemble() -> GaussianEnsemble:
@@ -80,10 +80,23 @@ def test_both_ways_agree_at_either_precision(inner: torch.dtype) -> None:
     """Few rows and many must not see two models; bfloat16 sums in another order may round another way."""
     model = ensemble()
     inputs = torch.randn(1_100, 7, generator=torch.Generator().manual_seed(0))
-    at_once = evaluate_at_once(layers_of(model), inputs, inner)
+    at_once = evaluate_at_once(layers_of(model), inputs.expand(3, *inputs.shape), inner)
     tolerance = 1e-6 if inner == torch.float32 else 2e-3
     for rows, part in evaluate_by_member(layers_of(model), inputs, inner):
         torch.testing.assert_close(at_once[:, rows], part, rtol=1e-5, atol=tolerance)
+
+
+def test_one_member_after_another_is_all_at_once_gradients_included() -> None:
+    """Fits on a CPU go one way, fits on a GPU the other."""
+    inputs = torch.randn(3, 40, 7, generator=torch.Generator().manual_seed(0))
+    found = []
+    for evaluate in (evaluate_each, evaluate_at_once):
+        layers = [(w.clone().requires_grad_(), b.clone().requires_grad_()) for w, b in layers_of(ensemble())]
+        outputs = evaluate(layers, inputs)
+        outputs.sin().sum().backward()  # type: ignore[no-untyped-call]
+        found.append([outputs, *(tensor.grad for layer in layers for tensor in layer)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_another_precision_shares_the_weights_and_leaves_the_ensemble_as_it_is() -> None:
