@@ -13,7 +13,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.batched_rollouts import with_batched_rollouts
-from mopo_agents.lean_sac import policy_of
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.random_rollouts import with_random_rollouts
 from mopo_agents.sac_update import with_written_out_updates
@@ -177,7 +176,7 @@ def make_agent(
     else:
         raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
     try:
-        model = agent_class(policy_of(agent_class), env, **{**options, **copy.deepcopy(agent_options)})
+        model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
     except AssertionError as error:
         if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
             raise
@@ -230,7 +229,7 @@ def make_offline_agent(
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}
     options = {"gradient_steps": gradient_steps, "seed": seed, "device": device, **copy.deepcopy(agent_options)}
-    return agent_class(policy_of(agent_class), DatasetEnv(transitions), **options)
+    return agent_class("MlpPolicy", DatasetEnv(transitions), **options)
 
 
 def _check_action_space(space: ActionSpace) -> None:
