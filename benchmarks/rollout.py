@@ -20,7 +20,8 @@ from common import (
 )
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator
+from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator, find_dataset
+from mopo_env.make import find_ensemble
 
 HORIZON = 5
 
@@ -44,10 +45,12 @@ def main() -> None:
         rows.append([name, f"{batch:,}", f"{rate:,.0f}", f"{share:.0%}", f"{spread:.0%}"])
 
     generator = torch.Generator().manual_seed(0)
-    for batch in (1_000, 20_000, 50_000):
+    rounded = Simulator(ensemble.at_precision("bfloat16"), transitions)
+    for batch in (1_000, 5_000, 20_000, 50_000):
         states = simulator.reset(batch, generator)
         actions = torch.rand(batch, ACTION_DIM) * 2 - 1
-        add("Simulator.step", batch, batch, lambda s=states, a=actions: simulator.step(s, a, generator), 7)
+        for name, world in (("Simulator.step", simulator), ("… in bfloat16", rounded)):
+            add(name, batch, batch, lambda w=world, s=states, a=actions: w.step(s, a, generator), 7)
     for batch in (1_000, 20_000):
         vector_env = PenalizedModelVectorEnv(simulator, num_envs=batch, horizon=HORIZON)
         vector_env.reset(seed=0)
@@ -72,6 +75,20 @@ def main() -> None:
     print(header("Rollouts"))
     print(f"{flops_per_row / 1e6:.2f} MFLOP a transition; peak of one matrix product: {peak / 1e9:.0f} GFLOP/s\n")
     print(table(["what", "batch", "transitions/s (median)", "share of peak", "quartile spread"], rows))
+    _effect_of_rounding("halfcheetah-mixed")
+
+
+def _effect_of_rounding(task: str, num_rows: int = 20_000) -> None:
+    """Print the error of a bundled ensemble at both precisions, and how far they are from each other."""
+    data, ensemble = find_dataset(task), find_ensemble(task)
+    states, actions = (torch.tensor(array[:num_rows]) for array in (data.observations, data.encoded_actions()))
+    truth = torch.tensor(np.concatenate([data.next_observations, data.rewards[:, None]], axis=1)[:num_rows])
+    exact, rounded = (ensemble.at_precision(kind).predict(states, actions) for kind in ("float32", "bfloat16"))
+    errors = [f"{(found.mean - truth)[ensemble.elites].square().mean():.4f}" for found in (exact, rounded)]
+    apart = ((exact.mean - rounded.mean) / exact.std)[ensemble.elites].abs()
+    print(f"\nEffect of bfloat16 on the bundled {task}, {num_rows:,} rows: squared error {' and '.join(errors)};")
+    far = f"{apart.quantile(0.99):.2f}"
+    print(f"means apart by {apart.median():.3f} predicted standard deviations (median), 1 % by more than {far}.")
 
 
 if __name__ == "__main__":

@@ -198,6 +198,7 @@ MODEL_CHOICES: dict[str, Any] = {
     "member_per": "rollout",
     "deterministic": True,
     "precision": "bfloat16",
+    "overlap": True,
     "termination": "never",
     "random_rollouts": False,
     "real_ratio": 0.5,

@@ -18,6 +18,7 @@ from mopo_agents import preparation
 from mopo_agents.agents import make_agent
 from mopo_agents.config import TrainConfig
 from mopo_agents.methods import METHODS
+from mopo_agents.overlap import OverlappedRollouts
 from mopo_agents.policy_files import load_policy
 from mopo_agents.training import TrainResult, train
 from mopo_env.branches import Branches
@@ -240,10 +241,13 @@ def test_options_of_steps_and_penalty_reach_the_simulator(dataset: Path, tmp_pat
     """Each is an attribute of what the agent trains in, and a line of the record."""
     options: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6}
     penalty = {"penalty": "ensemble-std", "penalty_members": "elites", "penalty_reward": False, "penalty_units": "raw"}
-    agent: Any = run(dataset, tmp_path / "run", epochs=1, precision="bfloat16", **options, **penalty).agent
+    agent: Any = run(
+        dataset, tmp_path / "run", epochs=1, precision="bfloat16", overlap=True, **options, **penalty
+    ).agent
     simulator = agent.env.branches.simulator
     assert {name: getattr(simulator, name) for name in options} == options
     assert simulator.model.precision == "bfloat16"
+    assert isinstance(agent, OverlappedRollouts)
     assert simulator.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
     description = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {name: description[name] for name in (*options, *penalty)} == {**options, **penalty}

@@ -14,6 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.batched_rollouts import with_batched_rollouts
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
+from mopo_agents.overlap import with_overlap
 from mopo_agents.random_rollouts import with_random_rollouts
 from mopo_agents.sac_update import with_written_out_updates
 from mopo_agents.standardise import standardised
@@ -107,6 +108,7 @@ def make_agent(
     retain_epochs: int = 5,
     random_rollouts: bool = False,
     standardise: bool = False,
+    overlap: bool = False,
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -129,13 +131,15 @@ def make_agent(
             for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
         standardise: Whether the policy scales observations by the dataset's mean and standard deviation, for data whose
             columns have units; agents of Stable-Baselines3 and sb3-contrib can.
+        overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before; the
+            policy that rolls out is then one epoch older.
         seed: Of the agent, its environment and its buffer.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
 
     Raises:
         UnknownNameError: If no agent has this name.
-        ConfigError: If an option is wrong.
+        ConfigError: If an option is wrong, or the agent cannot have it.
     """
     agent_class = find_agent(agent)
     if issubclass(agent_class, OfflineAgent):
@@ -158,6 +162,8 @@ def make_agent(
         agent_class = with_random_rollouts(agent_class)
     if issubclass(agent_class, OffPolicyAlgorithm):
         agent_class = with_batched_rollouts(agent_class)
+    if overlap:
+        agent_class = with_overlap(agent_class)
     options: dict[str, Any] = {"seed": seed, "device": device}
     if issubclass(agent_class, OnPolicyAlgorithm):
         options |= {"n_steps": horizon}

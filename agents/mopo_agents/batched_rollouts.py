@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
-from gymnasium.spaces import Box
-from jaxtyping import Shaped
+from gymnasium.spaces import Box, Space
+from jaxtyping import Float, Shaped
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -19,15 +22,23 @@ from torch import Tensor
 from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
 from mopo_agents.rollout_actions import put_before
 from mopo_agents.vec_env import BranchInfos, PenalizedModelVecEnv
-from mopo_env.branches import check_actions
+from mopo_env.branches import BranchStep, check_actions
 from mopo_env.errors import InputError
 
-__all__ = ["BatchedRollouts", "with_batched_rollouts"]
+__all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "unscaled", "with_batched_rollouts"]
 
 _ROWS_AT_ONCE = 512  # of a policy on a CPU: the activations between two layers of 256 units stay in its cache
 
 
 _REPLACED = ("collect_rollouts", "_store_transition", "_update_info_buffer")
+
+
+class CollectedStep(NamedTuple):
+    """One step of every rollout: s, a as the replay buffer keeps it, and what came of them."""
+
+    observations: Float[Tensor, "env observation"]
+    buffer_actions: Shaped[Tensor, "env action"]
+    step: BranchStep[Tensor]
 
 
 class BatchedRollouts(OffPolicyAlgorithm):
@@ -64,13 +75,10 @@ class BatchedRollouts(OffPolicyAlgorithm):
             )
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        branches, num_episodes = env.branches, 0
-        finite = torch.ones((), dtype=torch.bool, device=branches.simulator.device)
-        for num_steps in range(1, train_freq.frequency + 1):
-            observations = branches.observations
-            actions, buffer_actions = self._choose(env, learning_starts, action_noise)
-            finite &= actions.isfinite().all()
-            step = branches.advance(actions)
+        num_episodes, finite = 0, torch.ones((), dtype=torch.bool, device=self.device)
+        steps = self._steps(env, train_freq.frequency, learning_starts, action_noise)
+        for num_steps, (observations, buffer_actions, step) in enumerate(steps, start=1):
+            finite &= buffer_actions.isfinite().all().to(self.device)
             self.num_timesteps += env.num_envs
             rewards, dones, infos = _on_host(step.rewards), _on_host(step.dones), BranchInfos(step)
             callback.update_locals(locals())
@@ -89,27 +97,28 @@ class BatchedRollouts(OffPolicyAlgorithm):
         callback.on_rollout_end()
         return RolloutReturn(train_freq.frequency * env.num_envs, num_episodes, continue_training=True)
 
+    def _steps(
+        self, env: PenalizedModelVecEnv, num_steps: int, learning_starts: int, action_noise: ActionNoise | None
+    ) -> Iterator[CollectedStep]:
+        """Step every rollout so many times; whoever asks for the next step is done with the last one."""
+        for _ in range(num_steps):
+            observations = env.branches.observations
+            actions, buffer_actions = self._choose(env, learning_starts, action_noise)
+            yield CollectedStep(observations, buffer_actions, env.branches.advance(actions))
+
     def _choose(
         self, env: PenalizedModelVecEnv, learning_starts: int, action_noise: ActionNoise | None
     ) -> tuple[Shaped[Tensor, "env action"], Shaped[Tensor, "env action"]]:
         """Return actions in raw units, and as the replay buffer keeps them."""
-        space, device, observations = env.action_space, env.branches.simulator.device, env.branches.observations
-        if (
-            action_noise is not None
-            or self.num_timesteps < learning_starts
-            or not (isinstance(space, Box) and _policy_decides(self))
-        ):
+        space = env.action_space
+        if action_noise is not None or self.num_timesteps < learning_starts or not policy_decides(self, space):
             chosen = self._sample_action(learning_starts, action_noise, env.num_envs)
             actions = torch.from_numpy(
                 check_actions("actions", chosen[0], env.branches.simulator.action_space, env.num_envs)
             )
-            return actions.to(device), torch.from_numpy(np.asarray(chosen[1]))
-        size = _ROWS_AT_ONCE if self.device.type == "cpu" else env.num_envs
-        with torch.no_grad():
-            parts = [self.policy._predict(rows) for rows in torch.split(observations.to(self.device), size)]
-        scaled = torch.cat(parts)
-        low, high = (torch.from_numpy(bound).to(scaled) for bound in (space.low, space.high))
-        return (low + 0.5 * (scaled + 1.0) * (high - low)).to(device), scaled
+            return actions.to(env.branches.simulator.device), torch.from_numpy(np.asarray(chosen[1]))
+        scaled = by_parts(self.policy._predict, env.branches.observations.to(self.device))
+        return unscaled(scaled, env), scaled
 
     def _count_episodes(
         self, dones: np.ndarray, infos: BranchInfos, action_noise: ActionNoise | None, log_interval: int | None
@@ -139,7 +148,25 @@ def with_batched_rollouts(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorith
     return put_before(BatchedRollouts, agent_class)
 
 
-def _policy_decides(agent: OffPolicyAlgorithm) -> bool:
+@torch.no_grad()
+def by_parts(
+    policy: Callable[[Tensor], Tensor], observations: Float[Tensor, "env observation"]
+) -> Float[Tensor, "env action"]:
+    """Ask a policy about all rows, on a CPU a few at a time."""
+    size = _ROWS_AT_ONCE if observations.device.type == "cpu" else len(observations)
+    return torch.cat([policy(rows) for rows in torch.split(observations, size)])
+
+
+def unscaled(actions: Float[Tensor, "env action"], env: PenalizedModelVecEnv) -> Float[Tensor, "env action"]:
+    """Return actions from −1…1 in raw units, on the simulator's device."""
+    space, simulator = env.action_space, env.branches.simulator
+    if not isinstance(space, Box):
+        raise TypeError(f"expected actions of a Box, found {space}.")
+    low, high = (torch.from_numpy(bound).to(actions) for bound in (space.low, space.high))
+    return (low + 0.5 * (actions + 1.0) * (high - low)).to(simulator.device)
+
+
+def policy_decides(agent: OffPolicyAlgorithm, space: Space[Any]) -> bool:
     """Return whether an action is what PyTorch networks draw, scaled from −1…1, and nothing else has a say in it."""
     theirs = (
         (agent, OffPolicyAlgorithm, "_sample_action"),
@@ -147,7 +174,7 @@ def _policy_decides(agent: OffPolicyAlgorithm) -> bool:
         (agent.policy, BasePolicy, "predict"),
     )
     untouched = all(getattr(type(found), name) is getattr(kind, name) for found, kind, name in theirs)
-    return untouched and agent.policy.squash_output
+    return untouched and isinstance(space, Box) and agent.policy.squash_output
 
 
 def _on_host(tensor: Tensor) -> np.ndarray:

@@ -33,6 +33,7 @@ MODEL_OPTIONS = (
     "retain_epochs",
     "ensemble",
     "precision",
+    "overlap",
 )
 """What is said about the model and its rollouts; agents that learn from the dataset alone have neither."""
 
@@ -79,6 +80,8 @@ class TrainConfig:
         checkpoint_every: Epochs between saved policies; 0: only the last one.
         seed: Of the agent and the rollouts.
         precision: Of the numbers between the model's hidden layers: float32, or bfloat16, which is faster.
+        overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before, by a
+            policy that is one epoch older.
         device: Where model and agent compute, such as cpu or cuda.
         threads: CPU threads of PyTorch; more than one is slower where cores are shared.
     """
@@ -113,6 +116,7 @@ class TrainConfig:
     checkpoint_every: int = 50
     seed: int = 0
     precision: Precision = "float32"
+    overlap: bool = False
     device: str = "cpu"
     threads: int = 1
 
@@ -138,8 +142,9 @@ class TrainConfig:
         for name in ("random_rollouts", "standardise", "penalty_reward"):
             if not isinstance(getattr(self, name), bool | None):
                 raise ConfigError(f"{name}: expected True, False or None, found {getattr(self, name)!r}.")
-        if not isinstance(self.deterministic, bool):
-            raise ConfigError(f"deterministic: expected True or False, found {self.deterministic!r}.")
+        for name in ("deterministic", "overlap"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected True or False, found {getattr(self, name)!r}.")
         check_choice("member_per", self.member_per, MemberPer)
         check_choice("precision", self.precision, Precision)
         for name, choices in (("penalty_members", Members), ("penalty_units", Units)):

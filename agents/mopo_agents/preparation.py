@@ -142,6 +142,7 @@ def _in_model(
         retain_epochs=config.retain_epochs,
         random_rollouts=task.rollout_policy == "random",
         standardise=standardise,
+        overlap=config.overlap,
         seed=config.seed,
         device=config.device,
         **options,
