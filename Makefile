@@ -22,6 +22,9 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/rollout.py
 	$(BIN)/python benchmarks/epoch.py
+	$(BIN)/python benchmarks/two_cores.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/penalty.py
 	$(BIN)/python benchmarks/oracle.py
