@@ -34,7 +34,7 @@ def test_the_prediction_is_that_of_forward(rows: int) -> None:
 
 
 def test_a_prediction_is_not_written_over_by_the_next() -> None:
-    """The buffers are reused; what a caller holds must not be one of them."""
+    """Whatever is reused between two calls, what a caller holds must not be part of it."""
     model = ensemble()
     first = model.predict(torch.zeros(500, 5), torch.zeros(500, 2))
     mean, std = first.mean.clone(), first.std.clone()
