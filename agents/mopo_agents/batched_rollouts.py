@@ -45,8 +45,7 @@ class BatchedRollouts(OffPolicyAlgorithm):
     """Put before an off-policy agent's class, this rolls the model out without a Python object for each transition.
 
     What is collected is what Stable-Baselines3's own loop collects; wherever something else than a model is to be
-    stepped, or stored into, that loop does it. Callbacks find in `locals` what they find there: `rewards`, `dones`,
-    `infos` and so on.
+    stepped, or stored into, that loop does it. Callbacks find `rewards`, `dones` and `infos` in their `locals`.
     """
 
     def collect_rollouts(
