@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,27 @@ def test_a_truncated_rollout_is_not_done_but_a_dead_one_is() -> None:
         (3.0, 1.0),
         (4.0, 1.0),
     }
+
+
+def test_timeouts_count_as_ends_if_asked_to() -> None:
+    """Stable-Baselines3's own switch."""
+    buffer = make_buffer(steps=1, num_envs=2, real_ratio=0.0, handle_timeout_termination=False)
+    roll_out(buffer, 1, dones=[0.0, 1.0], infos=[{}, {"TimeLimit.truncated": True}])
+    samples = buffer.sample(100)
+    assert set(zip(samples.rewards[:, 0].tolist(), samples.dones[:, 0].tolist(), strict=True)) == {
+        (1.0, 0.0),
+        (2.0, 1.0),
+    }
+
+
+def test_a_pickled_buffer_goes_on_where_it_stopped() -> None:
+    """Only what was written is in the pickle; the rest of the memory must be there again."""
+    buffer = make_buffer(steps=3, num_envs=2, real_ratio=0.0)
+    roll_out(buffer, 2)
+    restored = copy.deepcopy(buffer)  # by the same two methods as a pickle
+    roll_out(restored, 2, first=5)
+    assert restored.full
+    assert set(restored.sample(500).rewards[:, 0].tolist()) == {3.0, 4.0, 5.0, 6.0, 7.0, 8.0}
 
 
 def test_an_agent_stores_the_last_state_and_the_cause_of_an_end() -> None:

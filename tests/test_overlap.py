@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,49 @@ def test_a_callback_that_stops_leaves_no_thread_at_work() -> None:
     agent.learn(4 * B * H, log_interval=None, callback=lambda local, _: agent.num_timesteps < 2 * B * H)
     agent.learn(B * H, log_interval=None)
     assert agent.num_timesteps == B * H
+
+
+def test_logs_are_of_the_step_that_is_told() -> None:
+    """All steps of an epoch were taken before the first is told."""
+    agent, told = make(), []
+
+    def look(local: Any, _: Any) -> bool:
+        told.append((float(local["rewards"].mean()), float(agent.env.branches.last_step.rewards.mean())))
+        return True
+
+    agent.learn(3 * B * H, log_interval=None, callback=look)
+    assert len({theirs for _, theirs in told}) == 3 * H
+    np.testing.assert_allclose(*zip(*told, strict=True), rtol=1e-5)
+
+
+def test_a_run_that_failed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its thread would go on stepping branches that the next run has reset."""
+    agent = make()
+    advance, reset, train = Branches.advance, Branches.reset, type(agent).train
+    pending: list[Any] = []
+
+    def slow(self: Branches, actions: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.1)
+        return advance(self, actions)
+
+    def fail(self: Any, *_: Any, **__: Any) -> None:
+        pending.append(self._pending)
+        raise ValueError("the updates failed")
+
+    def spy(self: Branches, generator: Any) -> Any:
+        assert all(future.done() for future in pending)
+        return reset(self, generator)
+
+    monkeypatch.setattr(Branches, "advance", slow)
+    monkeypatch.setattr(Branches, "reset", spy)
+    monkeypatch.setattr(type(agent), "train", fail)
+    with pytest.raises(ValueError, match="updates failed"):
+        agent.learn(3 * B * H, log_interval=None)
+    assert not pending[0].done()
+    monkeypatch.setattr(type(agent), "train", train)
+    agent.learn(B * H, log_interval=None)
+    assert pending[0].done()
 
 
 def test_it_can_be_saved(tmp_path: Any) -> None:
