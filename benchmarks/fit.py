@@ -39,7 +39,7 @@ def main(
     quality: bool = False,
     task: str = "halfcheetah-mixed",
     paper_epochs: tuple[int, ...] = (40, 140),
-    epochs: tuple[int, ...] = (20, 30, 45),
+    epochs: tuple[int, ...] = (30, 36, 45),
     seed: int = 0,
 ) -> None:
     """Print one table.

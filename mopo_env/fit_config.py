@@ -79,14 +79,15 @@ class FitConfig:
     def epochs_for(self, num_rows: int) -> int:
         """Return how many epochs a fit to so many training rows has at most.
 
-        Where `max_epochs` is None these are 100 at a constant rate; with a schedule 45, or, on small data, as many as
-        make 1,000 updates.
+        Where `max_epochs` is None these are 100 at a constant rate; with a schedule 36, or, on small data, as many as
+        make 1,000 updates. More epochs lower the error further, but the predicted standard deviations then become too
+        small: docs/performance.md has both.
         """
         if self.max_epochs is not None:
             return self.max_epochs
         if self.schedule == "constant":
             return 100
-        return max(45, math.ceil(1000 / math.ceil(num_rows / self.batch_size)))
+        return max(36, math.ceil(1000 / math.ceil(num_rows / self.batch_size)))
 
     def __post_init__(self) -> None:
         """Check every option.

@@ -103,6 +103,6 @@ def test_the_claims_hold_over_seeds_and_longer_runs(seed: int) -> None:
     assert mean_q(sac) > 1.3 * BEST_VALUE
     for name in REGULARISED:
         agent = trained(name, seed, 2000)
-        assert share_within_data(agent) > 0.9, name
+        assert share_within_data(agent) > 0.85, name  # of 101 states; without their terms it is below 0.2
         assert mean_reward(agent) > mean_reward(clone) + 0.15 * BEST_REWARD, name
         assert mean_q(agent) < BEST_VALUE, name

@@ -118,7 +118,7 @@ def test_a_record_from_before_there_were_schedules_had_a_constant_rate() -> None
 
 def test_small_data_are_given_as_many_updates_as_they_need() -> None:
     """Forty-five epochs of 3,000 rows would be 270 updates, after which nothing is learned yet."""
-    assert FitConfig().epochs_for(100_000) == 45
+    assert FitConfig().epochs_for(100_000) == 36
     assert FitConfig().epochs_for(3_000) == 167  # ⌈3000 / 512⌉ = 6 updates an epoch
     assert FitConfig().epochs_for(100) == 1_000
     assert FitConfig(schedule="constant").epochs_for(3_000) == 100
