@@ -29,7 +29,7 @@ __all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "un
 
 _ROWS_AT_ONCE = 512  # of a policy on a CPU: the activations between two layers of 256 units stay in its cache
 
-
+# Of Stable-Baselines3's loop; a class that changes one of them keeps the loop.
 _REPLACED = ("collect_rollouts", "_store_transition", "_update_info_buffer")
 
 

@@ -1,4 +1,8 @@
-"""SAC's actions: drawn from a Gaussian and squashed by tanh, with their densities and the gradient through both."""
+"""SAC's actions: drawn from a Gaussian and squashed by tanh, with their densities and the gradient through both.
+
+Densities are Stable-Baselines3's, with its small constant, and gradients are written out; `baselines.tanh_gaussian` is
+exact where tanh saturates, and made for autograd.
+"""
 
 from __future__ import annotations
 
