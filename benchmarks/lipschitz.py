@@ -18,8 +18,8 @@ import tyro
 from common import header, table
 
 from mopo_env import FitConfig, GaussianEnsemble, Transitions, find_dataset, fit_ensemble
-from mopo_env.fit import gaussian_loss
-from mopo_env.lipschitz import regularise, spectral_norms
+from mopo_env.models.fit import gaussian_loss
+from mopo_env.models.lipschitz import regularise, spectral_norms
 
 # As the paper's code fits, and as the bundled ensembles are fitted.
 CONSTANT: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3, "batch_size": 256}

@@ -19,10 +19,10 @@ from common import header, median_and_spread, rank_correlation, seconds, table
 
 from mopo_env import OraclePenalty, Transitions, TrueDynamics, find_dataset, make_simulator
 from mopo_env.datasets.locate import find_folder
-from mopo_env.model import GaussianPrediction
+from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
-from mopo_env.real_env import make_env_by_id
-from mopo_env.robots import ROBOTS
+from mopo_env.real.real_env import make_env_by_id
+from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import TASKS, Task
 
 ENV_IDS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "mopo/AntAngle-v0")

@@ -12,7 +12,7 @@ import torch
 from common import header, rank_correlation, table
 
 from mopo_env import FitConfig, find_dataset, fit_ensemble
-from mopo_env.model import GaussianPrediction
+from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
 from mopo_env.toys import LinearGaussianSystem
 

@@ -23,7 +23,7 @@ from common import (
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator, find_dataset
-from mopo_env.make import find_ensemble
+from mopo_env.envs.make import find_ensemble
 
 HORIZON = 5
 

@@ -15,8 +15,8 @@ import torch
 from common import header, table
 
 from mopo_env import LearnedTermination, TerminationConfig, Transitions, find_dataset, fit_termination
-from mopo_env.real_env import make_real_env
-from mopo_env.termination_fit import detection
+from mopo_env.real.real_env import make_real_env
+from mopo_env.terminations.fit import detection
 
 SEEDS = (0, 1, 2)
 COLUMNS = ["fitted on", "measured on", "rows", "terminal", "precision", "recall", "F1", "F1 of each seed", "never"]

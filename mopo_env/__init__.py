@@ -13,55 +13,55 @@ from mopo_env.registration import register_all
 
 if TYPE_CHECKING:
     from mopo_env.datasets import find_dataset, load_transitions, save_transitions
-    from mopo_env.datasets.card import DatasetCard, dataset_card
+    from mopo_env.datasets.card.card import DatasetCard, dataset_card
     from mopo_env.datasets.d4rl import load_d4rl
-    from mopo_env.datasets.minari import load_minari, save_minari
+    from mopo_env.datasets.minari.reader import load_minari, save_minari
+    from mopo_env.datasets.own_task import find_task
     from mopo_env.datasets.relabel import relabel
     from mopo_env.datasets.tables import load_table
-    from mopo_env.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
-    from mopo_env.env import PenalizedModelEnv
-    from mopo_env.fit import fit_ensemble
-    from mopo_env.fit_config import FitConfig
-    from mopo_env.function_model import FunctionModel
-    from mopo_env.learned_termination import LearnedTermination, load_termination, save_termination
-    from mopo_env.make import make_env, make_simulator, make_vector_env
-    from mopo_env.oracle import OraclePenalty
-    from mopo_env.own_task import find_task
+    from mopo_env.envs.env import PenalizedModelEnv
+    from mopo_env.envs.make import make_env, make_simulator, make_vector_env
+    from mopo_env.envs.penalized_model import Simulator
+    from mopo_env.envs.vector_env import PenalizedModelVectorEnv
+    from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
+    from mopo_env.models.fit import fit_ensemble
+    from mopo_env.models.fit_config import FitConfig
+    from mopo_env.models.function_model import FunctionModel
     from mopo_env.penalties import error_estimator, make_penalty
-    from mopo_env.simulator import Simulator
+    from mopo_env.penalties.oracle import OraclePenalty
+    from mopo_env.real.true_dynamics import TrueDynamics
     from mopo_env.tasks import TASKS, Task, get_task
-    from mopo_env.termination_config import TerminationConfig
-    from mopo_env.termination_fit import fit_termination
+    from mopo_env.terminations.config import TerminationConfig
+    from mopo_env.terminations.fit import fit_termination
+    from mopo_env.terminations.learned import LearnedTermination, load_termination, save_termination
     from mopo_env.transitions import Episode, Transitions
-    from mopo_env.true_dynamics import TrueDynamics
-    from mopo_env.vector_env import PenalizedModelVectorEnv
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
-    "mopo_env.datasets.card": ("DatasetCard", "dataset_card"),
+    "mopo_env.datasets.card.card": ("DatasetCard", "dataset_card"),
     "mopo_env.datasets.d4rl": ("load_d4rl",),
-    "mopo_env.datasets.minari": ("load_minari", "save_minari"),
+    "mopo_env.datasets.minari.reader": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
     "mopo_env.datasets.tables": ("load_table",),
-    "mopo_env.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
-    "mopo_env.env": ("PenalizedModelEnv",),
-    "mopo_env.fit": ("fit_ensemble",),
-    "mopo_env.fit_config": ("FitConfig",),
-    "mopo_env.function_model": ("FunctionModel",),
-    "mopo_env.learned_termination": ("LearnedTermination", "load_termination", "save_termination"),
-    "mopo_env.make": ("make_env", "make_simulator", "make_vector_env"),
-    "mopo_env.oracle": ("OraclePenalty",),
-    "mopo_env.own_task": ("find_task",),
+    "mopo_env.models.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
+    "mopo_env.envs.env": ("PenalizedModelEnv",),
+    "mopo_env.models.fit": ("fit_ensemble",),
+    "mopo_env.models.fit_config": ("FitConfig",),
+    "mopo_env.models.function_model": ("FunctionModel",),
+    "mopo_env.terminations.learned": ("LearnedTermination", "load_termination", "save_termination"),
+    "mopo_env.envs.make": ("make_env", "make_simulator", "make_vector_env"),
+    "mopo_env.penalties.oracle": ("OraclePenalty",),
+    "mopo_env.datasets.own_task": ("find_task",),
     "mopo_env.penalties": ("error_estimator", "make_penalty"),
-    "mopo_env.termination_fit": ("fit_termination",),
-    "mopo_env.simulator": ("Simulator",),
+    "mopo_env.terminations.fit": ("fit_termination",),
+    "mopo_env.envs.penalized_model": ("Simulator",),
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
-    "mopo_env.termination_config": ("TerminationConfig",),
+    "mopo_env.terminations.config": ("TerminationConfig",),
     "mopo_env.transitions": ("Episode", "Transitions"),
-    "mopo_env.true_dynamics": ("TrueDynamics",),
-    "mopo_env.vector_env": ("PenalizedModelVectorEnv",),
+    "mopo_env.real.true_dynamics": ("TrueDynamics",),
+    "mopo_env.envs.vector_env": ("PenalizedModelVectorEnv",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

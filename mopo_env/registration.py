@@ -25,8 +25,8 @@ def register_all() -> None:
     for task in TASKS.values():
         gym.register(
             id=task.id,
-            entry_point="mopo_env.make:make_env",
-            vector_entry_point="mopo_env.make:make_vector_env",
+            entry_point="mopo_env.envs.make:make_env",
+            vector_entry_point="mopo_env.envs.make:make_vector_env",
             kwargs={"task": task.name},
         )
     gym.register(
@@ -36,4 +36,4 @@ def register_all() -> None:
     )
     for id_ in REWARD_ENV_IDS:
         class_name = id_.removeprefix("mopo/").removesuffix("-v0")
-        gym.register(id=id_, entry_point=f"mopo_env.reward_envs:{class_name}", max_episode_steps=1_000)
+        gym.register(id=id_, entry_point=f"mopo_env.real.reward_envs:{class_name}", max_episode_steps=1_000)

@@ -17,7 +17,7 @@ RolloutPolicy = Literal["agent", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to train on: a setting of the paper, one of ours, or data of one's own (`mopo_env.own_task.find_task`).
+    """What to train on: a setting of the paper, one of ours, or data of one's own (`mopo_env.datasets.own_task.find_task`).
 
     The defaults are those of data of one's own, of which the paper knows nothing.
 

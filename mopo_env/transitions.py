@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
 
 __all__ = ["Episode", "Transitions"]
 

@@ -24,15 +24,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
 install_import_hook(
     [
-        "mopo_env.model",
-        "mopo_env.stacked",
-        "mopo_env.ensemble",
-        "mopo_env.fit",
-        "mopo_env.lipschitz",
-        "mopo_env.penalty_formulas",
+        "mopo_env.models.protocol",
+        "mopo_env.models.layers",
+        "mopo_env.models.ensemble",
+        "mopo_env.models.fit",
+        "mopo_env.models.lipschitz",
+        "mopo_env.penalties.formulas",
         "mopo_env.terminations",
-        "mopo_env.learned_termination",
-        "mopo_env.termination_fit",
+        "mopo_env.terminations.learned",
+        "mopo_env.terminations.fit",
         "mopo_env.toys",
         "mopo_agents.baselines.action_vae",
         "mopo_agents.baselines.divergences",
@@ -88,7 +88,7 @@ def _leave_run(folder: Path, *, returns: tuple[float, ...] = (100.0, 200.0), **c
 @pytest.fixture
 def mopo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line, and return exit code, output and errors."""
-    from mopo_agents import cli
+    from mopo_agents.cli import main as cli
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mopo", *map(str, arguments)])

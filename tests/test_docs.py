@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from minari_files import write_three_episodes
+from helpers.minari_files import write_three_episodes
 
-from mopo_agents import cli
+from mopo_agents.cli import main as cli
 from mopo_env import load_minari, load_transitions
 
 DOCS = Path(__file__).parent.parent / "docs"

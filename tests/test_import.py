@@ -39,7 +39,7 @@ def test_data_layer_is_light() -> None:
         "from mopo_env import Transitions, find_dataset, get_task, relabel, save_transitions\n"
         "Transitions(observations=np.zeros((2, 1)), actions=np.zeros((2, 1)), rewards=np.zeros(2),\n"
         "    next_observations=np.zeros((2, 1)), terminations=np.zeros(2), truncations=np.zeros(2))\n"
-        "import mopo_env.store, mopo_env.real_env, mopo_env.datasets.minari"
+        "import mopo_env._utils.store, mopo_env.real.real_env, mopo_env.datasets.minari.reader"
     )
     assert loaded_after(statements).isdisjoint(HEAVY)
 
@@ -47,7 +47,7 @@ def test_data_layer_is_light() -> None:
 def test_environments_need_no_agent_library() -> None:
     """Imports go one way: stable-baselines3 is the business of `mopo_agents`. And an id with its module suffices."""
     statements = "import gymnasium\ngymnasium.make('mopo_env:MOPO-linear-gaussian').reset(seed=0)"
-    loaded = loaded_after(f"{statements}\nimport mopo_env.make, mopo_env.fit")
+    loaded = loaded_after(f"{statements}\nimport mopo_env.envs.make, mopo_env.models.fit")
     assert "torch" in loaded
     assert loaded.isdisjoint({"stable_baselines3", "mopo_agents", "minari", "mujoco", "h5py"})
 
@@ -87,14 +87,14 @@ def test_unknown_attribute(name: str) -> None:
 
 
 def test_submodules_can_be_imported_by_name() -> None:
-    """`from mopo_env import store` asks `__getattr__` first, whose refusal must not end the search."""
+    """`from mopo_env import tasks` asks `__getattr__` first, whose refusal must not end the search."""
     done = subprocess.run(
-        [sys.executable, "-c", "from mopo_env import errors, store; print(store.__name__)"],
+        [sys.executable, "-c", "from mopo_env import errors, tasks; print(tasks.__name__)"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout == "mopo_env.store\n", done.stderr
+    assert done.stdout == "mopo_env._utils.store\n", done.stderr
 
 
 def test_version_is_the_distributions() -> None:

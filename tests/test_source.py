@@ -173,9 +173,9 @@ def test_the_exceptions_are_still_needed() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "import mopo_agents.training",
+        "import mopo_agents.runs.train",
         "def f():\n    from mopo_agents.agents import make_agent",
-        "import importlib\nimportlib.import_module('mopo_agents.training')",
+        "import importlib\nimportlib.import_module('mopo_agents.runs.train')",
         "require_extra('mopo_agents', 'x')",
     ],
 )

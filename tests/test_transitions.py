@@ -14,8 +14,8 @@ from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mopo_env._utils.spaces import as_float32_box
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import as_float32_box
 from mopo_env.transitions import Episode, Transitions
 
 FLOATING = ["observations", "actions", "rewards", "next_observations"]

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopo_agents.agents import AGENTS, make_agent, make_offline_agent
     from mopo_agents.collection import collect, transitions_from_replay_buffer
-    from mopo_agents.config import TrainConfig
     from mopo_agents.evaluation import Evaluation, evaluate
-    from mopo_agents.methods import METHODS, Method
-    from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
-    from mopo_agents.policy_files import load_policy, save_policy
-    from mopo_agents.training import TrainResult, train
+    from mopo_agents.policies import load_policy, save_policy
+    from mopo_agents.replay_buffer import MixedReplayBuffer
+    from mopo_agents.runs.config import TrainConfig
+    from mopo_agents.runs.methods import METHODS, Method
+    from mopo_agents.runs.train import TrainResult, train
     from mopo_agents.vec_env import PenalizedModelVecEnv
 
 _HOMES = {
     "mopo_agents.agents": ("AGENTS", "make_agent", "make_offline_agent"),
     "mopo_agents.collection": ("collect", "transitions_from_replay_buffer"),
-    "mopo_agents.config": ("TrainConfig",),
+    "mopo_agents.runs.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
-    "mopo_agents.methods": ("METHODS", "Method"),
-    "mopo_agents.mixed_replay_buffer": ("MixedReplayBuffer",),
-    "mopo_agents.policy_files": ("load_policy", "save_policy"),
-    "mopo_agents.training": ("TrainResult", "train"),
+    "mopo_agents.runs.methods": ("METHODS", "Method"),
+    "mopo_agents.replay_buffer": ("MixedReplayBuffer",),
+    "mopo_agents.policies": ("load_policy", "save_policy"),
+    "mopo_agents.runs.train": ("TrainResult", "train"),
     "mopo_agents.vec_env": ("PenalizedModelVecEnv",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -12,19 +12,19 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
-from mopo_agents.batched_rollouts import with_batched_rollouts
-from mopo_agents.mixed_replay_buffer import MixedReplayBuffer
-from mopo_agents.overlap import with_overlap
-from mopo_agents.random_rollouts import with_random_rollouts
-from mopo_agents.sac_update import with_written_out_updates
+from mopo_agents.replay_buffer import MixedReplayBuffer
+from mopo_agents.sb3.batched_rollouts import with_batched_rollouts
+from mopo_agents.sb3.fast_sac.update import with_written_out_updates
+from mopo_agents.sb3.overlap import with_overlap
+from mopo_agents.sb3.random_rollouts import with_random_rollouts
+from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.standardise import standardised
-from mopo_agents.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env.checks import check_integer
-from mopo_env.devices import find_device
+from mopo_env._utils.checks import check_integer
+from mopo_env._utils.devices import find_device
+from mopo_env._utils.spaces import ActionSpace
+from mopo_env.envs.penalized_model import Simulator
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
-from mopo_env.simulator import Simulator
-from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent", "make_offline_agent"]

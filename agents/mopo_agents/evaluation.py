@@ -13,10 +13,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from mopo_env.checks import check_integer
+from mopo_env._utils.checks import check_integer
+from mopo_env.datasets.own_task import find_task
 from mopo_env.errors import SpaceMismatchError
-from mopo_env.own_task import find_task
-from mopo_env.real_env import make_real_env
+from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
 
 __all__ = ["Evaluation", "Policy", "check_spaces", "evaluate"]

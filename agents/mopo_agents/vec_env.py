@@ -13,8 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from mopo_env.branches import Branches, BranchStep, new_generator
-from mopo_env.simulator import Simulator
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import Branches, BranchStep, new_generator
 
 __all__ = ["BranchInfos", "PenalizedModelVecEnv"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from mopo_env.checks import check_integer
+from mopo_env._utils.checks import check_integer
 from mopo_env.datasets.d4rl_files import D4RL_FILES, check_sha256, d4rl_task
 from mopo_env.datasets.hdf5 import PlainArray, open_hdf5, plain_array, plain_strings
 from mopo_env.datasets.rows import transitions_from_rows

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from mopo_env._utils.spaces import ActionSpace
+from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
-from mopo_env.spaces import ActionSpace
-from mopo_env.store import read_artifact, write_artifact
 from mopo_env.transitions import Transitions
 
 __all__ = ["load_transitions", "save_transitions"]

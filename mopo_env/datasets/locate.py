@@ -44,7 +44,7 @@ def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
     """Return the first of several folders that holds an artifact, such as an ensemble, or None.
 
     Args:
-        artifact: What `mopo_env.store` wrote, such as ``"ensemble"``.
+        artifact: What `mopo_env._utils.store` wrote, such as ``"ensemble"``.
         *names: Task names or folders; None is passed over.
     """
     for name in names:
@@ -75,7 +75,10 @@ def find_dataset(name: str | Path) -> Transitions:
             f"no data for the task {task!r}: nothing is bundled, and {user_folder() / task} holds no dataset. "
             f"{TASKS[task].how_to_get_data}"
         )
-    from mopo_env.datasets.minari import has_minari_dataset, load_minari  # Minari is slow to import: only when asked
+    from mopo_env.datasets.minari.reader import (  # Minari is slow to import: only when asked
+        has_minari_dataset,
+        load_minari,
+    )
 
     if isinstance(name, str) and has_minari_dataset(name):
         return load_minari(name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["transitions_from_rows"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.datasets.table_files import Columns, read_columns
 from mopo_env.errors import ConfigError, DatasetError
-from mopo_env.spaces import ActionSpace
 from mopo_env.transitions import Transitions
 
 __all__ = ["load_table"]

@@ -9,11 +9,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from mopo_env.env import PenalizedModelEnv
-from mopo_env.simulator import Simulator
+from mopo_env.envs.env import PenalizedModelEnv
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.toys.stub import StubEnsemble
 from mopo_env.transitions import Episode, Transitions
-from mopo_env.vector_env import PenalizedModelVectorEnv
 
 __all__ = ["LinearGaussianSystem", "make_toy_env", "make_toy_vector_env"]
 

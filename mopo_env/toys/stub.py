@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mopo_env.errors import ConfigError
-from mopo_env.model import GaussianPrediction
+from mopo_env.models.protocol import GaussianPrediction
 
 __all__ = ["StubEnsemble"]
 

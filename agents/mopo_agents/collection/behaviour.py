@@ -18,16 +18,16 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from tqdm import tqdm
 
+from mopo_agents._utils.threads import one_torch_thread
 from mopo_agents.agents import agent_name
-from mopo_agents.collection.checkpoint import Checkpoint
-from mopo_agents.collection.environment_state import check_environment
-from mopo_agents.collection.interruption import interruptible
-from mopo_agents.collection.ownership import begin_or_continue
 from mopo_agents.collection.training_watch import THRESHOLD_EPISODES, Finished, TrainingWatch
-from mopo_agents.generators import generators_untouched
-from mopo_agents.threads import one_torch_thread
+from mopo_agents.runs.state.checkpoint import Checkpoint
+from mopo_agents.runs.state.environment_state import check_environment
+from mopo_agents.runs.state.generators import generators_untouched
+from mopo_agents.runs.state.interruption import interruptible
+from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
-from mopo_env.store import library_versions
 
 __all__ = ["Behaviour", "hyperparameters", "train_behaviour"]
 

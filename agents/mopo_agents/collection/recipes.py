@@ -13,17 +13,17 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, find_agent
 from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_behaviour
-from mopo_agents.collection.ownership import begin_or_continue
 from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.collection.training_watch import THRESHOLD_EPISODES
-from mopo_agents.policy_files import save_policy
+from mopo_agents.policies import save_policy
+from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_env._utils.spaces import ActionSpace
+from mopo_env._utils.store import library_versions, write_file
 from mopo_env.datasets.relabel import relabel
 from mopo_env.errors import ConfigError
-from mopo_env.real_env import make_behaviour_env
+from mopo_env.real.real_env import make_behaviour_env
 from mopo_env.rewards import RewardFunction, ant_angle, halfcheetah_jump
-from mopo_env.spaces import ActionSpace
-from mopo_env.store import library_versions, write_file
 from mopo_env.tasks import Task
 from mopo_env.transitions import Episode, Transitions
 

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from mopo_env._utils.spaces import ActionSpace, as_action_space
 from mopo_env.errors import DatasetError
-from mopo_env.spaces import ActionSpace, as_action_space
 from mopo_env.transitions import Transitions
 
 __all__ = ["transitions_from_replay_buffer"]

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box, Space
 from stable_baselines3.sac.policies import SACPolicy
 
-from mopo_agents.policy_files import load_policy
+from mopo_agents.policies import load_policy
 from mopo_env.errors import ConfigError
 
 __all__ = ["RolloutPolicy", "SquashedGaussianPolicy", "UniformPolicy", "make_rollout_policy"]

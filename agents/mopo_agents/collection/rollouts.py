@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mopo_agents.collection.append_log import AppendLog
+from mopo_agents._utils.threads import one_torch_thread
 from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
-from mopo_agents.collection.interruption import interruptible
-from mopo_agents.collection.ownership import begin_or_continue
-from mopo_agents.threads import one_torch_thread
+from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.interruption import interruptible
+from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_env._utils.store import library_versions, read_artifact
 from mopo_env.errors import ConfigError
-from mopo_env.store import library_versions, read_artifact
 from mopo_env.transitions import Episode
 
 __all__ = ["roll_out"]

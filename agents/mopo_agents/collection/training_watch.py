@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from tqdm import tqdm
 
-from mopo_agents.collection.checkpoint import Checkpoint
+from mopo_agents.runs.state.checkpoint import Checkpoint
 
 __all__ = ["THRESHOLD_EPISODES", "Finished", "TrainingWatch"]
 

@@ -1,0 +1,187 @@
+"""`mopo data`: look a dataset over, and bring data of one's own, or D4RL's, into the format of the other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tyro
+from gymnasium.spaces import Box, Discrete
+from tyro.conf import Positional
+
+from mopo_env._utils.checks import check_integer
+from mopo_env._utils.spaces import ActionSpace
+from mopo_env.datasets.locate import find_dataset, find_folder
+from mopo_env.errors import ConfigError
+from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
+from mopo_env.transitions import Transitions
+
+__all__ = ["data_app", "refuse_dataset_in", "summary"]
+
+data_app = tyro.extras.SubcommandApp()
+
+
+@data_app.command(name="show")
+def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None) -> None:
+    """Look a dataset over: returns, lengths, coverage, and what looks wrong.
+
+    Args:
+        dataset: A task's name, the folder of a dataset, or a Minari id.
+        task: Whose termination rule and published returns to compare with; None: the dataset's own, if it names one.
+        plot: Also draw a picture into this file, such as card.png.
+    """
+    transitions = find_dataset(dataset)
+    from mopo_env.datasets.card.card import dataset_card
+    from mopo_env.datasets.card.text import card_text, printable
+
+    card = dataset_card(transitions, _task_of(dataset, transitions) if task is None else get_task(task))
+    print(card_text(card))
+    folder = find_folder(dataset)
+    if folder is not None:
+        from mopo_env._utils.store import artifact_versions
+
+        versions = ", ".join(f"{name} {version}" for name, version in artifact_versions(folder, "dataset").items())
+        print(f"\nThe dataset is in {folder}, written with {printable(versions)}.")
+    if plot is not None:
+        from mopo_env.datasets.card.plot import plot_card
+
+        print(f"Picture: {plot_card(transitions, card, plot)}")
+
+
+@data_app.command(name="import-d4rl")
+def import_d4rl(
+    file: Positional[Path],
+    /,
+    *,
+    out: Path,
+    max_episode_steps: int | None = None,
+    sha256: str | None = None,
+) -> None:
+    """Import an HDF5 file of D4RL's gym-mujoco tasks.
+
+    Args:
+        file: Such as hopper_medium-v2.hdf5.
+        out: Folder for the dataset.
+        max_episode_steps: The time limit in files that record no timeouts; None: 1000.
+        sha256: Refuse the file unless it has this checksum.
+    """
+    from mopo_env.datasets.d4rl import load_d4rl
+
+    refuse_dataset_in(out)
+    transitions = load_d4rl(file, max_episode_steps=max_episode_steps, sha256=sha256)
+    _save_import(transitions, out, note=_provenance(file, transitions))
+
+
+@data_app.command(name="import-table")
+def import_table(
+    file: Positional[Path],
+    /,
+    *,
+    out: Path,
+    observations: tuple[str, ...],
+    actions: tuple[str, ...],
+    reward: str,
+    next_observations: tuple[str, ...] | None = None,
+    terminated: str | None = None,
+    truncated: str | None = None,
+    episode: str | None = None,
+    action_low: tuple[float, ...] | None = None,
+    action_high: tuple[float, ...] | None = None,
+    discrete_actions: int | None = None,
+) -> None:
+    """Import a table of logged steps: CSV, or Parquet.
+
+    Args:
+        file: Ends in .csv or .parquet; one row a step.
+        out: Folder for the dataset.
+        observations: Columns of the state.
+        actions: Columns of the action.
+        reward: Column of the reward.
+        next_observations: Columns of the next state; None: the following row's state.
+        terminated: Column that says whether the next state is terminal.
+        truncated: Column that says whether the episode was cut off.
+        episode: Column that tells episodes apart.
+        action_low: Lower bounds of the actions, one for all or one for each; None: -1.
+        action_high: Upper bounds of the actions; None: 1.
+        discrete_actions: How many actions there are, where the action is a number counted from 0.
+    """
+    from mopo_env.datasets.tables import load_table
+
+    refuse_dataset_in(out)
+    transitions = load_table(
+        file,
+        observations=observations,
+        actions=actions,
+        reward=reward,
+        next_observations=next_observations,
+        terminated=terminated,
+        truncated=truncated,
+        episode=episode,
+        action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
+    )
+    _save_import(transitions, out)
+
+
+def refuse_dataset_in(folder: Path) -> None:
+    """Refuse to overwrite a dataset, before any work is done."""
+    if (folder / "dataset.json").exists():
+        raise ConfigError(f"{folder} already holds a dataset; choose another --out, or remove it first.")
+
+
+def summary(transitions: Transitions) -> str:
+    """Say in a line what a dataset holds."""
+    returns = transitions.episode_returns
+    return f"{len(transitions):,} transitions; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
+
+
+def _task_of(dataset: str, transitions: Transitions) -> Task | None:
+    """Return the task that a dataset belongs to by its name or by its metadata; None if there is none."""
+    names = (dataset.removeprefix(ID_PREFIX), transitions.metadata.get("task"), transitions.metadata.get("name"))
+    return next((TASKS[name] for name in names if isinstance(name, str) and name in TASKS), None)
+
+
+def _provenance(file: Path, transitions: Transitions) -> str:
+    """Say whether a file is one of those that D4RL published."""
+    from mopo_env.datasets.d4rl_files import D4RL_FILES
+
+    digest, published = transitions.metadata["sha256"], transitions.metadata.get("d4rl_file")
+    if published is not None:
+        return f"SHA-256 {digest}: the {published} that D4RL published."
+    if file.name in D4RL_FILES:
+        return f"SHA-256 {digest}: not that of the {file.name} that D4RL published, which is {D4RL_FILES[file.name]}."
+    return f"SHA-256 {digest}: none of the files that D4RL published."
+
+
+def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> None:
+    from mopo_env.datasets.files import save_transitions
+
+    save_transitions(transitions, folder)
+    print(summary(transitions))
+    if note is not None:
+        print(note)
+    dropped = transitions.metadata["rows_dropped"]
+    if dropped:
+        print(f"{dropped:,} rows were dropped, the last of each episode: their next states are not in the file.")
+    print(f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}")
+
+
+def _action_space(
+    width: int, low: tuple[float, ...] | None, high: tuple[float, ...] | None, discrete: int | None = None
+) -> ActionSpace | None:
+    if discrete is not None:
+        check_integer("--discrete-actions", discrete)
+        if width != 1 or low is not None or high is not None:
+            raise ConfigError(
+                "--discrete-actions: expected one column of --actions, and neither --action-low nor --action-high."
+            )
+        return Discrete(discrete)
+    if low is None and high is None:
+        return None
+    bounds = []
+    for name, values in (("--action-low", low or (-1.0,)), ("--action-high", high or (1.0,))):
+        if len(values) not in (1, width):
+            raise ConfigError(f"{name}: found {len(values)} numbers, expected 1 or {width}, as there are actions.")
+        bounds.append(np.broadcast_to(np.array(values, dtype=np.float32), (width,)))
+    if not (np.isfinite(bounds).all() and (bounds[0] < bounds[1]).all()):
+        raise ConfigError(f"--action-low, --action-high: found {low} and {high}, expected finite low below high.")
+    return Box(bounds[0], bounds[1], dtype=np.float32)

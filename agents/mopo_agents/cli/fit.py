@@ -1,0 +1,110 @@
+"""`mopo fit` and `mopo fit-termination`: what is learned from a dataset before an agent is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from mopo_env.datasets.locate import bundled_folder, find_dataset, find_folder
+from mopo_env.errors import ConfigError
+from mopo_env.models.fit_config import FitConfig
+from mopo_env.tasks import ID_PREFIX, TASKS
+from mopo_env.terminations.config import TerminationConfig
+from mopo_env.transitions import Transitions
+
+__all__ = ["fit_dataset", "fit_termination_rule"]
+
+
+def fit_dataset(
+    dataset: Positional[str],
+    /,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    config: OmitArgPrefixes[FitConfig] = FitConfig(),  # noqa: B008  # frozen
+) -> None:
+    """Fit an ensemble of dynamics models to a dataset.
+
+    Args:
+        dataset: A task's name, the folder of a dataset, or a Minari id.
+        out: Folder that then holds dataset and ensemble; None: the dataset's own folder.
+        device: Where to compute, such as cpu or cuda.
+        config: How to fit.
+    """
+    transitions, folder = find_dataset(dataset), out or _own_folder(dataset)
+    from mopo_env.datasets.files import save_transitions
+    from mopo_env.models.ensemble import save_ensemble
+    from mopo_env.models.fit import fit_ensemble
+
+    ensemble = fit_ensemble(transitions, config, device=device)
+    source = find_folder(dataset)
+    if source is None or folder.resolve() != source.resolve():
+        save_transitions(transitions, folder)
+    save_ensemble(ensemble, folder)
+    errors = sorted(ensemble.metadata["holdout_mse"])[: config.num_elites]
+    print(
+        f"{ensemble.metadata['epochs']} epochs; hold-out mean squared error of the elites, raw units: "
+        f"{sum(errors) / len(errors):.4g}"
+    )
+    print(_hint_at_terminal_rows(transitions, folder), end="")
+    print(f"Dataset and ensemble are in {folder}. Next: mopo train {_train_arguments(transitions, folder)}")
+
+
+def fit_termination_rule(
+    dataset: Positional[str],
+    /,
+    *,
+    out: Path | None = None,
+    device: str = "cpu",
+    config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
+) -> None:
+    """Learn from a dataset's terminal states which states end an episode.
+
+    Args:
+        dataset: A task's name, the folder of a dataset, or a Minari id.
+        out: Folder for the rule; None: the dataset's own folder.
+        device: Where to compute, such as cpu or cuda.
+        config: How to fit.
+    """
+    transitions, folder = find_dataset(dataset), out or _own_folder(dataset)
+    from mopo_env.terminations.fit import fit_termination
+    from mopo_env.terminations.learned import save_termination
+
+    rule = fit_termination(transitions, config, device=device)
+    save_termination(rule, folder)
+    test = rule.metadata["test"]
+    print(
+        f"Held-out episodes, {test['rows']:,} rows, {test['terminal_rows']:,} of them terminal: "
+        f"precision {test['precision']:.3f}, recall {test['recall']:.3f}, F1 {test['f1']:.3f}"
+    )
+    print(
+        f"To call no row terminal has F1 0, and is right in {1 - test['terminal_rows'] / test['rows']:.1%} of the rows."
+    )
+    arguments = _train_arguments(transitions, folder)
+    print(f"The termination rule is in {folder}. Next: mopo train {arguments} --termination learned")
+
+
+def _hint_at_terminal_rows(transitions: Transitions, dataset: Path | str) -> str:
+    """Return a line on terminal states that own data hold, or nothing."""
+    terminal = int(transitions.terminations.sum())
+    if not terminal or transitions.metadata.get("name") in TASKS:
+        return ""
+    return (
+        f"{terminal:,} of {len(transitions):,} rows end in a terminal state. `mopo fit-termination {dataset}` learns "
+        "which states those are; `mopo train … --termination NAME` takes an analytic rule.\n"
+    )
+
+
+def _own_folder(dataset: str) -> Path:
+    """Return the folder of a dataset, unless others share it."""
+    folder = find_folder(dataset)
+    if folder is None or folder == bundled_folder(dataset.removeprefix(ID_PREFIX)):
+        raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own to write into.")
+    return folder
+
+
+def _train_arguments(transitions: Transitions, folder: Path) -> str:
+    """Return what `mopo train` wants to be told of a dataset."""
+    task = transitions.metadata.get("name")
+    return f"{task} --dataset {folder}" if isinstance(task, str) and task in TASKS else str(folder)

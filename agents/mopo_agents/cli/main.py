@@ -1,0 +1,252 @@
+"""The command line `mopo`: every command ends by saying where its result lies."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from mopo_agents.cli.data import data_app, refuse_dataset_in, summary
+from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
+from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, get_method, resolve
+from mopo_env.datasets.locate import bundled_folder, find_folder, user_folder
+from mopo_env.datasets.own_task import find_task
+from mopo_env.errors import ConfigError, MopoError
+from mopo_env.tasks import TASKS, get_task
+
+__all__ = ["main"]
+
+# What computes is imported inside the commands, so that --help answers at once.
+app = tyro.extras.SubcommandApp()
+
+
+@app.command(name="tasks")
+def list_tasks() -> None:
+    """List the tasks: ids, settings, and whether their data are here."""
+    print(f"{'id':<29}{'h':>2}{'λ':>5}  {'real environment':<25}data")
+    for task in TASKS.values():
+        if bundled_folder(task.name):
+            data = "bundled"
+        elif find_folder(task.name):
+            data = str(find_folder(task.name))
+        else:
+            data = f"mopo collect {task.name}"
+        print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<25}{data}")
+    print("Train with `mopo train TASK`; in Python: `import mopo_env; gymnasium.make(ID)`.")
+
+
+@app.command(name="methods")
+def list_methods() -> None:
+    """List the methods of the paper's tables: what each sets, and what the paper reports for it."""
+    shown = ("halfcheetah-mixed", "halfcheetah-jump")
+    print(f"{'method':<25}{'in the paper':<34}{shown[0]:>18}{shown[1]:>18}  what it sets")
+    for method in METHODS.values():
+        returns = "".join(f"{method.paper_returns.get(task, '–'):>18}" for task in shown)
+        options = [*(f"fit {key}={value}" for key, value in method.fit.items())]
+        options += [f"{key}={value}" for key, value in method.train.items()]
+        options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
+        print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
+    print(
+        "Returns are the paper's, which has no bc. h and λ are the task's unless said otherwise. Train with "
+        "`mopo train TASK --method METHOD`; an ensemble of its own is fitted once and kept."
+    )
+
+
+@app.command(name="collect")
+def collect_dataset(
+    task: Positional[str],
+    /,
+    *,
+    steps: int | None = None,
+    behaviour_steps: int = 1_000_000,
+    seed: int = 0,
+    workers: int = 1,
+    checkpoint_minutes: float = 1.0,
+    out: Path | None = None,
+    minari: str | None = None,
+) -> None:
+    """Collect a task's dataset in the real environment, by its recipe.
+
+    Interrupted, the same command goes on where it stopped and ends with the same data.
+
+    Args:
+        task: A task's name; `mopo tasks` lists them.
+        steps: Number of transitions; None: the recipe's own.
+        behaviour_steps: Steps that train SAC fully; "medium" and "mixed" stop before, at a return.
+        seed: The same seed gives the same data on one machine.
+        workers: Processes that roll a policy out; the data do not depend on it.
+        checkpoint_minutes: Minutes between checkpoints.
+        out: Folder for the dataset and the behaviour policy; None: where the task's id looks for it.
+        minari: Also write a Minari dataset of this id, such as mopo/halfcheetah/mixed-v0.
+    """
+    folder = out or user_folder() / get_task(task).name
+    refuse_dataset_in(folder)
+    from mopo_agents.collection import collect
+
+    try:
+        transitions = collect(
+            task,
+            folder=folder,
+            steps=steps,
+            behaviour_steps=behaviour_steps,
+            seed=seed,
+            workers=workers,
+            checkpoint_minutes=checkpoint_minutes,
+        )
+    except KeyboardInterrupt:
+        print(f"mopo: what is done so far is in {folder}; the same command goes on from there", file=sys.stderr)
+        raise
+    print(summary(transitions))
+    if minari is not None:
+        from mopo_env.datasets.minari.reader import save_minari
+
+        print(f"Minari dataset {minari}: {save_minari(transitions, minari)}")
+    if (folder / "behaviour").is_dir():
+        print(f"The behaviour policy is in {folder / 'behaviour'}.")
+    print(f"The dataset is in {folder}. Next: mopo fit {folder}")
+
+
+app.command(data_app, name="data", help="Look a dataset over, or import data of your own or D4RL's.")
+
+
+app.command(name="fit")(fit_dataset)
+app.command(name="fit-termination")(fit_termination_rule)
+
+
+@app.command(name="train")
+def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None) -> None:
+    """Train an agent in the learned model or from the dataset alone, and follow it in the real environment if any.
+
+    Args:
+        config: The run.
+        out: Folder of the run; None: a new one in runs/.
+    """
+    from mopo_agents.runs.report import plot_learning_curve, result_table
+    from mopo_agents.runs.train import train
+
+    config = resolve(config)
+    task = config.resolve()
+    method = get_method(str(config.method))
+    # The default method is left out of the name, and the agent of a method that is one.
+    run = [method.name] * (method.name != DEFAULT_METHOD) + [str(config.agent)] * (not method.model_free)
+    folder = out or _new_folder(Path("runs"), "-".join([task.label, *run, f"seed{config.seed}"]))
+    result = train(config, folder=folder)
+    print(result_table(task, result))
+    if result.diverged_epoch is not None:
+        print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
+    if result.evaluations:
+        try:
+            print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")
+        except MopoError as error:
+            print(f"No learning curve was drawn: {error}")
+    following = f" Next: mopo evaluate {folder}" if task.real_env_id is not None else ""
+    print(f"Policy, logs and result.json are in {folder}.{following}")
+
+
+@app.command(name="evaluate")
+def evaluate_policy(
+    folder: Positional[Path],
+    /,
+    *,
+    task: str | None = None,
+    real_env: str | None = None,
+    episodes: int = 10,
+    seed: int = 0,
+) -> None:
+    """Run a trained policy in the real environment, with deterministic actions.
+
+    Args:
+        folder: A training run, or one of its checkpoints.
+        task: Where to evaluate; None: the task it was trained on.
+        real_env: The Gymnasium id of the environment, instead of the task's own; Hopper-v4, say, for policies from
+            D4RL's data.
+        episodes: How many.
+        seed: Of the start states.
+    """
+    from mopo_agents.evaluation import evaluate
+    from mopo_agents.policies import load_policy
+    from mopo_env._utils.store import json_text, read_artifact, write_file
+
+    policy = load_policy(folder)
+    trained_on = task or read_artifact(folder, "policy")[1].get("task")
+    if trained_on is None and real_env is None:
+        raise ConfigError(
+            f"--real-env: needed, since the policy in {folder} was trained on data without a real environment. Give a "
+            "Gymnasium id, or module:id of an environment of your own."
+        )
+    found = find_task(trained_on, real_env=real_env)
+    evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
+    score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
+    where = found.id if real_env is None or found.id == real_env else f"{found.id} in {real_env}"
+    print(
+        f"{where}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation){score}"
+    )
+    names = [found.label] if real_env is None or found.label == real_env else [found.label, real_env]
+    label = re.sub(r"[^-.\w]", "-", "-".join(names))
+    path = folder / f"evaluation-{label}-seed{seed}.json"
+    content = {
+        "task": found.name,
+        "real_env": found.real_env_id,
+        "returns": evaluation.returns,
+        "lengths": evaluation.lengths,
+        "seed": seed,
+    }
+    write_file(path, json_text(content))
+    print(f"The returns of all episodes are in {path}.")
+
+
+@app.command(name="report")
+def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
+    """Put training runs side by side: a row for each task, method and agent, over its seeds.
+
+    Args:
+        runs: Folders of runs, or folders that hold them; none: runs/.
+        csv: Also write the table, unrounded and with more columns, into this file.
+    """
+    from mopo_agents.runs.comparison import compare, csv_text, markdown
+    from mopo_agents.runs.results import find_runs
+    from mopo_env._utils.store import write_file
+
+    rows, left_out = compare(find_runs(runs or (Path("runs"),)))
+    for reason in left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    if not rows:
+        raise ConfigError(f"runs: none of {len(left_out)} can be reported.")
+    print(markdown(rows))
+    print(
+        "\nReturns in the real environment: the last evaluation, and the mean of the last 10, or of all where there "
+        "are fewer; ± is one standard deviation over seeds. The paper's returns are on its own data."
+    )
+    if csv is not None:
+        write_file(csv, csv_text(rows).encode())
+        print(f"All columns are in {csv}.")
+
+
+def main() -> None:
+    """Run the command line."""
+    # Two threads on cores that are shared were measured ten times slower than one; this must precede torch.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        app.cli(prog="mopo", description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset.")
+    except MopoError as error:
+        print(f"mopo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read, such as `head`, has seen enough; Python would complain once more when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        print("mopo: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    folder, number = parent / name, 2
+    while folder.exists():
+        folder, number = parent / f"{name}-{number}", number + 1
+    return folder

@@ -1,0 +1,228 @@
+"""`MixedReplayBuffer`: batches of D_env ∪ D_model with an exact share of real rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float, Shaped
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from mopo_env._utils.checks import check_integer, check_number
+from mopo_env.errors import ConfigError, SpaceMismatchError
+from mopo_env.transitions import Transitions
+
+__all__ = ["MixedReplayBuffer"]
+
+
+class MixedReplayBuffer(ReplayBuffer):
+    """A first-in-first-out buffer of model rows that adds real rows to every batch (paper, Algorithm 2, line 11).
+
+    A row is one stretch of memory on the agent's device, so that a batch is gathered there, and in one go.
+
+    Each mini-batch holds ``round(real_ratio * size)`` rows of the dataset, and model rows for the rest; both are
+    drawn uniformly with replacement. Pass the class to any off-policy agent as ``replay_buffer_class``, then attach
+    the dataset: what is given as ``replay_buffer_kwargs`` would be written into every save of the agent.
+
+    SBX draws the batches of many updates at once and cuts them apart, hence `attach` can be told the size of one.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        real_ratio: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        """Allocate the model rows; the first seven arguments are Stable-Baselines3's.
+
+        Args:
+            buffer_size: Model rows to keep: retain_epochs·b·h.
+            observation_space: Of the environment.
+            action_space: Of the environment.
+            device: Where batches go.
+            n_envs: b.
+            optimize_memory_usage: Must be False: rows of neighbouring steps belong to different rollouts.
+            handle_timeout_termination: Whether a truncated rollout still bootstraps; leave it True.
+            real_ratio: f, the share of real rows, from 0 to 1.
+            seed: Of the draws.
+
+        Raises:
+            ConfigError: If `real_ratio` lies outside 0…1, or memory use is to be "optimized".
+        """
+        if optimize_memory_usage:
+            raise ConfigError("optimize_memory_usage: must be False, since rollouts restart between neighbouring rows.")
+        self.real_ratio = check_number("real_ratio", real_ratio, minimum=0.0, maximum=1.0)
+        # Not ReplayBuffer's own, which would allocate arrays for each column on the CPU.
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = False
+        self.handle_timeout_termination = handle_timeout_termination
+        observation_dim = math.prod(self.obs_shape)
+        self._widths = [observation_dim, self.action_dim, observation_dim, 1, 1, 1]
+        self._model = torch.zeros(self.buffer_size, n_envs, sum(self._widths), device=self.device)
+        self._real: Tensor | None = None
+        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._mini_batch_size: int | None = None
+
+    def attach(self, transitions: Transitions, *, mini_batch_size: int | None = None) -> None:
+        """Give the buffer its real rows.
+
+        Args:
+            transitions: D_env, in raw units; the actions are scaled to −1…1, as agents keep them, or stay numbers.
+            mini_batch_size: Rows of one update, for agents that draw several updates' rows in one call.
+
+        Raises:
+            SpaceMismatchError: If the widths differ from those of the spaces.
+        """
+        actions = _stored_actions(transitions)
+        if transitions.observations.shape[1:] != self.obs_shape or actions.shape[1] != self.action_dim:
+            raise SpaceMismatchError(
+                f"the dataset has observations of width {transitions.observation_dim} and actions of width "
+                f"{actions.shape[1]}, but the buffer was made for {self.obs_shape} and ({self.action_dim},)."
+            )
+        if isinstance(transitions.action_space, spaces.Discrete) != isinstance(self.action_space, spaces.Discrete):
+            raise SpaceMismatchError(
+                f"the dataset has actions of {transitions.action_space}, but the buffer was made for "
+                f"{self.action_space}."
+            )
+        if mini_batch_size is not None:
+            check_integer("mini_batch_size", mini_batch_size)
+        self._mini_batch_size = mini_batch_size
+        zeros = np.zeros(len(actions), dtype=np.float32)
+        columns = [transitions.observations, actions, transitions.next_observations]
+        columns += [column[:, None] for column in (transitions.rewards, transitions.terminations, zeros)]
+        rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+        self._real = torch.from_numpy(rows).to(self.device)
+
+    def num_real(self, batch_size: int) -> int:
+        """Return how many rows of a mini-batch are real."""
+        return round(self.real_ratio * batch_size)
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Draw a batch, real rows first within each mini-batch.
+
+        Raises:
+            ConfigError: If real rows are due and none were attached, or model rows are due and there are none.
+        """
+        size = self._mini_batch_size or batch_size
+        if batch_size % size:
+            size = batch_size
+        num_batches, num_real = batch_size // size, self.num_real(size)
+        parts = []
+        if num_real:
+            if self._real is None:
+                raise ConfigError("the replay buffer has no real rows: call attach(transitions), or set real_ratio=0.")
+            parts.append(self._draw(self._real, (num_batches, num_real)))
+        if num_real < size:
+            if not self.size():
+                raise ConfigError("the replay buffer holds no model rows yet: roll the model out first.")
+            model = self._model[: self.size()].flatten(0, 1)
+            parts.append(self._draw(model, (num_batches, size - num_real)))
+        rows = torch.cat(parts, dim=1).view(batch_size, -1)
+        observations, actions, next_observations, rewards, dones, timeouts = torch.split(rows, self._widths, dim=1)
+        if env is not None:
+            observations, next_observations = (
+                self.to_torch(np.asarray(env.normalize_obs(found.cpu().numpy())))
+                for found in (observations, next_observations)
+            )
+            rewards = self.to_torch(env.normalize_reward(rewards.cpu().numpy()))
+        return ReplayBufferSamples(
+            observations=observations,
+            actions=actions.long() if isinstance(self.action_space, spaces.Discrete) else actions,
+            next_observations=next_observations,
+            # The end of a rollout at the horizon is no terminal state: the critic bootstraps there.
+            dones=dones * (1.0 - timeouts),
+            rewards=rewards,
+        )
+
+    def add(
+        self,
+        obs: np.ndarray,
+        next_obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        done: np.ndarray,
+        infos: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Store one step of every rollout, as Stable-Baselines3 has it."""
+        timeouts = np.array([info.get("TimeLimit.truncated", False) for info in infos])
+        columns = (obs, action, next_obs, reward, done, timeouts)
+        self.add_rows(*(torch.from_numpy(np.asarray(column)) for column in columns))
+
+    def add_rows(
+        self,
+        observations: Float[Tensor, "env observation"],
+        actions: Shaped[Tensor, "env action"],
+        next_observations: Float[Tensor, "env observation"],
+        rewards: Float[Tensor, " env"],
+        dones: Shaped[Tensor, " env"],
+        timeouts: Shaped[Tensor, " env"],
+    ) -> None:
+        """Store one step of every rollout, from wherever the tensors lie.
+
+        Args:
+            observations: s, raw units.
+            actions: a as agents keep it: scaled to −1…1, or numbers.
+            next_observations: s′, raw units; of a rollout that ended, its last state.
+            rewards: r̃.
+            dones: Whether the rollout ended.
+            timeouts: Whether it ended for no other reason than the horizon.
+        """
+        if not self.handle_timeout_termination:
+            timeouts = torch.zeros_like(timeouts)
+        columns = (observations, actions, next_observations, rewards, dones, timeouts)
+        for part, column in zip(torch.split(self._model[self.pos], self._widths, dim=1), columns, strict=True):
+            part.copy_(column.view(self.n_envs, -1))
+        self.pos += 1
+        if self.pos == self.buffer_size:
+            self.full, self.pos = True, 0
+
+    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+        chosen = torch.randint(len(rows), shape, generator=self._generator, device=self.device)
+        return rows.index_select(0, chosen.view(-1)).view(*shape, -1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles the real rows, which are on disk already, and memory that was not written yet."""
+        return {**self.__dict__, "_real": None, "_model": self._model[: self.size()].clone()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Allocate what was left out."""
+        self.__dict__ |= state
+        filled = state["_model"]
+        self._model = filled.new_zeros(self.buffer_size, *filled.shape[1:])
+        self._model[: len(filled)] = filled
+
+    # What Stable-Baselines3 keeps as arrays of shape (step, env, …), for those who look into its buffers.
+    observations = property(lambda self: self._column(0))
+    actions = property(lambda self: self._column(1).astype(self.action_space.dtype, copy=False))
+    next_observations = property(lambda self: self._column(2))
+    rewards = property(lambda self: self._column(3)[..., 0])
+    dones = property(lambda self: self._column(4)[..., 0])
+    timeouts = property(lambda self: self._column(5)[..., 0])
+
+    def _column(self, index: int) -> np.ndarray:
+        column: np.ndarray = torch.split(self._model, self._widths, dim=2)[index].cpu().numpy()
+        return column
+
+
+def _stored_actions(transitions: Transitions) -> np.ndarray:
+    """Return actions as Stable-Baselines3 keeps them: scaled to −1…1, or a column of numbers."""
+    space = transitions.action_space
+    if isinstance(space, spaces.Discrete):
+        return transitions.actions[:, None]
+    scaled: np.ndarray = 2.0 * (transitions.actions - space.low) / (space.high - space.low) - 1.0
+    return scaled

@@ -1,0 +1,74 @@
+"""Tasks by any name: the paper's, or one that a dataset of the user's own makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mopo_env.datasets.locate import find_artifact, find_folder
+from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
+
+__all__ = ["find_task"]
+
+
+def find_task(
+    name: str | Path | Task | None = None, *, ensemble: str | Path | None = None, real_env: str | None = None
+) -> Task:
+    """Return the task of a name or an id, or the one that a dataset of one's own makes.
+
+    Own data have h = 5 and λ = 1. Their episodes end where a learned rule beside the ensemble or the dataset says so,
+    and never if there is none. They have no real environment unless the caller names one: no file is asked for it,
+    since making an environment runs its code.
+
+    Args:
+        name: A task's name or id, the folder of a dataset, or a Minari id; None: `real_env` is all there is.
+        ensemble: The folder of the ensemble, where it does not lie beside the dataset.
+        real_env: The Gymnasium id of an environment to evaluate policies in. The normalised scale of a task is kept
+            for other versions of its own environment only.
+
+    Raises:
+        UnknownNameError: If there is no such task or dataset; the message holds the nearest names.
+        ConfigError: If nothing is given, or something of another type.
+    """
+    if not isinstance(real_env, str | None):
+        raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {real_env!r}.")
+    if name is None and real_env is not None:
+        return Task(name=real_env, real_env_id=real_env)
+    found = name if isinstance(name, Task) else _named(name, ensemble)
+    return found if real_env is None else _evaluated_in(found, real_env)
+
+
+def _named(name: Any, ensemble: str | Path | None) -> Task:
+    if name is None:
+        raise ConfigError("task: found none; name one, or a dataset of your own by its folder or Minari id.")
+    if not isinstance(name, str | Path):
+        raise ConfigError(f"task: expected a name or a path, found {name!r}.")
+    if isinstance(name, str) and name.removeprefix(ID_PREFIX) in TASKS:
+        return get_task(name)
+    folder = find_folder(name)
+    if folder is None and not _is_minari_dataset(name):
+        raise UnknownNameError("task, folder of a dataset or local Minari id", str(name), TASKS)
+    learned = find_artifact("termination", ensemble, name)
+    return Task(
+        # The whole path: a folder may be called like a task.
+        name=str(name) if folder is None else str(folder.resolve()),
+        termination="never" if learned is None else "learned",
+    )
+
+
+def _is_minari_dataset(name: str | Path) -> bool:
+    from mopo_env.datasets.minari.reader import has_minari_dataset
+
+    return isinstance(name, str) and has_minari_dataset(name)
+
+
+def _evaluated_in(task: Task, real_env: str) -> Task:
+    if task.real_env_id is not None and _without_version(real_env) == _without_version(task.real_env_id):
+        return replace(task, real_env_id=real_env)
+    return replace(task, real_env_id=real_env, reference_min=None, reference_max=None)
+
+
+def _without_version(env_id: str) -> str:
+    return env_id.rpartition("-v")[0]

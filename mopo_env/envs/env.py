@@ -1,0 +1,102 @@
+"""`PenalizedModelEnv`: the learned world as a standard Gymnasium environment."""
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from mopo_env._utils.checks import check_integer
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import check_actions, check_array, new_generator
+
+__all__ = ["PenalizedModelEnv"]
+
+
+class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
+    """Starts in a state of the dataset, truncates after h steps, and pays r̃ = r̂ − λ·u(s, a).
+
+    `info` carries ``reward_model`` (r̂), ``penalty`` (u) and ``diverged`` (whether the model's answer was not finite,
+    which terminates the episode).
+
+    Attributes:
+        simulator: The batched core that computes the steps.
+        horizon: h.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
+
+    def __init__(self, simulator: Simulator, *, horizon: int, render_mode: str | None = None) -> None:
+        """Wrap a simulator; nothing is computed before `reset`.
+
+        Args:
+            simulator: Model, dataset, penalty and termination rule.
+            horizon: h, the number of steps after which an episode is truncated.
+            render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
+
+        Raises:
+            ConfigError: If the horizon is not a positive integer.
+        """
+        self.simulator = simulator
+        self.horizon = check_integer("horizon", horizon)
+        self.observation_space = simulator.observation_space
+        self.action_space = simulator.action_space
+        self.render_mode = render_mode
+        self._generator: torch.Generator | None = None
+        self._length = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start from a state of the dataset.
+
+        Args:
+            seed: Decides everything that follows; None goes on with the present random stream.
+            options: ``{"observation": array}`` starts from this state instead.
+
+        Raises:
+            InputError: If the given observation has the wrong shape or is not finite.
+        """
+        start = (options or {}).get("observation")
+        if start is not None:
+            start = check_array("observation", start, self.observation_space.shape or ())
+        super().reset(seed=seed)
+        if self._generator is None or seed is not None:
+            self._generator = new_generator(self.np_random, self.simulator.device)
+        self._length = 0
+        if start is None:
+            self._observation = self.simulator.reset(1, self._generator)
+        else:
+            self._observation = torch.from_numpy(start).to(self.simulator.device)[None]
+        self._members = self.simulator.pick_members(1, self._generator)
+        return self._observation[0].cpu().numpy().copy(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Take one step in the model.
+
+        Raises:
+            InputError: If the action has the wrong shape, is not finite, or has a number that no action has.
+        """
+        if self._generator is None:
+            raise gym.error.ResetNeeded("call reset() before the first step().")
+        action = check_actions("action", action, self.simulator.action_space)
+        step = self.simulator.step(
+            self._observation,
+            torch.from_numpy(action[None]).to(self.simulator.device),
+            self._generator,
+            self._members,
+        )
+        self._observation = step.next_observations
+        self._length += 1
+        info = {
+            "reward_model": step.model_rewards.item(),
+            "penalty": step.penalties.item(),
+            "diverged": step.diverged.item(),
+        }
+        return (
+            self._observation[0].cpu().numpy().copy(),
+            step.rewards.item(),
+            bool(step.terminations.item()),
+            self._length >= self.horizon,
+            info,
+        )

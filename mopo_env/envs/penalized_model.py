@@ -1,0 +1,250 @@
+"""The batched core: one step of the uncertainty-penalised MDP, M̃ in the paper.
+
+Everything that decides what a transition is stands here once: the model, the penalty, the termination rule and the
+random numbers. The environments around it only keep count.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from mopo_env._utils.checks import check_number
+from mopo_env._utils.choices import MemberPer, check_choice
+from mopo_env._utils.devices import perhaps_any
+from mopo_env._utils.spaces import ActionSpace, finite_box
+from mopo_env.errors import ConfigError, InputError, SpaceMismatchError
+from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
+from mopo_env.penalties import Penalty, get_penalty
+from mopo_env.terminations import Termination, get_termination, never
+from mopo_env.transitions import Transitions
+
+__all__ = ["SimulatedStep", "Simulator"]
+
+# What paying the same for ever is worth at a discount of 0.99, in the paper's code and in Stable-Baselines3's agents.
+_FOREVER = 100.0
+
+
+class SimulatedStep(NamedTuple):
+    """One step of a batch; every number is finite and in raw units.
+
+    Attributes:
+        next_observations: s′, drawn from the model.
+        rewards: r̃ = r̂ − λ·u.
+        terminations: Whether s′ ends the episode, or u(s, a) is above the threshold that halts it.
+        model_rewards: r̂, what the model paid.
+        penalties: u(s, a).
+        diverged: Whether the model's answer was not finite, which ends the episode.
+    """
+
+    next_observations: Float[Tensor, "batch observation"]
+    rewards: Float[Tensor, " batch"]
+    terminations: Bool[Tensor, " batch"]
+    model_rewards: Float[Tensor, " batch"]
+    penalties: Float[Tensor, " batch"]
+    diverged: Bool[Tensor, " batch"]
+
+
+class Simulator:
+    """Starts in states of the dataset and steps through a learned model, paying r̃ = r̂ − λ·u(s, a).
+
+    It holds no state between calls: who calls it keeps the observations and the random generator.
+
+    Attributes:
+        model: T̂.
+        transitions: D_env.
+        penalty: u.
+        penalty_coef: λ.
+        termination: Which states end an episode.
+        member_per: How long an elite speaks for a row: one step (TS-1), or a whole rollout (TS-∞).
+        deterministic: Whether next states and rewards are means instead of draws.
+        halt_threshold: The u(s, a) above which an episode halts, or None.
+        halt_reward: What halting pays.
+        observation_space: The dataset's, with finite bounds.
+        action_space: The dataset's.
+    """
+
+    def __init__(
+        self,
+        model: DynamicsModel,
+        transitions: Transitions,
+        *,
+        penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
+        penalty_coef: float = 1.0,
+        termination: str | Termination = never,
+        member_per: MemberPer = "step",
+        deterministic: bool = False,
+        halt_threshold: float | None = None,
+        halt_reward: float | None = None,
+    ) -> None:
+        """Join a model and a dataset.
+
+        Args:
+            model: Any object that predicts; see `DynamicsModel`.
+            transitions: Where episodes start, and what the spaces are.
+            penalty: A name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
+            penalty_coef: λ, zero or more.
+            termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable.
+            member_per: ``"step"`` picks an elite for every step, as the paper does; ``"rollout"`` keeps one.
+            deterministic: Whether to step to the mean of the elite that was picked, instead of drawing from it.
+            halt_threshold: Where u(s, a) is above it, the episode ends and pays `halt_reward` in place of r̃, as in
+                MOReL (Kidambi et al., 2020); None: never.
+            halt_reward: Default: −100 times the largest |r| of the dataset. MOReL's halting state pays −R_max for
+                ever, which at a discount of 0.99 is worth this at once.
+
+        Raises:
+            SpaceMismatchError: If the model is of other widths than the dataset.
+            ConfigError: If an option is wrong, or asks for members of a model that has none.
+        """
+        check_same_widths(model, transitions)
+        self.model = model
+        self.transitions = transitions
+        self.penalty = get_penalty(penalty)
+        self.penalty_coef = check_number("penalty_coef", penalty_coef, minimum=0.0)
+        self.termination = get_termination(termination)
+        self.member_per, self.deterministic = _check_members(model, member_per, deterministic)
+        self.halt_threshold = None if halt_threshold is None else check_number("halt_threshold", halt_threshold)
+        largest = float(np.abs(transitions.rewards).max())
+        self.halt_reward = -_FOREVER * largest if halt_reward is None else check_number("halt_reward", halt_reward)
+        self.observation_space: Box = finite_box(transitions.observation_space)
+        self.action_space: ActionSpace = transitions.action_space
+        self._start_observations = torch.tensor(transitions.observations, device=model.device)
+        # What a branch is paid when its model breaks down: no less than the worst on record, so that it never pays off.
+        self._lowest_reward = float(transitions.rewards.min())
+        self._observation_bounds = _bounds(transitions.observation_space, model.device)
+        self._action_bounds = (
+            None if isinstance(self.action_space, Discrete) else _bounds(self.action_space, model.device)
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes; all tensors given and returned lie there."""
+        return self.model.device
+
+    def reset(self, num_rows: int, generator: torch.Generator) -> Float[Tensor, "batch observation"]:
+        """Draw start states uniformly from the dataset (paper, Algorithm 2, line 5)."""
+        rows = torch.randint(len(self._start_observations), (num_rows,), generator=generator, device=self.device)
+        return self._start_observations[rows]
+
+    def pick_members(self, num_rows: int, generator: torch.Generator) -> Int64[Tensor, " batch"] | None:
+        """Draw the elite that speaks for each new rollout, or None where every step picks its own."""
+        if self.member_per == "step":
+            return None
+        elites: Tensor = self.model.elites  # type: ignore[attr-defined]  # checked at the start
+        return pick_members(elites, num_rows, generator)
+
+    @torch.inference_mode()
+    def step(
+        self,
+        observations: Float[Tensor, "batch observation"],
+        actions: Float[Tensor, "batch action"] | Int64[Tensor, " batch"],
+        generator: torch.Generator,
+        members: Int64[Tensor, " batch"] | None = None,
+    ) -> SimulatedStep:
+        """Draw next states and pay the penalised rewards (paper, Algorithm 2, lines 8 and 9).
+
+        Args:
+            observations: s, raw units.
+            actions: a, raw units; clipped to the action space, as the real environments do. Numbered actions come
+                as they are; the model, and with it the penalty, sees them one-hot, the termination rule does not.
+            generator: Of the member and the noise of each row.
+            members: What `pick_members` returned when the rollouts started.
+
+        Raises:
+            InputError: If one member is to speak for a rollout, and none is given.
+        """
+        actions = _clip(actions, self._action_bounds)
+        prediction = self.model.predict(observations, self._encode(actions))
+        next_observations, model_rewards = self._draw(prediction, generator, members)
+        penalties = check_row_shape("penalty", self.penalty(prediction), len(actions))
+        rewards = model_rewards - self.penalty_coef * penalties
+
+        diverged = ~(rewards.isfinite() & next_observations.isfinite().all(dim=1))
+        if perhaps_any(diverged):
+            next_observations = torch.where(diverged[:, None], observations, next_observations)
+            model_rewards = torch.where(diverged, self._lowest_reward, model_rewards)
+            penalties = torch.where(diverged, 0.0, penalties)
+            rewards = torch.where(diverged, self._lowest_reward, rewards)
+        next_observations = _clip(next_observations, self._observation_bounds)
+        terminations = self.termination(observations, actions, next_observations)
+        terminations = check_row_shape("termination", terminations, len(actions)) | diverged
+        if self.halt_threshold is not None:
+            halted = penalties > self.halt_threshold
+            rewards, terminations = torch.where(halted, self.halt_reward, rewards), terminations | halted
+        return SimulatedStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
+
+    def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
+        """Return the actions as the model sees them, and as `Transitions.encoded_actions` gave them to the fit."""
+        if not isinstance(self.action_space, Discrete):
+            return actions
+        numbers = actions - int(self.action_space.start)
+        return functional.one_hot(numbers, int(self.action_space.n)).to(torch.float32)
+
+    def _draw(
+        self, prediction: Prediction, generator: torch.Generator, members: Int64[Tensor, " batch"] | None
+    ) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+        if members is None and self.member_per == "rollout":
+            raise InputError("members: with one member a rollout, pass what pick_members returned when they started.")
+        if members is None and not self.deterministic:
+            return prediction.sample(generator)
+        if not isinstance(prediction, GaussianPrediction):
+            raise ConfigError(
+                f"deterministic, member_per: need a GaussianPrediction, the model gave a {type(prediction).__name__}."
+            )
+        if members is None:
+            members = pick_members(prediction.elites, len(prediction.observations), generator)
+        return prediction.sample_from(members, None if self.deterministic else generator)
+
+
+def _check_members(model: DynamicsModel, member_per: Any, deterministic: Any) -> tuple[MemberPer, bool]:
+    check_choice("member_per", member_per, MemberPer)
+    if not isinstance(deterministic, bool):
+        raise ConfigError(f"deterministic: expected True or False, found {deterministic!r}.")
+    if (deterministic or member_per == "rollout") and not isinstance(getattr(model, "elites", None), Tensor):
+        raise ConfigError(
+            f"deterministic, member_per: need a model with members, found a {type(model).__name__} without elites."
+        )
+    return member_per, deterministic
+
+
+def check_same_widths(model: DynamicsModel, transitions: Transitions) -> None:
+    """Refuse a dataset that a model cannot have been fitted on.
+
+    Raises:
+        SpaceMismatchError: If the widths of observations or actions differ.
+    """
+    for name in ("observation", "action"):
+        found, expected = getattr(transitions, f"{name}_dim"), getattr(model, f"{name}_dim")
+        if found != expected:
+            raise SpaceMismatchError(
+                f"{name}s: the dataset's are {found} wide, but the model was made for {expected}. "
+                "Fit an ensemble on this dataset, or pass the dataset that the model was fitted on."
+            )
+
+
+def check_row_shape(name: str, values: Any, num_rows: int) -> Tensor:
+    """Refuse what a user's penalty or rule returned if it is not one value a row: it would broadcast silently.
+
+    Raises:
+        ConfigError: If it is no tensor, or its shape is another.
+    """
+    if not isinstance(values, Tensor) or values.shape != (num_rows,):
+        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise ConfigError(f"{name}: returned {found}, expected a tensor of one value a row, shape ({num_rows},).")
+    return values
+
+
+def _bounds(space: Box, device: torch.device) -> tuple[Tensor, Tensor] | None:
+    """Return the bounds to clip to, or None where there are none."""
+    if not (space.bounded_below.any() or space.bounded_above.any()):
+        return None
+    return torch.tensor(space.low, device=device), torch.tensor(space.high, device=device)
+
+
+def _clip(values: Tensor, bounds: tuple[Tensor, Tensor] | None) -> Tensor:
+    return values if bounds is None else torch.clamp(values, *bounds)

@@ -1,0 +1,184 @@
+"""A batch of h-step model rollouts that restart where they end: what the vector environments share."""
+
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+
+from mopo_env._utils.checks import check_integer
+from mopo_env._utils.devices import perhaps_any
+from mopo_env._utils.spaces import ActionSpace, number_range
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.errors import InputError
+
+__all__ = ["BranchStep", "Branches", "check_actions", "check_array", "new_generator"]
+
+Array = TypeVar("Array", Tensor, np.ndarray)
+
+
+class BranchStep(NamedTuple, Generic[Array]):
+    """One step of every branch, in raw units, after the branches that ended were restarted.
+
+    Attributes:
+        observations: What the policy sees next: s′, or the start of the next rollout where one ended.
+        final_observations: s′ of every branch.
+        rewards: r̃.
+        terminations: Whether s′ is terminal.
+        truncations: Whether the rollout reached the horizon.
+        model_rewards: r̂.
+        penalties: u(s, a).
+        diverged: Whether the model's answer was not finite.
+        returns: Sum of r̃ since the branch started.
+        lengths: Steps since the branch started.
+    """
+
+    observations: Array
+    final_observations: Array
+    rewards: Array
+    terminations: Array
+    truncations: Array
+    model_rewards: Array
+    penalties: Array
+    diverged: Array
+    returns: Array
+    lengths: Array
+
+    @property
+    def dones(self) -> Array:
+        """Whether the branch ended, for either reason."""
+        dones: Array = self.terminations | self.truncations
+        return dones
+
+
+class Branches:
+    """b rollouts of at most h steps, side by side.
+
+    A branch that ends restarts at once from a state of the dataset, so every step yields exactly b transitions. All
+    that is kept between two steps lies on the simulator's device, and no step waits for a number of it.
+
+    Attributes:
+        observations: What the policy sees next, shape ``(branch, observation)``, raw units.
+        last_step: What `advance` returned last.
+    """
+
+    observations: Float[Tensor, "branch observation"]
+    last_step: BranchStep[Tensor]
+
+    def __init__(self, simulator: Simulator, *, num_branches: int, horizon: int) -> None:
+        """Allocate the branches; call `reset` before the first step.
+
+        Raises:
+            ConfigError: If a number is not a positive integer.
+        """
+        self.simulator = simulator
+        self.num_branches = check_integer("num_envs", num_branches)
+        self.horizon = check_integer("horizon", horizon)
+
+    def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "branch observation"]:
+        """Start every branch from a state of the dataset."""
+        self._generator = generator
+        self.observations = self.simulator.reset(self.num_branches, generator)
+        self._members = self.simulator.pick_members(self.num_branches, generator)
+        self._lengths = torch.zeros(self.num_branches, dtype=torch.int64, device=self.simulator.device)
+        self._returns = torch.zeros(self.num_branches, device=self.simulator.device)
+        return _to_numpy(self.observations)
+
+    def step(self, actions: np.ndarray) -> BranchStep[np.ndarray]:
+        """Step every branch, and restart those that end.
+
+        Raises:
+            InputError: If the actions have the wrong shape or are not finite.
+        """
+        actions = check_actions("actions", actions, self.simulator.action_space, self.num_branches)
+        step = self.advance(torch.from_numpy(actions).to(self.simulator.device))
+        return BranchStep(*(_to_numpy(tensor) for tensor in step))
+
+    def advance(self, actions: Float[Tensor, "branch action"] | Int64[Tensor, " branch"]) -> BranchStep[Tensor]:
+        """Step every branch, and restart those that end: what `step` does, for those who do not leave the device.
+
+        Nothing is checked. The branches go on from the `observations` returned: they must not be written to.
+        """
+        step = self.simulator.step(self.observations, actions, self._generator, self._members)
+        lengths, returns = self._lengths + 1, self._returns + step.rewards
+        truncations = lengths >= self.horizon
+        ended = step.terminations | truncations
+        self.observations = step.next_observations
+        self._lengths, self._returns = lengths, returns
+        if perhaps_any(ended):
+            self._restart(ended)
+        self.last_step = BranchStep(
+            observations=self.observations,
+            final_observations=step.next_observations,
+            rewards=step.rewards,
+            terminations=step.terminations,
+            truncations=truncations,
+            model_rewards=step.model_rewards,
+            penalties=step.penalties,
+            diverged=step.diverged,
+            returns=returns,
+            lengths=lengths,
+        )
+        return self.last_step
+
+    def _restart(self, ended: Bool[Tensor, " branch"]) -> None:
+        """Start some branches anew. Draws are made for all of them, since to count those that ended is to wait."""
+        starts = self.simulator.reset(self.num_branches, self._generator)
+        self.observations = torch.where(ended[:, None], starts, self.observations)
+        members = self.simulator.pick_members(self.num_branches, self._generator)
+        if self._members is not None and members is not None:
+            self._members = torch.where(ended, members, self._members)
+        self._lengths, self._returns = self._lengths.masked_fill(ended, 0), self._returns.masked_fill(ended, 0.0)
+
+
+def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
+    """Derive a torch generator from an environment's own, so that its seed decides every draw."""
+    return torch.Generator(device).manual_seed(int(np_random.integers(2**63 - 1)))
+
+
+def check_actions(name: str, values: np.ndarray, space: ActionSpace, *batch: int) -> np.ndarray:
+    """Return actions as the simulator takes them: float32, or int64 where the space numbers them.
+
+    Args:
+        name: What to call them in a message.
+        values: What a policy chose.
+        space: Of one action.
+        *batch: How many actions there are; nothing: a single one.
+
+    Raises:
+        InputError: If the shape is another, a value is not a finite number, or there is no action of that number.
+    """
+    if not isinstance(space, Discrete):
+        return check_array(name, values, (*batch, *space.shape))
+    array, (first, last) = np.asarray(values), number_range(space)
+    if array.shape != batch or array.dtype.kind not in "iu":
+        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {batch} of integers.")
+    if array.size and (array.min() < first or array.max() > last):
+        wrong = array[(array < first) | (array > last)]
+        raise InputError(f"{name}: expected whole numbers from {first} to {last}, found {wrong.flat[0]}.")
+    return array.astype(np.int64)
+
+
+def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
+    """Return an action or an observation as float32.
+
+    Raises:
+        InputError: If its shape is another, or a value is not a finite number.
+    """
+    array = np.asarray(values)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")
+    with np.errstate(over="ignore"):
+        # A copy, so that a caller who writes into its array later does not move what was made of it.
+        converted = np.array(array, dtype=np.float32, order="C")
+    finite = np.isfinite(converted)
+    if not finite.all():
+        raise InputError(f"{name}: every number must be finite in float32, found {array[~finite][:3].tolist()}.")
+    return converted
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    # A copy, so that a caller who writes into what it was given does not move the branches.
+    return tensor.cpu().numpy().copy()

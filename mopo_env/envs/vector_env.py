@@ -1,0 +1,88 @@
+"""`PenalizedModelVectorEnv`: many model rollouts in one batch, as a Gymnasium vector environment."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import Branches, new_generator
+
+__all__ = ["PenalizedModelVectorEnv"]
+
+
+class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """`num_envs` copies of `PenalizedModelEnv` that share one batched model.
+
+    A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`): ``infos["final_obs"]`` then holds its
+    last observation. `infos` also carries ``reward_model``, ``penalty`` and ``diverged``, as arrays.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it this way
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(self, simulator: Simulator, *, num_envs: int, horizon: int, render_mode: str | None = None) -> None:
+        """Wrap a simulator; nothing is computed before `reset`.
+
+        Args:
+            simulator: Model, dataset, penalty and termination rule.
+            num_envs: b, the number of rollouts side by side.
+            horizon: h, the number of steps after which a rollout is truncated.
+            render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
+
+        Raises:
+            ConfigError: If a number is not a positive integer.
+        """
+        self.branches = Branches(simulator, num_branches=num_envs, horizon=horizon)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.single_observation_space = simulator.observation_space
+        self.single_action_space = simulator.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._generator: torch.Generator | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start every rollout from a state of the dataset.
+
+        Args:
+            seed: Decides everything that follows; None goes on with the present random stream.
+            options: Not used.
+        """
+        super().reset(seed=seed)
+        if self._generator is None or seed is not None:
+            self._generator = new_generator(self.np_random, self.branches.simulator.device)
+        return self.branches.reset(self._generator), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Step every rollout.
+
+        Raises:
+            InputError: If the actions have the wrong shape, are not finite, or have numbers that no action has.
+        """
+        if self._generator is None:
+            raise gym.error.ResetNeeded("call reset() before the first step().")
+        step = self.branches.step(actions)
+        everywhere = np.ones(self.num_envs, dtype=bool)
+        infos: dict[str, Any] = {
+            "reward_model": step.model_rewards,
+            "_reward_model": everywhere,
+            "penalty": step.penalties,
+            "_penalty": everywhere.copy(),
+            "diverged": step.diverged,
+            "_diverged": everywhere.copy(),
+        }
+        if step.dones.any():
+            # Gymnasium's convention: an object array, None where the episode goes on.
+            final_observations = np.full(self.num_envs, None, dtype=object)
+            for index in np.flatnonzero(step.dones):
+                final_observations[index] = step.final_observations[index]
+            infos["final_obs"], infos["_final_obs"] = final_observations, step.dones
+        return step.observations, step.rewards, step.terminations, step.truncations, infos

@@ -1,0 +1,228 @@
+"""Fit a `GaussianEnsemble` to a dataset by maximum likelihood (paper, Algorithm 2, line 1)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from tqdm import tqdm
+
+from mopo_env._utils.devices import find_device
+from mopo_env.models.ensemble import GaussianEnsemble
+from mopo_env.models.fit_config import FitConfig
+from mopo_env.models.layers import mean_and_std
+from mopo_env.models.lipschitz import bake, regularise
+from mopo_env.models.optimizer import make_optimizer, make_schedule
+from mopo_env.transitions import Transitions
+
+__all__ = ["fit_ensemble", "gaussian_loss"]
+
+
+def fit_ensemble(
+    transitions: Transitions,
+    config: FitConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> GaussianEnsemble:
+    """Fit every member on its own bootstrap, keep each at its best epoch, and choose the elites.
+
+    Args:
+        transitions: D_env.
+        config: How to fit; default: `FitConfig()`.
+        device: Where to compute.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The ensemble; its `metadata` holds the configuration, the dataset's fingerprint, the hold-out errors and
+        their history. On the CPU the same dataset and configuration give the same weights, bit for bit.
+    """
+    config, device = config or FitConfig(), find_device(device)
+    generator = torch.Generator().manual_seed(config.seed)
+    ensemble = GaussianEnsemble(
+        transitions.observation_dim,
+        transitions.action_dim,
+        num_members=config.num_members,
+        hidden_sizes=config.hidden_sizes,
+        generator=generator,
+    )
+    inputs, targets = _regression_arrays(transitions)
+    holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
+    order = torch.randperm(len(inputs), generator=generator)
+    holdout, train = order[:holdout_size], order[holdout_size:]
+    ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
+    target_mean, ensemble.target_std = mean_and_std(targets[train])
+    scaled = config.scale_targets or config.lipschitz is not None
+    scale = _TargetScale(target_mean, ensemble.target_std) if scaled else _TargetScale.identity(target_mean)
+    if config.lipschitz is not None:
+        regularise(ensemble, config.lipschitz, generator)
+    ensemble.to(device)
+    data = _FitData(ensemble, inputs, targets, train, holdout, device, scale)
+    bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
+    num_epochs = config.epochs_for(len(train))
+    optimizer = make_optimizer(ensemble, config)
+    schedule = make_schedule(optimizer, config, num_epochs * math.ceil(len(train) / config.batch_size))
+    best = _BestSnapshots(ensemble)
+    history: list[list[float]] = []
+
+    best.update(data.holdout_errors(ensemble), 0.0)  # whatever comes first is the best so far
+    epochs_without_improvement = 0
+    with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
+        for _ in range(num_epochs):
+            for rows in _batches(bootstraps, config.batch_size, generator, ensemble.device):
+                loss = data.loss(ensemble, rows, config)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+            errors = data.holdout_errors(ensemble)
+            history.append([float(error) for error in errors])
+            improved = best.update(errors, config.min_improvement)
+            epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
+            bar.update()
+            bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4g}"})
+            if config.schedule == "constant" and epochs_without_improvement > config.patience:
+                break
+    best.restore()
+    if config.lipschitz is not None:
+        bake(ensemble)
+    scale.fold_into(ensemble)
+    ensemble.elites = best.errors.argsort()[: config.num_elites].to(ensemble.device)
+    ensemble.metadata = {
+        "config": asdict(config),
+        "dataset_fingerprint": transitions.fingerprint,
+        "dataset_name": transitions.metadata.get("name"),
+        "observation_space": str(transitions.observation_space),
+        "action_space": str(transitions.action_space),
+        "holdout_mse": best.errors.tolist(),
+        "holdout_mse_history": history,
+        "epochs": len(history),
+    }
+    return ensemble.requires_grad_(False)
+
+
+def gaussian_loss(
+    mean: Float[Tensor, "member batch output"],
+    logvar: Float[Tensor, "member batch output"],
+    targets: Float[Tensor, "member batch output"],
+) -> Float[Tensor, ""]:
+    """Negative log-likelihood of diagonal Gaussians: a mean over rows and outputs, summed over members.
+
+    Constants and the factor ½ are left out, as in the paper's code, where the other terms are weighed against this.
+    """
+    squared_error = (mean - targets).square()
+    return torch.addcmul(logvar, squared_error, torch.exp(-logvar)).mean(dim=(1, 2)).sum()
+
+
+class _TargetScale:
+    """What the networks learn, (target − mean) / std, and the way back."""
+
+    def __init__(self, mean: Float[Tensor, " output"], std: Float[Tensor, " output"]) -> None:
+        self.mean, self.std = mean, std
+
+    @classmethod
+    def identity(cls, like: Float[Tensor, " output"]) -> "_TargetScale":
+        """Leave targets in raw units, as the paper's code does."""
+        return cls(torch.zeros_like(like), torch.ones_like(like))
+
+    def to(self, device: torch.device | str) -> "_TargetScale":
+        return _TargetScale(self.mean.to(device), self.std.to(device))
+
+    def normalise(self, targets: Float[Tensor, "row output"]) -> Float[Tensor, "row output"]:
+        return (targets - self.mean) / self.std
+
+    @torch.no_grad()
+    def fold_into(self, ensemble: GaussianEnsemble) -> None:
+        """Let the heads answer in raw units: penalties keep their meaning, and a prediction costs no more.
+
+        The log-variance and its bounds move by the same amount, and the soft clamp between them moves along.
+        """
+        mean, std = self.mean.to(ensemble.device), self.std.to(ensemble.device)
+        ensemble.mean_head.weight.mul_(std)
+        ensemble.mean_head.bias.mul_(std).add_(mean)
+        for logvar in (ensemble.logvar_head.bias, ensemble.max_logvar, ensemble.min_logvar):
+            logvar.add_(2.0 * std.log())
+
+
+class _FitData:
+    """The regression problem: normalised inputs, and targets as the networks learn them."""
+
+    def __init__(
+        self,
+        ensemble: GaussianEnsemble,
+        inputs: Tensor,
+        targets: Tensor,
+        train: Tensor,
+        holdout: Tensor,
+        device: torch.device | str,
+        scale: _TargetScale,
+    ) -> None:
+        normalised = ensemble.normalise(inputs.to(device))
+        self._scale = scale.to(device)
+        targets = self._scale.normalise(targets.to(device))
+        self._inputs, self._targets = normalised[train], targets[train]
+        self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
+
+    def loss(self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig) -> Tensor:
+        mean, logvar = ensemble(self._inputs[rows])
+        bounds = ensemble.max_logvar.sum() - ensemble.min_logvar.sum()
+        loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows]) + config.logvar_bound_coef * bounds
+        return loss
+
+    @torch.no_grad()
+    def holdout_errors(self, ensemble: GaussianEnsemble) -> Float[Tensor, " member"]:
+        """Return each member's mean squared error on the hold-out, raw units, on the CPU."""
+        inputs = self._holdout_inputs.expand(ensemble.num_members, *self._holdout_inputs.shape)
+        ensemble.eval()
+        mean, _ = ensemble(inputs)
+        ensemble.train()
+        errors: Tensor = ((mean - self._holdout_targets) * self._scale.std).square().mean(dim=(1, 2))
+        return errors.cpu()
+
+
+class _BestSnapshots:
+    """Each member's parameters at the epoch of its smallest hold-out error.
+
+    The bounds of the log-variance belong to all members and are kept as they end.
+    """
+
+    def __init__(self, ensemble: GaussianEnsemble) -> None:
+        self.errors = torch.full((ensemble.num_members,), torch.inf)
+        self._parameters = {
+            name: parameter for name, parameter in ensemble.named_parameters() if not name.endswith("_logvar")
+        }
+        self._snapshots = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self, errors: Float[Tensor, " member"], min_improvement: float) -> bool:
+        """Keep the members that improved enough; return whether any did."""
+        improved = errors < self.errors * (1.0 - min_improvement)
+        self.errors[improved] = errors[improved]
+        for name, parameter in self._parameters.items():
+            self._snapshots[name][improved] = parameter[improved]
+        return bool(improved.any())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Set every member back to its best epoch."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_(self._snapshots[name])
+
+
+def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:
+    """Return raw inputs (s, a), and the targets: the change of the observation, then the reward."""
+    inputs = np.concatenate([transitions.observations, transitions.encoded_actions()], axis=1)
+    change = transitions.next_observations - transitions.observations
+    targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _batches(
+    bootstraps: Int64[Tensor, "member row"], batch_size: int, generator: torch.Generator, device: torch.device
+) -> Iterator[Int64[Tensor, "member batch"]]:
+    """Shuffle each member's bootstrap on its own, and yield it in batches, on the device."""
+    shuffle = torch.rand(bootstraps.shape, generator=generator).argsort(dim=1)
+    yield from torch.split(bootstraps.gather(1, shuffle).to(device), batch_size, dim=1)

@@ -1,0 +1,124 @@
+"""`FitConfig`: every choice that fitting an ensemble leaves open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.choices import Schedule, check_choice
+from mopo_env.errors import ConfigError
+
+__all__ = ["FitConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to fit an ensemble.
+
+    The networks, losses and hold-out are those of the paper's code by default; how the learning rate goes is not.
+    ``schedule="constant", learning_rate=1e-3, batch_size=256`` is what the paper's code does. It needs several times
+    as long for the same hold-out error; `python benchmarks/fit.py --quality` compares the two.
+
+    Attributes:
+        num_members: N.
+        num_elites: How many members, the best on the hold-out, next states are drawn from.
+        hidden_sizes: Widths of the hidden layers.
+        learning_rate: Of Adam; with a schedule, its peak.
+        batch_size: Rows of each member's batch.
+        schedule: cosine, a rise and then half a cosine down to zero over all epochs; or constant, until no member
+            improves any more.
+        weight_decay: Of each hidden layer and, last, of the heads.
+        logvar_bound_coef: Pull on the learned bounds of the log-variance.
+        holdout_size: Rows kept from training; at most a fifth of the dataset.
+        patience: Epochs without improvement of any member that are let pass at a constant rate; one more ends the fit.
+        min_improvement: Smallest relative drop of a member's hold-out error that counts.
+        max_epochs: The length of the schedule; at a constant rate, the fit stops here at the latest. The paper's code
+            has no such limit; on 101,000 rows its rule alone was seen to run for more than 200 epochs. None: see
+            `epochs_for`.
+        scale_targets: Whether the networks learn targets of unit variance; their answers are in raw units all the same.
+        lipschitz: Bound of the product of the largest singular values of the mean's layers, kept by spectral
+            normalisation (paper, section 4.3, where it is 1) between inputs and targets of unit variance; None: no
+            bound, as in the paper's code.
+        seed: Of the initial weights, the hold-out, the bootstraps and the batches.
+    """
+
+    num_members: int = 7
+    num_elites: int = 5
+    hidden_sizes: tuple[int, ...] = (200, 200, 200, 200)
+    learning_rate: float = 4e-3
+    batch_size: int = 512
+    schedule: Schedule = "cosine"
+    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+    logvar_bound_coef: float = 0.01
+    holdout_size: int = 1000
+    patience: int = 5
+    min_improvement: float = 0.01
+    max_epochs: int | None = None
+    scale_targets: bool = False
+    lipschitz: float | None = None
+    seed: int = 0
+
+    @classmethod
+    def from_recorded(cls, options: Mapping[str, Any]) -> FitConfig:
+        """Return the configuration that an ensemble's `metadata` or a JSON file holds.
+
+        Raises:
+            ConfigError: If an option is unknown or wrong.
+        """
+        unknown = sorted(set(options) - {option.name for option in fields(cls)})
+        if unknown:
+            raise ConfigError(f"fit options: {', '.join(unknown)}: unknown to this version of mopo-env.")
+        with_tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+        }
+        return cls(**{"schedule": "constant", **with_tuples})  # files from before there was another name none
+
+    def epochs_for(self, num_rows: int) -> int:
+        """Return how many epochs a fit to so many training rows has at most.
+
+        Where `max_epochs` is None these are 100 at a constant rate; with a schedule 36, or, on small data, as many as
+        make 1,000 updates. More epochs lower the error further, but the predicted standard deviations then become too
+        small: docs/performance.md has both.
+        """
+        if self.max_epochs is not None:
+            return self.max_epochs
+        if self.schedule == "constant":
+            return 100
+        return max(36, math.ceil(1000 / math.ceil(num_rows / self.batch_size)))
+
+    def __post_init__(self) -> None:
+        """Check every option.
+
+        Raises:
+            ConfigError: If one has the wrong type or lies outside its range; the message names it.
+        """
+        for name in ("num_members", "num_elites", "batch_size", "holdout_size", "patience"):
+            check_integer(name, getattr(self, name))
+        if self.max_epochs is not None:
+            check_integer("max_epochs", self.max_epochs)
+        check_choice("schedule", self.schedule, Schedule)
+        check_number("seed", check_integer("seed", self.seed, minimum=0), maximum=2**63 - 1)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        check_number("logvar_bound_coef", self.logvar_bound_coef, minimum=0.0)
+        check_number("min_improvement", self.min_improvement, minimum=0.0, maximum=1.0)
+        if not isinstance(self.scale_targets, bool):
+            raise ConfigError(f"scale_targets: expected True or False, found {self.scale_targets!r}.")
+        if self.lipschitz is not None:
+            check_number("lipschitz", self.lipschitz, above=0.0)
+        for name in ("hidden_sizes", "weight_decay"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise ConfigError(f"{name}: expected a tuple of numbers, found {getattr(self, name)!r}.")
+        for width in self.hidden_sizes:
+            check_integer("hidden_sizes", width)
+        for decay in self.weight_decay:
+            check_number("weight_decay", decay, minimum=0.0)
+        if len(self.weight_decay) != len(self.hidden_sizes) + 1:
+            raise ConfigError(
+                f"weight_decay: expected one number for each of the {len(self.hidden_sizes)} hidden layers and one "
+                f"for the heads, found {len(self.weight_decay)}."
+            )
+        if self.num_elites > self.num_members:
+            raise ConfigError(f"num_elites: {self.num_elites} exceeds num_members, {self.num_members}.")

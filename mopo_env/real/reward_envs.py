@@ -1,0 +1,115 @@
+"""HalfCheetah and Ant with the rewards of the paper's out-of-distribution tasks (Appendix C.1).
+
+They are Gymnasium's HalfCheetah-v5 and Ant-v5 in everything but the reward, which is computed from the transition by a
+function of `mopo_env.rewards`. `import mopo_env` registers them, as ``mopo/HalfCheetahJump-v0`` and so on, with a time
+limit of 1,000 steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.envs.mujoco.ant_v5 import AntEnv
+from gymnasium.envs.mujoco.half_cheetah_v5 import HalfCheetahEnv
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from mopo_env.errors import ConfigError
+from mopo_env.real.real_env import quiet_mujoco
+from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
+
+__all__ = ["AntAngle", "AntForward", "HalfCheetahCapped", "HalfCheetahJump", "RewardFromTransition"]
+
+# Options of Gymnasium's environments that would change what is paid or seen there, and nothing here.
+_FIXED = frozenset(
+    {
+        "contact_cost_weight",
+        "ctrl_cost_weight",
+        "exclude_current_positions_from_observation",
+        "forward_reward_weight",
+        "healthy_reward",
+        "include_cfrc_ext_in_observation",
+    }
+)
+
+
+class RewardFromTransition(MujocoEnv, EzPickle):
+    """Put before an environment of Gymnasium's, this replaces its reward.
+
+    Attributes:
+        reward_function: What a transition pays.
+    """
+
+    reward_function: ClassVar[RewardFunction]
+    _settings: ClassVar[dict[str, Any]] = {}
+    _get_obs: Callable[[], NDArray[np.float64]]  # of Gymnasium's environment
+
+    def __init__(self, **options: Any) -> None:
+        """Build the environment.
+
+        Args:
+            **options: Of Gymnasium's environment, such as ``render_mode`` or ``reset_noise_scale``.
+
+        Raises:
+            ConfigError: If an option would change the reward or the observation there.
+        """
+        fixed = sorted(_FIXED & options.keys())
+        if fixed:
+            raise ConfigError(
+                f"{fixed[0]}: cannot be set, since {type(self).__name__} fixes reward and observation. "
+                "Register a subclass of your own with another reward_function."
+            )
+        with quiet_mujoco(mujoco):
+            super().__init__(**self._settings, **options)
+        EzPickle.__init__(self, **options)  # the parent's would hand every option back by position
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, np.float64]]:
+        """Step the simulator, and pay what the transition is worth.
+
+        The ``info`` holds what Gymnasium's does but for the parts of the replaced reward. Its ``x_velocity`` is the
+        mean over the step, and not the velocity that is paid.
+
+        Raises:
+            ValueError: If the action has the wrong shape.
+        """
+        before = self._get_obs()
+        after, _, terminated, truncated, info = super().step(action)
+        rewards = self.reward_function(before[None], np.asarray(action)[None], after[None])
+        info = {name: value for name, value in info.items() if not name.startswith("reward_")}
+        return after, rewards[0], terminated, truncated, info
+
+
+class HalfCheetahCapped(RewardFromTransition, HalfCheetahEnv):
+    """HalfCheetah that gains nothing by running faster than 3 m/s; here the data of ``halfcheetah-jump`` come from."""
+
+    reward_function = staticmethod(halfcheetah_capped)
+
+
+class HalfCheetahJump(RewardFromTransition, HalfCheetahEnv):
+    """HalfCheetah that is paid for running and for height."""
+
+    reward_function = staticmethod(halfcheetah_jump)
+
+
+class AntForward(RewardFromTransition, AntEnv):
+    """Ant that is paid for running along x; here the data of ``ant-angle`` come from.
+
+    The observation is Ant-v5's without contact forces, 27 numbers. An episode ends as in Ant-v5, when a number is not
+    finite or the height leaves 0.2 to 1; as the paper's formula has it, neither being alive nor contact is paid for.
+    """
+
+    reward_function = staticmethod(ant_forward)
+    _settings: ClassVar[dict[str, Any]] = {"include_cfrc_ext_in_observation": False}
+
+
+class AntAngle(RewardFromTransition, AntEnv):
+    """Ant that is paid for running at 30° to x; observation and end of episode as in `AntForward`."""
+
+    reward_function = staticmethod(ant_angle)
+    _settings: ClassVar[dict[str, Any]] = {"include_cfrc_ext_in_observation": False}

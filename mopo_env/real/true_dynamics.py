@@ -1,0 +1,173 @@
+"""`TrueDynamics`: T itself, MuJoCo stepped from observations, many rows at once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mopo_env._utils.checks import check_integer
+from mopo_env.errors import InputError, require_extra
+from mopo_env.models.protocol import GaussianPrediction
+from mopo_env.real.real_env import make_env_by_id, quiet_mujoco
+from mopo_env.real.robots import Motion, get_robot
+
+__all__ = ["TrueDynamics", "TrueStep"]
+
+# MuJoCo writes out every substep, 5 MB for this many rows of its largest robot.
+_ROWS_PER_CHUNK = 4096
+# MuJoCo's own bound: a state beyond it is called unstable, and replaced by the initial one on the next substep.
+_LARGEST = 1e10
+
+
+class TrueStep(NamedTuple):
+    """One step of a batch in the simulator, raw units, float64; NaN where there is none.
+
+    Attributes:
+        next_observations: s′ = T(s, a).
+        rewards: r(s, a).
+    """
+
+    next_observations: Float[np.ndarray, "batch observation"]
+    rewards: Float[np.ndarray, " batch"]
+
+
+class TrueDynamics:
+    """The real dynamics of a robot, as a batched function and as a `DynamicsModel` of one member without doubt.
+
+    A state is read off the observation: x (and y), which it leaves out, are set to 0, and time, past forces and the
+    solver's warm start are those of a fresh simulator. None of these moves the robot: from a float64 observation a step
+    is the environment's own to 1e-7 and better. Two things are lost:
+
+    * Float32, in which datasets are kept, moves a next observation by 1e-6 or so, but by as much as a contact does
+      where it decides whether there is one.
+    * Hopper and Walker2d show velocities clipped to ±10. Where one was clipped, the step starts from another state than
+      the environment's. With Walker2d that is common, and T is then of limited worth.
+
+    `docs/oracle.md` has measurements of both. A row is answered with NaN where there is no true step: where a number is
+    not finite, an orientation has length 0, or MuJoCo calls the motion unstable, as it can where a model has predicted
+    a robot in pieces. Orientations of other lengths than 1 are normalised first.
+
+    It holds simulators, so that one object must not be used by several threads at once.
+
+    Attributes:
+        env_id: The environment.
+        observation_dim: Width of an observation.
+        action_dim: Width of an action.
+        num_threads: How many threads step the simulator; the answers do not depend on it.
+        device: Always the CPU.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, env_id: str, *, num_threads: int = 1) -> None:
+        """Build the simulator of an environment.
+
+        Args:
+            env_id: A key of `mopo_env.real.robots.ROBOTS`, such as ``"Hopper-v5"``.
+            num_threads: How many threads step the simulator.
+
+        Raises:
+            ConfigError: If the environment's state cannot be read off its observation, or the number is wrong.
+            MissingExtraError: If MuJoCo is not installed.
+        """
+        self._robot = get_robot(env_id)
+        self.env_id, self.num_threads = env_id, check_integer("num_threads", num_threads)
+        self._mujoco = require_extra("mujoco", "mujoco")
+        env = make_env_by_id(env_id).unwrapped
+        self._model, self._num_substeps = env.model, env.frame_skip  # type: ignore[attr-defined]
+        env.close()
+        self._data = [self._mujoco.MjData(self._model) for _ in range(num_threads)]
+        # A pool of no threads works on the calling one.
+        self._pool = require_extra("mujoco.rollout", "mujoco").Rollout(nthread=num_threads if num_threads > 1 else 0)
+        self.observation_dim = self._model.nq + self._model.nv - self._robot.num_hidden
+        self.action_dim = self._model.nu
+
+    def step(
+        self, observations: Float[np.ndarray, "batch observation"], actions: Float[np.ndarray, "batch action"]
+    ) -> TrueStep:
+        """Step the simulator from every row.
+
+        Args:
+            observations: s, raw units.
+            actions: a, raw units; they are not clipped, and cost what the environment says they cost.
+
+        Raises:
+            InputError: If an array has the wrong shape.
+        """
+        observations, actions = (np.asarray(array, dtype=np.float64) for array in (observations, actions))
+        rows = len(actions) if actions.ndim else 0
+        for name, array, width in (
+            ("observations", observations, self.observation_dim),
+            ("actions", actions, self.action_dim),
+        ):
+            if array.shape != (rows, width):
+                raise InputError(f"{name}: found shape {array.shape}, expected ({rows}, {width}) for {self.env_id}.")
+        next_observations, rewards = np.empty_like(observations), np.empty(rows)
+        for start in range(0, rows, _ROWS_PER_CHUNK):
+            chunk = slice(start, start + _ROWS_PER_CHUNK)
+            next_observations[chunk], rewards[chunk] = self._step(observations[chunk], actions[chunk])
+        return TrueStep(next_observations, rewards)
+
+    def predict(
+        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
+    ) -> GaussianPrediction:
+        """Return T as an ensemble of one member whose standard deviation is 0, in float32."""
+        step = self.step(observations.numpy(), actions.numpy())
+        outcome = np.concatenate([step.next_observations, step.rewards[:, None]], axis=1)
+        mean = torch.from_numpy(outcome).to(torch.float32)[None]
+        return GaussianPrediction(
+            observations=observations,
+            actions=actions,
+            mean=mean,
+            std=torch.zeros_like(mean),
+            elites=torch.zeros(1, dtype=torch.int64),
+        )
+
+    def __reduce__(self) -> tuple[partial[TrueDynamics], tuple[()]]:
+        """Copy by building anew: threads cannot be copied."""
+        return partial(type(self), self.env_id, num_threads=self.num_threads), ()
+
+    def _step(self, observations: np.ndarray, actions: np.ndarray) -> TrueStep:
+        """Step a chunk of rows."""
+        robot, model = self._robot, self._model
+        # time, positions, velocities
+        states = np.zeros((len(observations), 1 + model.nq + model.nv))
+        shown = slice(1 + robot.num_hidden, None)
+        states[:, shown] = observations
+        if robot.quaternion is not None:
+            quaternion = states[:, shown][:, robot.quaternion]
+            with np.errstate(invalid="ignore"):
+                quaternion /= np.linalg.norm(quaternion, axis=1, keepdims=True)
+        possible = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1)
+        ends = np.full_like(states, np.nan)
+        if possible.any():
+            with quiet_mujoco(self._mujoco):
+                substeps, _ = self._pool.rollout(
+                    model, self._data, states[possible], actions[possible, None], nstep=self._num_substeps
+                )
+            ends[possible] = substeps[:, -1]
+        seconds = self._num_substeps * model.opt.timestep
+        # MuJoCo sets an unstable robot back to its initial pose and the time to 0, or stops its clock.
+        unstable = ~((np.abs(ends[:, 0] - seconds) < 0.5 * model.opt.timestep) & (np.abs(ends) < _LARGEST).all(axis=1))
+        ends[unstable] = np.nan
+        next_state = ends[:, shown]
+        next_observations = next_state.copy()
+        if robot.velocity_limit is not None:
+            velocities = next_observations[:, -model.nv :]
+            np.clip(velocities, -robot.velocity_limit, robot.velocity_limit, out=velocities)
+        rewards = robot.reward(
+            Motion(
+                observations=observations,
+                actions=actions,
+                next_observations=next_observations,
+                next_state=next_state,
+                distance=ends[:, 1],
+                seconds=seconds,
+            )
+        )
+        return TrueStep(next_observations, rewards)

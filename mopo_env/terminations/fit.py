@@ -1,0 +1,213 @@
+"""Fit a `LearnedTermination` to the ends of a dataset's episodes, and measure it on episodes it never saw."""
+
+import copy
+from dataclasses import asdict
+from typing import NamedTuple
+
+import torch
+from gymnasium.spaces import Discrete
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from mopo_env._utils.devices import find_device
+from mopo_env.errors import DatasetError
+from mopo_env.models.layers import mean_and_std
+from mopo_env.terminations.config import TerminationConfig
+from mopo_env.terminations.learned import LearnedTermination
+from mopo_env.transitions import Transitions
+
+__all__ = ["Detection", "best_threshold", "detection", "fit_termination", "split_episodes"]
+
+# One episode that ends in a terminal state for each of the three parts.
+_FEWEST_TERMINATED = 3
+
+
+class Detection(NamedTuple):
+    """How well terminal rows are found; the many others say nothing about it.
+
+    Attributes:
+        precision: Share of the rows called terminal that are; 0 if none is called so.
+        recall: Share of the terminal rows that are called so.
+        f1: The harmonic mean of the two.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def fit_termination(
+    transitions: Transitions,
+    config: TerminationConfig | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> LearnedTermination:
+    """Fit classifiers of terminal rows, and choose the probability above which a row counts as terminal.
+
+    Whole episodes are split three ways, since rows of one episode resemble each other: one part is fitted, one chooses
+    the epoch and the threshold, and one is only measured.
+
+    Args:
+        transitions: D_env.
+        config: How to fit; default: `TerminationConfig()`.
+        device: Where to compute.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The rule; its `metadata` holds precision, recall and F1 of the terminal class on the part that was only
+        measured, under ``"test"``. On the CPU the same dataset and configuration give the same weights, bit for bit.
+
+    Raises:
+        DatasetError: If fewer than three episodes end in a terminal state.
+    """
+    config, device = config or TerminationConfig(), find_device(device)
+    _check_terminations(transitions)
+    space, generator = transitions.action_space, torch.Generator().manual_seed(config.seed)
+    rule = LearnedTermination(
+        transitions.observation_dim,
+        transitions.action_dim,
+        first_action=int(space.start) if isinstance(space, Discrete) else None,
+        inputs=config.inputs,
+        num_members=config.num_members,
+        hidden_sizes=config.hidden_sizes,
+        generator=generator,
+    )
+    train, validation, test = split_episodes(transitions, config, generator)
+    rows = [
+        torch.tensor(array) for array in (transitions.observations, transitions.actions, transitions.next_observations)
+    ]
+    inputs, terminal = rule.select(*rows), torch.tensor(transitions.terminations)
+    rule.input_mean, rule.input_std = mean_and_std(inputs[train])
+    rule.to(device)
+    inputs = rule.normalise(inputs.to(device))
+    epochs = _fit(rule, inputs, terminal.to(device).float(), train, validation, config, generator, progress)
+    rule.requires_grad_(False)
+
+    probabilities = rule.probability(*(column.to(device) for column in rows)).cpu()
+    rule.threshold = torch.tensor(best_threshold(probabilities[validation], terminal[validation]), device=device)
+    called = probabilities > rule.threshold.cpu()
+    rule.metadata = {
+        "config": asdict(config),
+        "dataset_fingerprint": transitions.fingerprint,
+        "dataset_name": transitions.metadata.get("name"),
+        "observation_space": str(transitions.observation_space),
+        "action_space": str(transitions.action_space),
+        "epochs": epochs,
+        "threshold": float(rule.threshold),
+        **{
+            name: {
+                **detection(called[part], terminal[part])._asdict(),
+                "rows": len(part),
+                "terminal_rows": int(terminal[part].sum()),
+            }
+            for name, part in (("validation", validation), ("test", test))
+        },
+    }
+    return rule
+
+
+def split_episodes(
+    transitions: Transitions, config: TerminationConfig, generator: torch.Generator
+) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " validation"], Int64[Tensor, " test"]]:
+    """Return the rows of three disjoint sets of whole episodes, each with its share of the terminated ones."""
+    ends = torch.tensor(transitions.episode_ends)
+    terminated = torch.tensor(transitions.terminations)[ends]
+    part = torch.zeros(len(ends), dtype=torch.int64)  # 0: train
+    for kind, fewest in ((terminated, 1), (~terminated, 0)):
+        episodes = kind.nonzero()[:, 0]
+        episodes = episodes[torch.randperm(len(episodes), generator=generator)]
+        num_validation, num_test = (
+            max(fewest, round(share * len(episodes))) for share in (config.validation_share, config.test_share)
+        )
+        part[episodes[:num_validation]] = 1
+        part[episodes[num_validation : num_validation + num_test]] = 2
+    of_row = part[torch.searchsorted(ends, torch.arange(len(transitions)))]
+    train, validation, test = ((of_row == index).nonzero()[:, 0] for index in range(3))
+    return train, validation, test
+
+
+def best_threshold(probabilities: Float[Tensor, " row"], terminal: Bool[Tensor, " row"]) -> float:
+    """Return the threshold with the largest F1; of equally good ones, the middle of the widest gap."""
+    ordered, order = probabilities.double().sort(descending=True)
+    found = terminal[order].cumsum(dim=0)
+    f1 = 2.0 * found / (torch.arange(1, len(ordered) + 1) + terminal.sum())
+    below = torch.cat([ordered[1:], torch.zeros(1, dtype=ordered.dtype)])
+    # Rows of one probability fall on one side together.
+    f1 = torch.where(ordered > below, f1, -1.0)
+    gap = torch.where(f1 == f1.max(), ordered - below, -1.0)
+    cut = int(gap.argmax())
+    return float((ordered[cut] + below[cut]) / 2.0)
+
+
+def detection(called: Bool[Tensor, " row"], terminal: Bool[Tensor, " row"]) -> Detection:
+    """Compare the rows that are called terminal with those that are."""
+    hits = int((called & terminal).sum())
+    num_called, num_terminal = int(called.sum()), int(terminal.sum())
+    return Detection(
+        precision=hits / max(1, num_called),
+        recall=hits / max(1, num_terminal),
+        f1=2 * hits / max(1, num_called + num_terminal),
+    )
+
+
+def _check_terminations(transitions: Transitions) -> None:
+    terminated = int(transitions.terminations.sum())
+    if terminated >= _FEWEST_TERMINATED:
+        return
+    dropped = transitions.metadata.get("rows_dropped")
+    reason = f" ({dropped} last rows of episodes were dropped, for lack of their next states.)" if dropped else ""
+    raise DatasetError(
+        f"terminations: found {terminated} episode{'s' * (terminated != 1)} that end in a terminal state, expected at "
+        f"least {_FEWEST_TERMINATED}: one to fit, one to choose the threshold and one to measure.{reason} Record the "
+        "states in which episodes end, or give the rule as a function; without terminal states the rule is never."
+    )
+
+
+def _fit(
+    rule: LearnedTermination,
+    inputs: Float[Tensor, "row input"],
+    targets: Float[Tensor, " row"],
+    train: Int64[Tensor, " train"],
+    validation: Int64[Tensor, " validation"],
+    config: TerminationConfig,
+    generator: torch.Generator,
+    progress: bool,
+) -> int:
+    """Minimise the cross-entropy, leave the rule at its best epoch, and return how many epochs there were.
+
+    Terminal rows are not weighted up: the threshold makes up for their rarity, and is chosen for it.
+    """
+    sparsity_coef = config.sparsity_coef * float(targets[train].mean())
+    first_weights = rule.layers[0].get_parameter("weight")
+    optimizer = torch.optim.Adam(rule.parameters(), lr=config.learning_rate, fused=True)
+    best, best_loss, epochs_without_improvement, epochs = copy.deepcopy(rule.state_dict()), torch.inf, 0, 0
+    with tqdm(total=config.max_epochs, desc="fit termination", unit="epoch", disable=not progress) as bar:
+        while epochs < config.max_epochs and epochs_without_improvement <= config.patience:
+            shuffle = torch.rand(rule.num_members, len(train), generator=generator).argsort(dim=1)
+            for rows in torch.split(train[shuffle], config.batch_size, dim=1):
+                # The norm of all weights that one input has in one member: a group lasso, which drops whole inputs.
+                loss = sparsity_coef * torch.linalg.vector_norm(first_weights, dim=2).sum()
+                loss = loss + _losses(rule, inputs[rows], targets[rows]).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            with torch.no_grad():
+                held_out = inputs[validation].expand(rule.num_members, -1, -1)
+                loss = _losses(rule, held_out, targets[validation].expand(rule.num_members, -1)).mean()
+            epochs, epochs_without_improvement = epochs + 1, epochs_without_improvement + 1
+            if float(loss) < best_loss:
+                best, best_loss, epochs_without_improvement = copy.deepcopy(rule.state_dict()), float(loss), 0
+            bar.update()
+            bar.set_postfix({"validation loss": f"{best_loss:.4f}"})
+    rule.load_state_dict(best)
+    return epochs
+
+
+def _losses(
+    rule: LearnedTermination, inputs: Float[Tensor, "member batch input"], targets: Float[Tensor, "member batch"]
+) -> Float[Tensor, " member"]:
+    losses = functional.binary_cross_entropy_with_logits(rule.logits(inputs), targets, reduction="none")
+    return losses.mean(dim=1)

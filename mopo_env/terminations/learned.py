@@ -1,0 +1,189 @@
+"""`LearnedTermination`: the states that end an episode, learned from those that did."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.errors import ConfigError, StoreError
+from mopo_env.models.layers import StackedLinear, fill_module
+from mopo_env.terminations import Actions
+from mopo_env.terminations.config import TerminationInputs
+
+__all__ = ["LearnedTermination", "load_termination", "save_termination"]
+
+_NAME = "termination"
+# The activations of this many rows fit the second-level cache, as in the dynamics ensemble.
+_ROWS_PER_CHUNK = 2048
+
+
+class LearnedTermination(nn.Module):
+    """A `Termination` that holds where the mean P(terminal | s, a, s′) of several classifiers exceeds a threshold.
+
+    Each member is a small multi-layer perceptron with SiLU activations; their weights are stacked. By default it looks
+    at s′ alone: whether a state is terminal is a property of that state in nearly every system, and what a classifier
+    does not see cannot mislead it.
+
+    Attributes:
+        observation_dim: Width of an observation.
+        action_dim: Width of an action; of those that are numbered, how many there are.
+        first_action: The lowest number of an action, or None where actions are vectors.
+        inputs: What it looks at.
+        num_members: Number of classifiers.
+        hidden_sizes: Widths of the hidden layers.
+        threshold: The probability above which a next state is terminal.
+        metadata: How the rule was fitted, and how good it is; anything JSON can hold.
+    """
+
+    threshold: Tensor
+    input_mean: Tensor
+    input_std: Tensor
+
+    def __init__(
+        self,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        first_action: int | None = None,
+        inputs: str = "next-observation",
+        num_members: int = 5,
+        hidden_sizes: Sequence[int] = (64, 64),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Initialise the weights.
+
+        Args:
+            observation_dim: Width of an observation.
+            action_dim: Width of an action; of those that are numbered, how many there are.
+            first_action: The lowest number of an action; None: actions are vectors.
+            inputs: What it looks at: s′, or all of s, a and s′.
+            num_members: Number of classifiers.
+            hidden_sizes: Widths of the hidden layers.
+            generator: Of the initial weights, on the CPU; default: a fresh one seeded with 0.
+
+        Raises:
+            ConfigError: If a size is not a positive integer, or `inputs` is neither of the two.
+        """
+        super().__init__()
+        if inputs not in get_args(TerminationInputs):
+            raise ConfigError(f"inputs: expected one of {', '.join(get_args(TerminationInputs))}, found {inputs!r}.")
+        for size in (observation_dim, action_dim, num_members, *hidden_sizes):
+            if type(size) is not int or size < 1:
+                raise ConfigError(f"the sizes of a termination rule must be positive integers, found {size!r}.")
+        if not (first_action is None or type(first_action) is int):
+            raise ConfigError(f"first_action: expected an integer or None, found {first_action!r}.")
+        self.observation_dim, self.action_dim, self.first_action = observation_dim, action_dim, first_action
+        self.inputs = inputs
+        self.num_members, self.hidden_sizes = num_members, tuple(hidden_sizes)
+        self.metadata: dict[str, Any] = {}
+        input_dim = observation_dim if inputs == "next-observation" else 2 * observation_dim + action_dim
+        generator = generator or torch.Generator().manual_seed(0)
+        self.layers = nn.ModuleList(
+            StackedLinear(num_members, fan_in, fan_out, generator)
+            for fan_in, fan_out in itertools.pairwise((input_dim, *hidden_sizes, 1))
+        )
+        self.register_buffer("input_mean", torch.zeros(input_dim))
+        self.register_buffer("input_std", torch.ones(input_dim))
+        self.register_buffer("threshold", torch.tensor(0.5))
+
+    def forward(
+        self,
+        observations: Float[Tensor, "batch observation"],
+        actions: Actions,
+        next_observations: Float[Tensor, "batch observation"],
+    ) -> Bool[Tensor, " batch"]:
+        """Return which next states are terminal; all arguments are in raw units."""
+        return self.probability(observations, actions, next_observations) > self.threshold
+
+    @torch.inference_mode()
+    def probability(
+        self,
+        observations: Float[Tensor, "batch observation"],
+        actions: Actions,
+        next_observations: Float[Tensor, "batch observation"],
+    ) -> Float[Tensor, " batch"]:
+        """Return the mean over members of P(terminal | s, a, s′); all arguments are in raw units."""
+        inputs = self.normalise(self.select(observations, actions, next_observations))
+        chunks = [
+            self.logits(chunk.expand(self.num_members, *chunk.shape)).sigmoid().mean(dim=0)
+            for chunk in torch.split(inputs, _ROWS_PER_CHUNK)
+        ]
+        return torch.cat(chunks)
+
+    def select(
+        self,
+        observations: Float[Tensor, "batch observation"],
+        actions: Actions,
+        next_observations: Float[Tensor, "batch observation"],
+    ) -> Float[Tensor, "batch input"]:
+        """Return the columns that the rule looks at, in raw units."""
+        if self.inputs == "next-observation":
+            return next_observations
+        if self.first_action is not None:  # numbered: one-hot, since no action lies between two others
+            actions = functional.one_hot(actions - self.first_action, self.action_dim).to(observations.dtype)
+        return torch.cat([observations, actions, next_observations], dim=1)
+
+    def normalise(self, inputs: Float[Tensor, "batch input"]) -> Float[Tensor, "batch input"]:
+        """Scale raw columns to zero mean and unit variance over the training data."""
+        return (inputs - self.input_mean) / self.input_std
+
+    def logits(self, inputs: Float[Tensor, "member batch input"]) -> Float[Tensor, "member batch"]:
+        """Evaluate each member on its own batch, normalised by `normalise`."""
+        features = inputs
+        for layer in self.layers[:-1]:
+            features = functional.silu(layer(features))
+        logits: Tensor = self.layers[-1](features)
+        return logits[..., 0]
+
+
+def save_termination(rule: LearnedTermination, folder: Path | str) -> Path:
+    """Write a rule into a folder as ``termination.json`` and a safetensors file.
+
+    Raises:
+        StoreError: If the folder cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in rule.state_dict().items()}
+    architecture = {
+        "observation_dim": rule.observation_dim,
+        "action_dim": rule.action_dim,
+        "first_action": rule.first_action,
+        "inputs": rule.inputs,
+        "num_members": rule.num_members,
+        "hidden_sizes": rule.hidden_sizes,
+    }
+    return write_artifact(folder, _NAME, tensors, {"architecture": architecture, **rule.metadata})
+
+
+def load_termination(folder: Path | str, *, device: torch.device | str = "cpu") -> LearnedTermination:
+    """Read what `save_termination` wrote.
+
+    Raises:
+        StoreError: If the files are missing, damaged, or do not fit the architecture they name.
+    """
+    tensors, metadata = read_artifact(folder, _NAME)
+    try:
+        architecture: Mapping[str, Any] = metadata.pop("architecture")
+        # On the "meta" device nothing is allocated, whatever sizes a file may claim.
+        with torch.device("meta"):
+            rule = LearnedTermination(
+                architecture["observation_dim"],
+                architecture["action_dim"],
+                first_action=architecture["first_action"],
+                inputs=architecture["inputs"],
+                num_members=architecture["num_members"],
+                hidden_sizes=architecture["hidden_sizes"],
+                generator=torch.Generator("cpu"),
+            )
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise StoreError(f"{folder}: the termination rule's architecture is none: {error}") from error
+    fill_module(rule, tensors, what=f"{folder}: the termination rule")
+    if not 0.0 <= float(rule.threshold) <= 1.0:
+        raise StoreError(f"{folder}: the threshold {float(rule.threshold)} is no probability. Fit the rule again.")
+    rule.metadata = metadata
+    return rule.to(device).requires_grad_(False)

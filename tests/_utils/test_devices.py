@@ -1,0 +1,114 @@
+"""Nothing in an epoch waits for a GPU: tested on the CPU, by counting what Python takes out of tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers.host_reads import host_reads
+
+from mopo_agents.agents import make_agent
+from mopo_agents.sb3.fast_sac.update import SACUpdate
+from mopo_env._utils.devices import find_device, perhaps_any
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import Branches
+from mopo_env.errors import ConfigError
+from mopo_env.models.ensemble import GaussianEnsemble
+from mopo_env.penalties import PENALTIES
+from mopo_env.terminations import TERMINATIONS
+from mopo_env.toys import LinearGaussianSystem
+
+B, H = 300, 3
+
+
+def simulator(**options: Any) -> Simulator:
+    transitions = LinearGaussianSystem().transitions(seed=0)
+    model = GaussianEnsemble(2, 1, num_members=3, hidden_sizes=(8,)).requires_grad_(False)
+    return Simulator(model, transitions, **options)
+
+
+def ending(observations: Any, actions: Any, next_observations: Any) -> torch.Tensor:
+    return next_observations[:, 0] > 0.5
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_steps_of_the_model_wait_for_nothing(penalty: str) -> None:
+    branches = Branches(simulator(penalty=penalty, termination=ending), num_branches=B, horizon=H)
+    branches.reset(torch.Generator().manual_seed(0))
+    with host_reads() as reads:
+        for _ in range(2 * H):
+            step = branches.advance(torch.zeros(B, 1))
+    assert reads == []
+    assert step.dones.any()
+
+
+@pytest.mark.parametrize("options", [{"member_per": "rollout"}, {"deterministic": True}, {"halt_threshold": 0.1}])
+def test_nor_do_they_with_other_options(options: dict[str, Any]) -> None:
+    branches = Branches(simulator(**options), num_branches=B, horizon=H)
+    branches.reset(torch.Generator().manual_seed(0))
+    with host_reads() as reads:
+        for _ in range(2 * H):
+            branches.advance(torch.zeros(B, 1))
+    assert reads == []
+
+
+@pytest.mark.parametrize("name", TERMINATIONS)
+def test_the_termination_rules_wait_for_nothing(name: str) -> None:
+    with host_reads() as reads:
+        TERMINATIONS[name](torch.zeros(5, 4), torch.zeros(5, 1), torch.randn(5, 4))
+    assert reads == []
+
+
+def test_buffer_and_updates_wait_for_nothing() -> None:
+    """A thousand updates follow each other without a pause; the losses are read when all are done."""
+    agent: Any = make_agent("SAC", simulator(), horizon=H, rollout_batch_size=B, gradient_steps=1)
+    agent.learn(B * H, log_interval=None)
+    update = SACUpdate(agent)
+    with torch.no_grad(), host_reads() as reads:
+        for _ in range(3):
+            update(agent.replay_buffer.sample(64), move_target=True)
+        ones, flags = torch.ones(B, 2), torch.zeros(B, dtype=torch.bool)
+        agent.replay_buffer.add_rows(ones, torch.ones(B, 1), ones, torch.ones(B), flags, flags)
+    assert reads == []
+
+
+def test_the_counter_of_reads_counts() -> None:
+    """Else the tests above would say nothing."""
+    flags = torch.tensor([True, False])
+    for read in (
+        lambda: bool(flags.any()),
+        lambda: float(flags.sum()),
+        lambda: flags.tolist(),
+        lambda: flags.numpy(),
+        lambda: flags.nonzero(),
+        lambda: torch.ones(2)[flags],
+        lambda: flags.cpu(),
+        lambda: "yes" if flags[0] else "no",
+    ):
+        with host_reads() as reads:
+            read()
+        assert reads
+
+
+def test_asking_every_time_changes_no_number() -> None:
+    """On a device that is not asked, restarts are drawn in steps in which nothing ends, and thrown away."""
+    branches = Branches(simulator(), num_branches=B, horizon=H)
+    start = branches.reset(torch.Generator().manual_seed(0)).copy()
+    with host_reads():
+        step = branches.advance(torch.zeros(B, 1))
+    torch.testing.assert_close(step.observations, step.final_observations)
+    assert (step.lengths == 1).all()
+    assert not torch.equal(step.observations, torch.from_numpy(start))
+
+
+def test_a_cpu_is_asked_and_other_devices_are_not() -> None:
+    assert not perhaps_any(torch.tensor([False, False]))
+    assert perhaps_any(torch.tensor([False, True]))
+    assert perhaps_any(torch.empty(2, dtype=torch.bool, device="meta"))
+
+
+@pytest.mark.parametrize("wrong", ["gpu", "cuda:99", 3.5, None, ""])
+def test_a_device_that_is_not_there_is_named(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="device"):
+        find_device(wrong)

@@ -1,0 +1,123 @@
+"""`TrainConfig` refuses what cannot be run before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.methods import resolve
+from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.tasks import get_task
+
+TASK = "halfcheetah-mixed"
+NAN, INFINITY = float("nan"), float("inf")
+POSITIVE = ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
+NOT_NEGATIVE = ("evaluate_every", "checkpoint_every", "seed")
+POSITIVE_OR_NONE = ("rollout_batch_size", "horizon")
+NUMBER_OR_NONE = ("halt_threshold", "halt_reward", "target_entropy")
+NO_INTEGERS: tuple[Any, ...] = (-1, 1.0, 2.5, NAN, "3", True, [1])
+BAD = [
+    *[(name, value) for name in POSITIVE for value in (*NO_INTEGERS, 0, None)],
+    *[(name, value) for name in NOT_NEGATIVE for value in (*NO_INTEGERS, None)],
+    *[(name, value) for name in POSITIVE_OR_NONE for value in (*NO_INTEGERS, 0)],
+    *[(name, value) for name in ("random_rollouts", "standardise") for value in (0, 1, "yes", "random", NAN)],
+    *[("real_env", value) for value in (5, True, ["Hopper-v5"])],
+    *[("penalty_coef", value) for value in (-0.1, NAN, INFINITY, "1", True)],
+    *[("penalty_reward", value) for value in (0, 1, "yes", NAN)],
+    *[(name, value) for name in ("deterministic", "overlap") for value in (0, 1, "yes", None, NAN)],
+    *[("penalty_members", value) for value in (5, "some", True, "")],
+    *[("penalty_units", value) for value in (1.0, "metres", False)],
+    *[("precision", value) for value in ("half", "float64", None, 32)],
+    *[("member_per", value) for value in ("episode", None, 1, True)],
+    *[(name, value) for name in NUMBER_OR_NONE for value in (NAN, INFINITY, "1", True)],
+    *[("real_ratio", value) for value in (-0.01, 1.01, NAN, INFINITY, "0.5", None, True)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
+    """A typo must cost a second and not a night: the message says which option, and what was found."""
+    with pytest.raises(ConfigError, match=rf"^{name}: ") as caught:
+        TrainConfig(task=TASK, **{name: value})
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE)],
+        *[(name, 0) for name in NOT_NEGATIVE],
+        *[(name, None) for name in (*POSITIVE_OR_NONE, "penalty_coef", "random_rollouts")],
+        *[(name, None) for name in ("penalty_members", "penalty_units", "penalty_reward", "halt_threshold")],
+        ("penalty_members", "elites"),
+        ("penalty_units", "normalised"),
+        ("penalty_reward", False),
+        ("member_per", "rollout"),
+        ("precision", "bfloat16"),
+        ("deterministic", True),
+        ("overlap", True),
+        ("halt_threshold", 0.0),
+        ("halt_reward", -200),
+        ("target_entropy", -3.0),
+        ("target_entropy", 0),
+        ("random_rollouts", True),
+        ("random_rollouts", False),
+        ("penalty_coef", 0),
+        ("real_ratio", 0),
+        ("real_ratio", 1),
+    ],
+)
+def test_the_ends_of_each_range_are_allowed(name: str, value: Any) -> None:
+    """λ = 0, f = 0 and f = 1 are baselines of the paper."""
+    assert getattr(TrainConfig(task=TASK, **{name: value}), name) == value
+
+
+def test_an_unknown_task_lists_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'halfcheetah-mixed'"):
+        TrainConfig(task="halfcheetah-mixd")
+
+
+def test_an_unknown_option_is_refused() -> None:
+    """A misspelt λ must not be a run with the default λ."""
+    with pytest.raises(TypeError, match="penalty_coeff"):
+        TrainConfig(task=TASK, penalty_coeff=1.0)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    """It is checked once; a change afterwards would escape the check."""
+    config = TrainConfig(task=TASK)
+    with pytest.raises(FrozenInstanceError):
+        config.epochs = 0  # type: ignore[misc]
+
+
+def test_every_option_is_documented() -> None:
+    """The command line shows the docstring's lines as its help."""
+    assert TrainConfig.__doc__ is not None
+    for field in fields(TrainConfig):
+        assert f"\n        {field.name}: " in TrainConfig.__doc__
+
+
+def test_the_defaults_are_the_papers() -> None:
+    """SAC and 5 % real rows from the text; 1,000 updates an epoch and five epochs' rows kept from the paper's code."""
+    config = TrainConfig(task="MOPO-hopper-mixed")
+    assert (config.method, config.agent, config.penalty) == (None, None, None)  # the method's
+    assert (resolve(config).agent, config.gradient_steps, config.real_ratio, config.retain_epochs) == (
+        "SAC",
+        1000,
+        0.05,
+        5,
+    )
+    assert (config.horizon, config.penalty_coef, config.random_rollouts) == (None, None, None)  # the task's
+
+
+def test_resolve_leaves_nothing_open() -> None:
+    """What is given comes before the task's, and what is not given is the task's."""
+    assert TrainConfig(task=TASK).resolve() == get_task(TASK)
+    given = {"horizon": 7, "penalty_coef": 0.0, "termination": "never", "real_env": "HalfCheetah-v4"}
+    task = TrainConfig(task=TASK, random_rollouts=True, **given).resolve()  # type: ignore[arg-type]
+    assert (task.horizon, task.penalty_coef, task.termination) == (7, 0.0, "never")
+    assert (task.real_env_id, task.rollout_policy) == ("HalfCheetah-v4", "random")
+    assert TrainConfig(task="halfcheetah-jump", random_rollouts=False).resolve().rollout_policy == "agent"

@@ -1,0 +1,101 @@
+"""Runs are read back as they were left; what cannot be is named with its reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mopo_agents.runs.results import find_runs, read_run
+from mopo_env.errors import StoreError
+
+Change = Callable[[dict[str, Any], dict[str, Any]], Any]
+LeaveRun = Callable[..., Path]
+
+
+def test_a_run_is_read_as_it_was_left(leave_run: LeaveRun, tmp_path: Path) -> None:
+    run = read_run(leave_run(tmp_path / "run", seed=3, agent="TD3"))
+    assert (run.task, run.method, run.agent, run.seed, run.dataset) == ("halfcheetah-mixed", "mopo", "TD3", 3, "abc")
+    assert (run.dataset_mean, run.dataset_max, run.returns) == (1500.0, 2700.0, (100.0, 200.0))
+    assert (run.updates, run.seconds) == (2000, 120.0)
+
+
+def test_options_that_were_changed_are_part_of_the_methods_name(leave_run: LeaveRun, tmp_path: Path) -> None:
+    """Runs of other options must not be averaged, nor pass for the paper's method."""
+    run = read_run(leave_run(tmp_path / "run", changed={"penalty_coef": 2.0, "penalty": "none"}))
+    assert run.method == "mopo, penalty_coef=2.0, penalty=none"
+
+
+def test_a_run_of_before_methods_had_names(leave_run: LeaveRun, tmp_path: Path) -> None:
+    """Its options say what it was."""
+    folder = leave_run(tmp_path / "run", penalty="none", horizon=5, penalty_coef=1.0)
+    for name, keys in (("config.json", ("method", "changed")), ("result.json", ("updates",))):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({key: value for key, value in content.items() if key not in keys}))
+    run = read_run(folder)
+    assert run.method == "mopo-no-lip, penalty=none"
+    assert run.updates == 2000
+
+
+DAMAGE: dict[str, tuple[Change, str]] = {
+    "no evaluations": (lambda config, result: result["evaluations"].clear(), "was never evaluated"),
+    "a number is missing": (lambda config, result: result.pop("dataset_mean"), "KeyError: 'dataset_mean'"),
+    "a number is none": (lambda config, result: result.update(dataset_max="NaN"), "found 'NaN' where a number"),
+    "a number is a list": (lambda config, result: result.update(seconds=[1]), "TypeError"),
+    "evaluations are a number": (lambda config, result: result.update(evaluations=7), "TypeError"),
+    "an evaluation without return": (lambda config, result: result["evaluations"][0].pop("return_mean"), "KeyError"),
+    "no seed": (lambda config, result: config.pop("seed"), "KeyError: 'seed'"),
+    "no task": (lambda config, result: config.pop("task"), "KeyError: 'task'"),
+    "changes are a list": (lambda config, result: config.update(changed=[1]), "AttributeError"),
+    "changes are missing": (lambda config, result: config.pop("changed"), "KeyError: 'changed'"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_named_with_its_reason(leave_run: LeaveRun, damage: str, tmp_path: Path) -> None:
+    folder = leave_run(tmp_path / "run")
+    contents = [json.loads((folder / name).read_text()) for name in ("config.json", "result.json")]
+    change, message = DAMAGE[damage]
+    change(contents[0], contents[1])
+    for name, content in zip(("config.json", "result.json"), contents, strict=True):
+        (folder / name).write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=message) as refusal:
+        read_run(folder)
+    assert str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize("body", ["", "{", "[1]", "\x00\x01", '{"evaluations": NaN}', "7"])
+@pytest.mark.parametrize("name", ["config.json", "result.json"])
+def test_a_damaged_file_is_named(leave_run: LeaveRun, name: str, body: str, tmp_path: Path) -> None:
+    folder = leave_run(tmp_path / "run")
+    (folder / name).write_text(body)
+    with pytest.raises(StoreError) as refusal:
+        read_run(folder)
+    assert str(folder) in str(refusal.value)
+
+
+def test_an_unfinished_run_is_named(leave_run: LeaveRun, tmp_path: Path) -> None:
+    folder = leave_run(tmp_path / "run")
+    (folder / "result.json").unlink()
+    with pytest.raises(StoreError, match="unfinished, there is no"):
+        read_run(folder)
+
+
+def test_runs_are_found_by_themselves_and_in_their_folder(leave_run: LeaveRun, tmp_path: Path) -> None:
+    runs = [leave_run(tmp_path / "runs" / name) for name in ("b", "a", "c")]
+    (tmp_path / "runs" / "notes").mkdir()
+    assert find_runs([tmp_path / "runs"]) == sorted(runs)
+    assert find_runs([runs[2], runs[0]]) == [runs[2], runs[0]]
+    assert find_runs([runs[2], tmp_path / "runs"]) == [runs[2], runs[1], runs[0]], "none twice"
+
+
+@pytest.mark.parametrize("where", ["nowhere", "empty", "file"])
+def test_what_is_no_run_is_refused(where: str, tmp_path: Path) -> None:
+    """A misspelt folder must not be a report without it."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=f"{where}: neither a training run nor a folder that holds some"):
+        find_runs([tmp_path / where])

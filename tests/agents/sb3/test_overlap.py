@@ -1,0 +1,192 @@
+"""Rollouts beside updates: the policy is one epoch older, and nothing else changes, nor depends on who is faster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import SAC
+from stable_baselines3.common.noise import NormalActionNoise
+
+from mopo_agents.agents import make_agent
+from mopo_agents.sb3.batched_rollouts import BatchedRollouts
+from mopo_agents.sb3.overlap import OverlappedRollouts
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import Branches
+from mopo_env.errors import ConfigError
+from mopo_env.toys import LinearGaussianSystem
+
+B, H, UPDATES = 40, 3, 4
+
+
+def make(name: str = "SAC", **options: Any) -> Any:
+    system = LinearGaussianSystem()
+    sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES, "retain_epochs": 4, "overlap": True}
+    simulator = Simulator(system.model(), system.transitions(seed=0))
+    return make_agent(name, simulator, **{**sizes, "policy_kwargs": {"net_arch": [8]}, "seed": 1, **options})
+
+
+def learned(epochs: int = 4, **options: Any) -> Any:
+    return make(**options).learn(epochs * B * H, log_interval=None)
+
+
+def test_the_policy_that_rolls_out_is_one_epoch_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TD3's actor is deterministic: the buffer tells which weights chose. Epochs 1 and 2 know no update at all."""
+    agent = make("TD3", policy_delay=1)
+    weights: list[dict[str, torch.Tensor]] = []
+    train = type(agent).train
+
+    def spy(self: Any, *args: Any, **options: Any) -> None:
+        weights.append({name: tensor.clone() for name, tensor in self.actor.state_dict().items()})  # before the updates
+        train(self, *args, **options)
+
+    monkeypatch.setattr(type(agent), "train", spy)
+    agent.learn(4 * B * H, log_interval=None)
+    buffer = agent.replay_buffer
+    for epoch, age in enumerate([0, 0, 1, 2]):
+        agent.actor.load_state_dict(weights[age])
+        rows = slice(epoch * H, (epoch + 1) * H)
+        with torch.no_grad():
+            expected = agent.actor(torch.from_numpy(buffer.observations[rows].reshape(-1, 2).copy()))
+        np.testing.assert_allclose(buffer.actions[rows].reshape(-1, 1), expected, atol=1e-6)
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_rollouts_run_beside_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The updates wait here for a step that only another thread can take."""
+    agent = make()
+    stepped, threads = threading.Event(), set()
+    advance, train = Branches.advance, type(agent).train
+
+    def spy(self: Branches, actions: Any) -> Any:
+        threads.add(threading.get_ident())
+        if threading.current_thread() is not threading.main_thread():
+            stepped.set()
+        return advance(self, actions)
+
+    def waiting(self: Any, *args: Any, **options: Any) -> None:
+        assert stepped.wait(timeout=30), "no step was taken while the updates were under way"
+        train(self, *args, **options)
+
+    monkeypatch.setattr(Branches, "advance", spy)
+    monkeypatch.setattr(type(agent), "train", waiting)
+    agent.learn(2 * B * H, log_interval=None)
+    assert len(threads) >= 2
+
+
+@pytest.mark.parametrize("name", ["SAC", "TD3", "TQC"])
+def test_the_seed_decides_everything(name: str) -> None:
+    """However the two threads take turns."""
+    runs = []
+    for seed in (1, 1, 2):
+        with torch.random.fork_rng():
+            runs.append(learned(name=name, seed=seed))
+    first, same, other = (torch.cat([p.detach().ravel() for p in run.policy.parameters()]) for run in runs)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_actions_are_drawn_from_the_policy() -> None:
+    """A fresh SAC has a spread near one before tanh; a draw without noise would be the same for a state twice."""
+    agent = make(rollout_batch_size=2000)
+    agent.learn(2000 * H, log_interval=None)
+    found = np.arctanh(np.clip(agent.replay_buffer.actions[:H].ravel(), -0.999999, 0.999999))
+    with torch.no_grad():
+        rows = torch.from_numpy(agent.replay_buffer.observations[:H].reshape(-1, 2).copy())
+        mean, log_std, _ = make(rollout_batch_size=2000).actor.get_action_dist_params(rows)
+    z = (found - mean.numpy().ravel()) / log_std.exp().numpy().ravel()
+    assert abs(z.mean()) < 5 / np.sqrt(len(z))
+    assert abs(z.std() - 1) < 5 / np.sqrt(2 * len(z))
+
+
+def test_it_learns_on_where_it_stopped() -> None:
+    agent = learned(2)
+    assert agent._pending is None, "no rollout is left over that nobody asks for"
+    agent.learn(2 * B * H, log_interval=None, reset_num_timesteps=False)
+    assert agent.num_timesteps == 4 * B * H
+    assert agent.replay_buffer.full
+    assert agent._n_updates == 4 * UPDATES
+
+
+def test_a_callback_that_stops_leaves_no_thread_at_work() -> None:
+    agent = make()
+    agent.learn(4 * B * H, log_interval=None, callback=lambda local, _: agent.num_timesteps < 2 * B * H)
+    agent.learn(B * H, log_interval=None)
+    assert agent.num_timesteps == B * H
+
+
+def test_logs_are_of_the_step_that_is_told() -> None:
+    """All steps of an epoch were taken before the first is told."""
+    agent, told = make(), []
+
+    def look(local: Any, _: Any) -> bool:
+        told.append((float(local["rewards"].mean()), float(agent.env.branches.last_step.rewards.mean())))
+        return True
+
+    agent.learn(3 * B * H, log_interval=None, callback=look)
+    assert len({theirs for _, theirs in told}) == 3 * H
+    np.testing.assert_allclose(*zip(*told, strict=True), rtol=1e-5)
+
+
+def test_a_run_that_failed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its thread would go on stepping branches that the next run has reset."""
+    agent = make()
+    advance, reset, train = Branches.advance, Branches.reset, type(agent).train
+    pending: list[Any] = []
+
+    def slow(self: Branches, actions: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.1)
+        return advance(self, actions)
+
+    def fail(self: Any, *_: Any, **__: Any) -> None:
+        pending.append(self._pending)
+        raise ValueError("the updates failed")
+
+    def spy(self: Branches, generator: Any) -> Any:
+        assert all(future.done() for future in pending)
+        return reset(self, generator)
+
+    monkeypatch.setattr(Branches, "advance", slow)
+    monkeypatch.setattr(Branches, "reset", spy)
+    monkeypatch.setattr(type(agent), "train", fail)
+    with pytest.raises(ValueError, match="updates failed"):
+        agent.learn(3 * B * H, log_interval=None)
+    assert not pending[0].done()
+    monkeypatch.setattr(type(agent), "train", train)
+    agent.learn(B * H, log_interval=None)
+    assert pending[0].done()
+
+
+def test_it_can_be_saved(tmp_path: Any) -> None:
+    agent = make()
+    agent._pending = threading.Lock()  # cannot be pickled
+    agent.save(tmp_path / "agent")
+    assert SAC.load(tmp_path / "agent").policy_kwargs["net_arch"] == [8]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"random_rollouts": True},
+        {"learning_starts": 5},
+        {"use_sde": True},
+        {"name": "TD3", "action_noise": NormalActionNoise(np.zeros(1), np.ones(1))},
+        {"name": "PPO", "batch_size": B},
+    ],
+)
+def test_who_chooses_otherwise_is_refused(options: dict[str, Any]) -> None:
+    """Noise or random actions would silently be left out."""
+    with pytest.raises(ConfigError, match="overlap"):
+        make(**options)
+
+
+def test_without_it_nothing_is_put_before_the_agent() -> None:
+    assert isinstance(make(), OverlappedRollouts)
+    plain = make(overlap=False)
+    assert isinstance(plain, BatchedRollouts)
+    assert not isinstance(plain, OverlappedRollouts)

@@ -1,0 +1,259 @@
+"""Datasets in our own files: nothing is lost, and nothing damaged is read."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.datasets import load_transitions, save_transitions
+from mopo_env.errors import DatasetError, StoreError
+from mopo_env.toys import LinearGaussianSystem
+from mopo_env.transitions import Transitions
+
+ARRAYS = ["observations", "actions", "rewards", "next_observations", "terminations", "truncations"]
+
+
+def assert_same(found: Transitions, expected: Transitions) -> None:
+    """Compare bits, so that −0.0 is not taken for 0.0."""
+    for name in ARRAYS:
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        assert ours.dtype == theirs.dtype
+        assert ours.shape == theirs.shape
+        assert ours.tobytes() == theirs.tobytes(), name
+    assert found.observation_space == expected.observation_space
+    assert found.action_space == expected.action_space
+    assert found.fingerprint == expected.fingerprint
+
+
+def rows_of(transitions: Transitions, rows: Any) -> Transitions:
+    return Transitions(**{name: getattr(transitions, name)[rows] for name in ARRAYS})
+
+
+@pytest.fixture
+def recorded() -> Transitions:
+    return LinearGaussianSystem().transitions(num_episodes=5, num_steps=20)
+
+
+class TestRoundTrip:
+    """Only broken successions of observations are stored twice; every kind of data must survive that."""
+
+    def test_contiguous(self, recorded: Transitions, tmp_path: Path) -> None:
+        save_transitions(recorded, tmp_path)
+        assert_same(load_transitions(tmp_path), recorded)
+
+    def test_contiguous_data_store_no_observation_twice(self, recorded: Transitions, tmp_path: Path) -> None:
+        """This is the point of the format; were the equality test wrong, the file would merely be large."""
+        save_transitions(recorded, tmp_path)
+        tensors, _ = read_artifact(tmp_path, "dataset")
+        assert tensors["breaks"].tolist() == recorded.episode_ends.tolist()
+        assert len(tensors["break_next_observations"]) == 5
+
+    def test_shuffled(self, recorded: Transitions, tmp_path: Path) -> None:
+        shuffled = rows_of(recorded, np.random.default_rng(0).permutation(len(recorded)))
+        save_transitions(shuffled, tmp_path)
+        assert_same(load_transitions(tmp_path), shuffled)
+
+    def test_single_step_episodes(self, recorded: Transitions, tmp_path: Path) -> None:
+        single = Transitions(
+            **{name: getattr(recorded, name) for name in ARRAYS[:4]},
+            terminations=np.ones(len(recorded)),
+            truncations=np.zeros(len(recorded)),
+        )
+        save_transitions(single, tmp_path)
+        assert_same(load_transitions(tmp_path), single)
+
+    def test_succession_across_an_episodes_end(self, tmp_path: Path) -> None:
+        """Flags do not say where observations follow one another: a continuing system may be cut at will."""
+        states = np.arange(5, dtype=np.float32)[:, None]
+        transitions = Transitions(
+            observations=states[:-1],
+            actions=np.zeros((4, 1)),
+            rewards=np.zeros(4),
+            next_observations=states[1:],
+            terminations=np.zeros(4),
+            truncations=[0, 1, 1, 0],
+        )
+        save_transitions(transitions, tmp_path)
+        assert_same(load_transitions(tmp_path), transitions)
+
+    def test_succession_in_one_column_only(self, tmp_path: Path) -> None:
+        """A clock that ticks alike in all episodes must not make rows look like successors."""
+        transitions = Transitions(
+            observations=[[0, 5], [1, 6], [2, 7]],
+            actions=np.zeros((3, 1)),
+            rewards=np.zeros(3),
+            next_observations=[[1, 50], [2, 60], [3, 70]],
+            terminations=np.zeros(3),
+            truncations=np.zeros(3),
+        )
+        save_transitions(transitions, tmp_path)
+        assert_same(load_transitions(tmp_path), transitions)
+
+    def test_negative_zero(self, tmp_path: Path) -> None:
+        """−0.0 == 0.0: taking the following row's observation for the next one would change the fingerprint."""
+        transitions = Transitions(
+            observations=[[0.0], [0.0], [-0.0]],
+            actions=np.zeros((3, 1)),
+            rewards=np.zeros(3),
+            next_observations=[[-0.0], [0.0], [-0.0]],
+            terminations=np.zeros(3),
+            truncations=np.zeros(3),
+        )
+        save_transitions(transitions, tmp_path)
+        assert_same(load_transitions(tmp_path), transitions)
+
+    # Each example overwrites the one before, which tests that too.
+    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        states=st.lists(st.sampled_from([0.0, -0.0, 1.0, 1e-45, -3e38]), min_size=4, max_size=24),
+        flags=st.lists(st.sampled_from([0, 1, 2, 3]), min_size=2, max_size=12),
+    )
+    def test_any_data(self, tmp_path: Path, states: list[float], flags: list[int]) -> None:
+        """Few values, so that observations follow one another by chance, and every combination of flags."""
+        rows = min(len(states) // 2, len(flags))
+        ends = np.array(flags[:rows])
+        transitions = Transitions(
+            observations=np.array(states[:rows])[:, None],
+            actions=np.zeros((rows, 1)),
+            rewards=np.array(states[:rows]),
+            next_observations=np.array(states[1 : rows + 1])[:, None],
+            terminations=ends & 1,
+            truncations=ends >> 1,
+        )
+        save_transitions(transitions, tmp_path)
+        assert_same(load_transitions(tmp_path), transitions)
+
+    def test_spaces(self, recorded: Transitions, tmp_path: Path) -> None:
+        transitions = Transitions(
+            **{name: getattr(recorded, name) for name in ARRAYS},
+            observation_space=Box(np.array([-np.inf, -9], np.float32), np.array([9, np.inf], np.float32)),
+            action_space=Box(-2, 1, (1,)),
+        )
+        save_transitions(transitions, tmp_path)
+        assert_same(load_transitions(tmp_path), transitions)
+
+    def test_metadata(self, recorded: Transitions, tmp_path: Path) -> None:
+        path = save_transitions(recorded, tmp_path / "new" / "folder")
+        assert path == tmp_path / "new" / "folder" / "dataset.json"
+        loaded = load_transitions(path.parent)
+        assert loaded.metadata == {
+            "name": "linear-gaussian",
+            "rows": 100,
+            "episodes": 5,
+            "fingerprint": recorded.fingerprint,
+        }
+
+    def test_what_is_loaded_is_held_once(self, tmp_path: Path) -> None:
+        """Large datasets: the arrays of a loaded dataset are the only copy of them that was made for it."""
+        rows = 200_000
+        random = np.random.default_rng(0)
+        observations = random.normal(size=(rows + 1, 17)).astype(np.float32)
+        save_transitions(
+            Transitions(
+                observations=observations[:-1],
+                actions=np.zeros((rows, 6)),
+                rewards=np.zeros(rows),
+                next_observations=observations[1:],
+                terminations=np.zeros(rows),
+                truncations=np.zeros(rows),
+            ),
+            tmp_path,
+        )
+        tracemalloc.start()
+        loaded = load_transitions(tmp_path)
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        size = sum(getattr(loaded, name).nbytes for name in ARRAYS)
+        assert held < 1.1 * size
+        # While the file is read: its bytes, and the arrays made of them, next observations not included yet.
+        assert peak < 1.4 * size
+
+    def test_copy_of_a_copy(self, recorded: Transitions, tmp_path: Path) -> None:
+        save_transitions(recorded, tmp_path / "a")
+        save_transitions(load_transitions(tmp_path / "a"), tmp_path / "b")
+        for first, second in zip(sorted((tmp_path / "a").iterdir()), sorted((tmp_path / "b").iterdir()), strict=True):
+            assert first.name == second.name
+            assert first.read_bytes() == second.read_bytes()
+
+
+class TestDamage:
+    """Whatever is wrong with the files, one of our two errors says so."""
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=r"dataset\.json: no such file"):
+            load_transitions(tmp_path)
+
+    def test_flipped_bit(self, recorded: Transitions, tmp_path: Path) -> None:
+        save_transitions(recorded, tmp_path)
+        (path,) = tmp_path.glob("*.safetensors")
+        body = bytearray(path.read_bytes())
+        body[-1] ^= 1
+        path.write_bytes(body)
+        with pytest.raises(StoreError, match="SHA-256"):
+            load_transitions(tmp_path)
+
+    def test_metadata_that_cannot_be_kept(self, recorded: Transitions, tmp_path: Path) -> None:
+        transitions = Transitions(**{name: getattr(recorded, name) for name in ARRAYS}, metadata={"x": float("nan")})
+        with pytest.raises(StoreError, match="finite"):
+            save_transitions(transitions, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("breaks", np.array([10**6])),
+            ("breaks", np.array([0.5])),
+            ("break_next_observations", np.zeros((3, 2), np.float32)),
+            ("break_next_observations", np.zeros((5, 7), np.float32)),
+            ("observations", np.zeros((99, 2), np.float32)),
+            ("observations", np.zeros((0, 2), np.float32)),
+            ("observations", np.array(1.0, np.float32)),
+            ("observations", np.full((100, 2), np.nan, np.float32)),
+            ("actions", np.full((100, 1), 5, np.float32)),
+            ("terminations", np.full(100, 2, np.int64)),
+            ("observation_bounds", np.zeros((1, 2), np.float32)),
+            ("observation_bounds", np.zeros((2, 9), np.float32)),
+            ("observation_bounds", np.zeros((5, 2), np.float32)),
+            ("action_bounds", np.array(1.0, np.float32)),
+            ("action_bounds", np.array([[np.nan], [np.nan]], np.float32)),
+            ("action_bounds", np.array([[1], [-1]], np.float32)),
+        ],
+    )
+    def test_tensors_that_do_not_fit_together(
+        self, recorded: Transitions, tmp_path: Path, name: str, value: np.ndarray
+    ) -> None:
+        """The checksum holds here: such a file was made by another program, or with intent."""
+        save_transitions(recorded, tmp_path)
+        tensors, metadata = read_artifact(tmp_path, "dataset")
+        write_artifact(tmp_path, "dataset", {**tensors, name: value}, metadata)
+        with pytest.raises((StoreError, DatasetError)):
+            load_transitions(tmp_path)
+
+    @pytest.mark.parametrize("name", [*ARRAYS[:3], "breaks", "observation_bounds"])
+    def test_tensor_left_out_is_named(self, recorded: Transitions, tmp_path: Path, name: str) -> None:
+        save_transitions(recorded, tmp_path)
+        tensors, metadata = read_artifact(tmp_path, "dataset")
+        tensors.pop(name)
+        write_artifact(tmp_path, "dataset", tensors, metadata)
+        with pytest.raises(StoreError, match=name) as caught:
+            load_transitions(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+
+    def test_ensemble_is_no_dataset(self, tmp_path: Path) -> None:
+        path = write_artifact(tmp_path, "ensemble", {"w": np.zeros(3)}, {})
+        path.rename(tmp_path / "dataset.json")
+        with pytest.raises(StoreError, match="expected the format 'mopo-env/dataset', found 'mopo-env/ensemble'"):
+            load_transitions(tmp_path)
+
+    def test_file_is_plain_json_that_a_person_can_read(self, recorded: Transitions, tmp_path: Path) -> None:
+        manifest = json.loads(save_transitions(recorded, tmp_path).read_text())
+        assert manifest["metadata"]["fingerprint"] == recorded.fingerprint

@@ -1,0 +1,280 @@
+"""Branches restart where they end, one by one, and forget nothing of what the agent needs to store."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.rollouts import Branches, check_array, new_generator
+from mopo_env.errors import ConfigError, InputError
+from mopo_env.toys import LinearGaussianSystem, StubEnsemble
+from mopo_env.transitions import Transitions
+
+
+def counting(start_values: Any, *, end_above: float = math.inf, **options: Any) -> Simulator:
+    """Return a world that counts up by one and pays what it reached; its starts tell one row from another."""
+    starts = np.asarray(start_values, dtype=np.float32)[:, None]
+    transitions = Transitions(
+        observations=starts,
+        actions=np.zeros_like(starts),
+        rewards=np.zeros(len(starts)),
+        next_observations=starts,
+        terminations=np.zeros(len(starts)),
+        truncations=np.ones(len(starts)),
+    )
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0] + 1))
+    return Simulator(model, transitions, termination=lambda s, a, following: following[:, 0] > end_above, **options)
+
+
+def started(simulator: Simulator, num_branches: int, horizon: int) -> tuple[Branches, np.ndarray]:
+    branches = Branches(simulator, num_branches=num_branches, horizon=horizon)
+    return branches, branches.reset(torch.Generator().manual_seed(0))
+
+
+def still(num_branches: int) -> np.ndarray:
+    return np.zeros((num_branches, 1), np.float32)
+
+
+def test_a_branch_of_h_steps_by_hand() -> None:
+    """Start 10, horizon 3: rewards 11, 12, 13, then a fresh start."""
+    branches, observations = started(counting([10, 10]), 2, 3)
+    assert observations.tolist() == [[10], [10]]
+    for length, value in enumerate([11.0, 12.0], start=1):
+        step = branches.step(still(2))
+        assert step.observations.tolist() == step.final_observations.tolist() == [[value]] * 2
+        assert step.rewards.tolist() == [value] * 2
+        assert step.lengths.tolist() == [length] * 2
+        assert not step.dones.any()
+    step = branches.step(still(2))
+    assert step.truncations.tolist() == [True, True]
+    assert step.terminations.tolist() == [False, False]
+    assert step.final_observations.tolist() == [[13], [13]]
+    assert step.observations.tolist() == [[10], [10]]
+    assert step.returns.tolist() == [36, 36]
+    assert step.lengths.tolist() == [3, 3]
+    after = branches.step(still(2))
+    assert after.returns.tolist() == [11, 11], "a return must not run on into the next branch"
+    assert after.lengths.tolist() == [1, 1]
+
+
+def test_each_branch_ends_and_restarts_on_its_own() -> None:
+    """A bookkeeping that mixes rows is right on average and wrong in every transition: simulate it in plain Python."""
+    starts = [0.0, 100.0, 200.0, 300.0, 296.0, 297.0]
+    branches, observations = started(counting(starts, end_above=300), 40, 4)
+    here, length, total = observations[:, 0].copy(), np.zeros(40, int), np.zeros(40)
+    ends = {"terminated": 0, "truncated": 0, "both": 0}
+    for _ in range(30):
+        step = branches.step(still(40))
+        here, length = here + 1, length + 1
+        total = total + here
+        np.testing.assert_array_equal(step.final_observations[:, 0], here)
+        np.testing.assert_array_equal(step.rewards, here)
+        np.testing.assert_array_equal(step.terminations, here > 300)
+        np.testing.assert_array_equal(step.truncations, length == 4)
+        np.testing.assert_array_equal(step.lengths, length)
+        np.testing.assert_allclose(step.returns, total, rtol=1e-6)
+        np.testing.assert_array_equal(step.dones, step.terminations | step.truncations)
+        ends["terminated"] += int((step.terminations & ~step.truncations).sum())
+        ends["truncated"] += int((step.truncations & ~step.terminations).sum())
+        ends["both"] += int((step.truncations & step.terminations).sum())
+        goes_on = ~step.dones
+        np.testing.assert_array_equal(step.observations[goes_on, 0], here[goes_on])
+        assert set(step.observations[step.dones, 0].tolist()) <= set(starts)
+        here = step.observations[:, 0].copy()
+        length[step.dones], total[step.dones] = 0, 0
+    assert min(ends.values()) > 0, f"every kind of end must occur: {ends}"
+
+
+def test_restarts_are_drawn_anew() -> None:
+    """Restarting all in one state, or each where it began, would narrow what the agent sees to b states."""
+    branches, first = started(counting(range(1000)), 500, 1)
+    second = branches.step(still(500)).observations
+    third = branches.step(still(500)).observations
+    assert len(np.unique(second)) > 300, "500 of 1000 leave 394 ± 9 different ones"
+    assert (first != second).mean() > 0.9
+    assert (second != third).mean() > 0.9
+
+
+def test_every_step_yields_all_branches() -> None:
+    """Algorithm 2 stores b transitions a step; branches that die early must not leave holes."""
+    branches, _ = started(counting([0, 0], end_above=1), 7, 5)
+    for _ in range(10):
+        step = branches.step(still(7))
+        assert len(step.rewards) == 7
+        assert (step.final_observations <= 2).all(), "nothing may roll on past its end"
+
+
+def speakers(member_per: str, horizon: int, num_steps: int) -> np.ndarray:
+    """Return which of three members spoke, shape ``(step, branch)``: each pays its own number."""
+    transitions = counting([0, 0]).transitions
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
+    simulator = Simulator(model, transitions, member_per=member_per)  # type: ignore[arg-type]
+    branches, _ = started(simulator, 200, horizon)
+    return np.stack([branches.step(still(200)).rewards for _ in range(num_steps)])
+
+
+def test_a_member_may_speak_for_a_whole_rollout() -> None:
+    """TS-∞: the same one for h steps, then a new draw; with TS-1, the default, every step draws."""
+    kept = speakers("rollout", horizon=4, num_steps=12).reshape(3, 4, 200)
+    assert (kept == kept[:, :1]).all()
+    assert set(kept.ravel()) == {1.0, 2.0, 3.0}
+    for before, after in ((0, 1), (1, 2)):
+        share = (kept[before, 0] == kept[after, 0]).mean()
+        assert abs(share - 1 / 3) < 5 * np.sqrt(2 / 9 / 200), "a restart draws anew"
+    drawn = speakers("step", horizon=4, num_steps=12)
+    assert abs((drawn[1:] == drawn[:-1]).mean() - 1 / 3) < 5 * np.sqrt(2 / 9 / 2200)
+
+
+def test_only_branches_that_end_get_another_member() -> None:
+    """Half of the branches end after a step; the others must keep theirs through it."""
+    transitions = counting(range(100)).transitions
+    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=np.arange(50) * 1000.0)
+    simulator = Simulator(
+        model, transitions, member_per="rollout", termination=lambda s, a, following: following[:, 0] % 2 == 1
+    )
+    branches, _ = started(simulator, 100, 50)
+    first = branches.step(still(100))
+    ended = first.terminations
+    assert 20 < ended.sum() < 80
+    second = branches.step(still(100))
+    assert (first.rewards == second.rewards)[~ended].all()
+    assert (first.rewards == second.rewards)[ended].mean() < 0.2
+
+
+def test_penalty_and_model_reward_are_reported_apart() -> None:
+    simulator = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
+    step = started(simulator, 3, 4)[0].step(still(3))
+    assert step.model_rewards.tolist() == [6, 6, 6]
+    assert step.penalties.tolist() == [5, 5, 5]
+    assert step.rewards.tolist() == [-4, -4, -4]
+    assert step.returns.tolist() == [-4, -4, -4]
+
+
+def test_a_branch_that_diverges_restarts() -> None:
+    transitions = counting([1, 1])._start_observations.numpy()
+    rows = Transitions(
+        observations=transitions,
+        actions=np.zeros((2, 1)),
+        rewards=np.array([-3.0, 4.0]),
+        next_observations=transitions,
+        terminations=np.zeros(2),
+        truncations=np.ones(2),
+    )
+    simulator = Simulator(StubEnsemble(1, 1, mean=lambda s, a: (s * math.nan, s[:, 0])), rows)
+    branches, _ = started(simulator, 2, 5)
+    for _ in range(3):
+        step = branches.step(still(2))
+        assert step.diverged.all()
+        assert step.terminations.all()
+        assert step.rewards.tolist() == [-3, -3]
+        assert step.observations.tolist() == [[1], [1]]
+        assert step.lengths.tolist() == [1, 1]
+
+
+def test_a_reset_forgets_what_was_under_way() -> None:
+    branches, _ = started(counting([10, 10]), 2, 3)
+    branches.step(still(2))
+    branches.reset(torch.Generator().manual_seed(1))
+    step = branches.step(still(2))
+    assert step.lengths.tolist() == [1, 1]
+    assert step.returns.tolist() == [11, 11]
+
+
+@pytest.mark.parametrize("horizon", [1, 50])
+def test_writing_into_what_was_returned_moves_nothing(horizon: int) -> None:
+    """SB3's buffers and wrappers normalise in place; the branches must keep their own state."""
+    system = LinearGaussianSystem()
+    simulator = Simulator(system.model(), system.transitions(num_episodes=2, num_steps=10))
+
+    def rollout(vandal: bool) -> list[np.ndarray]:
+        branches, observations = started(simulator, 4, horizon)
+        seen = [observations.copy()]
+        if vandal:
+            observations[:] = 1e6
+        for _ in range(5):
+            action = np.full((4, 1), 0.3, np.float32)
+            step = branches.step(action)
+            seen += [np.array(field) for field in step]
+            if vandal:
+                action[:] = 1e6
+                for field in step:
+                    field[:] = 1
+        return seen
+
+    for quiet, loud in zip(rollout(False), rollout(True), strict=True):
+        np.testing.assert_array_equal(quiet, loud)
+
+
+def test_no_array_is_handed_out_twice() -> None:
+    """A buffer that stores without a copy would find its rows rewritten by the next step."""
+    branches, first = started(counting([10, 10]), 2, 3)
+    kept = [first]
+    for _ in range(4):
+        step = branches.step(still(2))
+        for name, array in step._asdict().items():
+            assert not any(np.shares_memory(array, other) for other in kept), name
+        kept += [step.observations, step.rewards, step.returns, step.lengths, step.terminations, step.truncations]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, True, None, "3"])
+@pytest.mark.parametrize(("option", "named"), [("num_branches", "num_envs"), ("horizon", "horizon")])
+def test_sizes_are_checked(option: str, named: str, wrong: Any) -> None:
+    """`num_branches` is named as the user knows it: the environments' `num_envs`."""
+    with pytest.raises(ConfigError, match=named):
+        Branches(counting([0, 0]), **{"num_branches": 2, "horizon": 2, option: wrong})
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        np.zeros((3, 1)),
+        np.zeros(2),
+        np.zeros((2, 2)),
+        np.zeros((2, 1), bool),
+        np.zeros((2, 1), complex),
+        np.full((2, 1), "0"),
+        np.array([[0.0], [np.nan]]),
+        np.array([[np.inf], [0.0]]),
+        np.array([[1e300], [0.0]]),
+    ],
+    ids=["rows", "flat", "wide", "bool", "complex", "text", "nan", "inf", "inf in float32"],
+)
+def test_actions_that_are_no_actions_are_refused_and_change_nothing(actions: np.ndarray) -> None:
+    """A refused step must not count: the next good one continues where the last good one ended."""
+    branches, _ = started(counting([10, 10]), 2, 3)
+    with pytest.raises(InputError, match="actions"):
+        branches.step(actions)
+    step = branches.step(still(2))
+    assert step.observations.tolist() == [[11], [11]]
+    assert step.lengths.tolist() == [1, 1]
+
+
+def test_check_array_returns_a_float32_copy() -> None:
+    """Shared memory would let a caller move a state it no longer owns; read-only arrays must do as well."""
+    given = np.array([1.0, 2.0], dtype=np.float32)
+    given.setflags(write=False)
+    found = check_array("x", given, (2,))
+    assert found.dtype == np.float32
+    assert not np.shares_memory(found, given)
+    assert found.flags.writeable
+    assert check_array("x", [1, 2], (2,)).tolist() == [1.0, 2.0]
+
+
+def test_check_array_says_which_value_is_wrong() -> None:
+    with pytest.raises(InputError, match=r"x: every number must be finite.*nan"):
+        check_array("x", np.array([0.0, np.nan]), (2,))
+    with pytest.raises(InputError, match=r"x: found shape \(2,\).*expected \(3,\)"):
+        check_array("x", np.zeros(2), (3,))
+
+
+def test_a_generator_is_derived_from_the_environments_own() -> None:
+    """Equal seeds, equal streams; and the parent moves on, so that a second generator differs."""
+    parents = [np.random.default_rng(seed) for seed in (0, 0, 1)]
+    first, same, other = (new_generator(parent, torch.device("cpu")).initial_seed() for parent in parents)
+    assert first == same != other
+    assert new_generator(parents[0], torch.device("cpu")).initial_seed() != first

@@ -1,0 +1,205 @@
+"""Algorithm 1 in general: any model, any u, one environment; and a perfect model gives the optimal policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.env_checker import check_env
+from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
+
+from mopo_env.envs.env import PenalizedModelEnv
+from mopo_env.envs.penalized_model import Simulator
+from mopo_env.errors import ConfigError
+from mopo_env.models.function_model import FunctionModel
+from mopo_env.models.protocol import DynamicsModel, Prediction
+from mopo_env.penalties import error_estimator
+from mopo_env.toys import TabularMDP
+from mopo_env.transitions import Transitions
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def recorded() -> Transitions:
+    random = np.random.default_rng(0)
+    return Transitions(
+        observations=random.normal(size=(50, 2)),
+        actions=random.uniform(-1, 1, (50, 1)),
+        rewards=random.normal(size=50),
+        next_observations=random.normal(size=(50, 2)),
+        terminations=np.zeros(50),
+        truncations=np.arange(50) % 10 == 9,
+    )
+
+
+def model(function: Any) -> FunctionModel:
+    return FunctionModel(function, observation_dim=2, action_dim=1)
+
+
+def certain(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return observations + actions, observations.sum(dim=1)
+
+
+def uncertain(observations: torch.Tensor, actions: torch.Tensor) -> Independent:
+    """Move right, by draws of its own kind for each output."""
+    center = torch.cat([observations + actions, torch.zeros_like(actions)], dim=1)
+    return Independent(Uniform(center - 1.0, center + torch.tensor([1.0, 3.0, 5.0])), 1)
+
+
+def correlated(observations: torch.Tensor, actions: torch.Tensor) -> MultivariateNormal:
+    covariance = torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 4.0]])
+    center = torch.cat([observations, actions], dim=1)
+    return MultivariateNormal(center, covariance.expand(len(center), 3, 3))
+
+
+def test_it_fits_the_protocol() -> None:
+    assert isinstance(model(certain), DynamicsModel)
+    assert isinstance(model(certain).predict(torch.zeros(1, 2), torch.zeros(1, 1)), Prediction)
+
+
+def test_a_plain_function_is_followed_to_the_letter() -> None:
+    observations, actions = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[10.0], [20.0]])
+    next_observations, rewards = model(certain).predict(observations, actions).sample(generator())
+    assert next_observations.tolist() == [[11, 12], [23, 24]]
+    assert rewards.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("function", [uncertain, correlated])
+def test_draws_are_the_distributions(function: Any) -> None:
+    """Against torch's own moments; the last output is the reward."""
+    observations, actions = torch.zeros(20_000, 2), torch.ones(20_000, 1)
+    next_observations, rewards = model(function).predict(observations, actions).sample(generator())
+    drawn, said = torch.cat([next_observations, rewards[:, None]], dim=1), function(observations, actions)
+    z = (drawn.mean(dim=0) - said.mean[0]) / (said.stddev[0] / 20_000**0.5)
+    assert z.abs().max() < 5
+    assert (drawn.std(dim=0) / said.stddev[0] - 1).abs().max() < 0.05
+    if function is correlated:
+        assert torch.corrcoef(drawn.T)[0, 1] == pytest.approx(0.9, abs=0.02)
+
+
+def test_draws_come_from_the_given_generator_and_move_no_other() -> None:
+    """torch's distributions read the global generator; an environment's seed must decide all the same."""
+    said = model(uncertain).predict(torch.zeros(5, 2), torch.zeros(5, 1))
+    before, stream = torch.get_rng_state(), generator(3)
+    first, second = said.sample(stream)[0], said.sample(stream)[0]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    stream = generator(3)
+    assert torch.equal(said.sample(stream)[0], first)
+    assert torch.equal(said.sample(stream)[0], second)
+    assert not torch.equal(first, second), "the generator must advance"
+    assert not torch.equal(said.sample(generator(4))[0], first)
+
+
+def test_it_makes_an_environment_with_any_error_estimator() -> None:
+    """r̃ = r − λ·u(s, a), u a function of the user's."""
+    u = error_estimator(lambda observations, actions: observations.abs().sum(dim=1) + actions[:, 0].abs())
+    env = PenalizedModelEnv(Simulator(model(certain), recorded(), penalty=u, penalty_coef=3.0), horizon=5)
+    check_env(env, warn=True)
+    observation, _ = env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.array([0.5]))
+    assert info["penalty"] == pytest.approx(np.abs(observation).sum() + 0.5, rel=1e-6)
+    assert reward == pytest.approx(observation.sum() - 3.0 * info["penalty"], rel=1e-5)
+
+
+def test_a_penalty_can_look_at_the_distribution() -> None:
+    def width(prediction: Any) -> torch.Tensor:
+        return prediction.outcome.stddev[:, -1]
+
+    simulator = Simulator(
+        model(lambda s, a: Independent(Normal(torch.zeros(len(s), 3), 4.0), 1)), recorded(), penalty=width
+    )
+    assert simulator.step(torch.zeros(2, 2), torch.zeros(2, 1), generator()).penalties.tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda s, a: s, "expected a torch.distributions.Distribution.*found Tensor"),
+        (lambda s, a: (s, a, a), "found tuple"),
+        (lambda s, a: (s, 0.0), "found tuple"),
+        (lambda s, a: (s, a), r"rewards: found shape \(4, 1\), expected \(4,\)"),
+        (lambda s, a: (s[:, :1], a[:, 0]), r"next observations: found shape \(4, 1\), expected \(4, 2\)"),
+        (lambda s, a: Normal(s, 1.0), r"the distribution's sample: found shape \(4, 2\), expected \(4, 3\)"),
+    ],
+)
+def test_what_a_function_may_not_return(function: Any, message: str) -> None:
+    """It would broadcast silently: four rewards of shape (4, 1) become sixteen."""
+    with pytest.raises(ConfigError, match=message):
+        model(function).predict(torch.zeros(4, 2), torch.zeros(4, 1)).sample(generator())
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True])
+def test_widths_are_checked(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="action_dim"):
+        FunctionModel(certain, observation_dim=2, action_dim=wrong)
+
+
+# ---------------------------------------------------------------- the theorem's extreme case
+
+
+def maze(seed: int) -> TabularMDP:
+    """Return a process of six states and three actions whose moves are certain."""
+    random = np.random.default_rng(seed)
+    probabilities = np.eye(6)[random.integers(6, size=(6, 3))]
+    return TabularMDP(
+        probabilities=probabilities, rewards=random.uniform(-1, 1, (6, 3)), start=np.ones(6) / 6, discount=0.9
+    )
+
+
+def as_function(mdp: TabularMDP) -> Any:
+    """Return (s, a) → (s′, r) of such a process: states one-hot, an action the largest entry of a vector."""
+    following = torch.tensor(np.eye(6)[mdp.probabilities.argmax(axis=2)], dtype=torch.float32)
+    rewards = torch.tensor(mdp.rewards, dtype=torch.float32)
+
+    def step(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        where = observations.argmax(dim=1), actions.argmax(dim=1)
+        return following[where], rewards[where]
+
+    return step
+
+
+def learned_in(env: PenalizedModelEnv, mdp: TabularMDP, num_steps: int = 3_000) -> np.ndarray:
+    """Return the greedy policy of Q-learning under random actions; with certain moves a step size of 1 is exact."""
+    random, q = np.random.default_rng(0), np.zeros_like(mdp.rewards)
+    observation, _ = env.reset(seed=0)
+    for _ in range(num_steps):
+        state, action = int(observation.argmax()), int(random.integers(mdp.num_actions))
+        observation, reward, _, truncated, _ = env.step(2.0 * np.eye(mdp.num_actions)[action] - 1.0)
+        q[state, action] = float(reward) + mdp.discount * q[observation.argmax()].max()
+        if truncated:
+            observation, _ = env.reset()
+    return np.eye(mdp.num_actions)[q.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> None:
+    """The paper, after Theorem 4.4: with u(s, a) = 0 and perfect dynamics, π* is recovered."""
+    mdp = maze(seed)
+    perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
+    simulator = Simulator(perfect, mdp.transitions(num_rows=200), penalty="none")
+    found = learned_in(PenalizedModelEnv(simulator, horizon=10), mdp)
+    best = mdp.expected_return(mdp.optimal_policy())
+    assert mdp.expected_return(found) == pytest.approx(best, abs=1e-6)
+    worst = mdp.expected_return(np.eye(3)[mdp.rewards.argmin(axis=1)])
+    assert best - worst > 0.5, "the premise: policies differ"
+
+
+def test_doubt_gives_the_optimal_policy_of_the_penalised_process() -> None:
+    """With u > 0 the agent finds what is optimal in M̃, which is another policy: the penalty reaches the agent."""
+    mdp = maze(0)
+    error = np.random.default_rng(5).uniform(0, 1, (6, 3))
+    table = torch.tensor(error, dtype=torch.float32)
+    u = error_estimator(lambda observations, actions: table[observations.argmax(dim=1), actions.argmax(dim=1)])
+    perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
+    simulator = Simulator(perfect, mdp.transitions(num_rows=200), penalty=u, penalty_coef=2.0)
+    found = learned_in(PenalizedModelEnv(simulator, horizon=10), mdp)
+    penalised = mdp.penalised(error, 2.0)
+    assert penalised.expected_return(found) == pytest.approx(
+        penalised.expected_return(penalised.optimal_policy()), abs=1e-6
+    )
+    assert not np.array_equal(found, mdp.optimal_policy())

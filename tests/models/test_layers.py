@@ -1,0 +1,74 @@
+"""The layers of many networks at once, against one network at a time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mopo_env.errors import StoreError
+from mopo_env.models.layers import StackedLinear, fill_module, mean_and_std
+
+
+def test_each_member_is_a_linear_layer_of_its_own() -> None:
+    """A batched product is an optimisation: the numbers are those of three plain layers."""
+    layer = StackedLinear(3, 4, 2, torch.Generator().manual_seed(0)).requires_grad_(False)
+    layer.bias.copy_(torch.randn(layer.bias.shape, generator=torch.Generator().manual_seed(1)))
+    inputs = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
+    expected = [inputs[k] @ layer.weight[k] + layer.bias[k] for k in range(3)]
+    torch.testing.assert_close(layer(inputs), torch.stack(expected))
+
+
+def test_initial_weights_are_cut_at_two_standard_deviations() -> None:
+    """As in the paper's code; that leaves 0.880 of the standard deviation."""
+    layer = StackedLinear(7, 100, 50, torch.Generator().manual_seed(0)).requires_grad_(False)
+    std = 1 / (2 * math.sqrt(100))
+    assert layer.weight.abs().max() <= 2 * std
+    assert float(layer.weight.std()) == pytest.approx(0.8796 * std, rel=0.02)
+    assert not layer.bias.any()
+    assert not torch.equal(layer.weight[0], layer.weight[1])
+
+
+def test_mean_and_std_leave_a_constant_column_alone() -> None:
+    """Divided by its standard deviation of zero it would be NaN, and so would every prediction."""
+    mean, std = mean_and_std(torch.tensor([[1.0, 7.0], [3.0, 7.0]]))
+    assert (mean.tolist(), std.tolist()) == ([2.0, 7.0], [1.0, 1.0])
+    assert mean_and_std(torch.tensor([[0.0], [4.0]]))[1].tolist() == [2.0]
+
+
+def meta_layer() -> StackedLinear:
+    with torch.device("meta"):
+        return StackedLinear(2, 1, 1, torch.Generator("cpu"))
+
+
+WEIGHTS = {"weight": np.ones((2, 1, 1), np.float32), "bias": np.zeros((2, 1, 1), np.float32)}
+
+
+def test_a_module_without_memory_is_filled() -> None:
+    layer = meta_layer()
+    fill_module(layer, WEIGHTS, what="data: the layer")
+    assert layer(torch.ones(2, 3, 1)).tolist() == torch.ones(2, 3, 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"bias": np.zeros((2, 1, 2), np.float32)}, r"bias: found shape \(2, 1, 2\) of torch.float32, expected shape"),
+        ({"spare": np.zeros(1, np.float32)}, "spare: found shape .* expected no such tensor"),
+        ({"bias": np.array([["a"]])}, "do not fit its architecture"),
+        ({"bias": np.zeros((2, 1, 1))}, r"of torch.float64, expected shape \(2, 1, 1\) of torch.float32"),
+        ({"weight": np.full((2, 1, 1), np.inf, np.float32)}, "not finite, in weight"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, Any], expected: str) -> None:
+    """A checksum says only that a file is what its writer meant."""
+    with pytest.raises(StoreError, match=rf"^data: the layer.*{expected}"):
+        fill_module(meta_layer(), {**WEIGHTS, **change}, what="data: the layer")
+
+
+def test_a_missing_tensor_is_refused() -> None:
+    with pytest.raises(StoreError, match="bias: found no such tensor"):
+        fill_module(meta_layer(), {"weight": WEIGHTS["weight"]}, what="data: the layer")
