@@ -26,7 +26,7 @@ from common import (
 from stable_baselines3 import SAC
 
 from mopo_agents.agents import make_agent
-from mopo_env import GaussianEnsemble, Simulator
+from mopo_env import GaussianEnsemble, PenalizedModel
 
 HORIZON, UPDATES, BATCH_SIZE, RETAIN = 5, 1000, 256, 5
 
@@ -56,13 +56,18 @@ def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), dataset: int = 101
         repeats: Epochs timed for each b, after one that is not.
     """
     transitions = random_transitions(dataset)
-    simulator = Simulator(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
+    penalized_model = PenalizedModel(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
     peaks = [peak_flops()]
-    parts = _parts(simulator, peaks)
+    parts = _parts(penalized_model, peaks)
     epochs = []
     for count in rollouts:
         agent = make_agent(
-            "SAC", simulator, horizon=HORIZON, rollout_batch_size=count, gradient_steps=UPDATES, retain_epochs=RETAIN
+            "SAC",
+            penalized_model,
+            horizon=HORIZON,
+            rollout_batch_size=count,
+            gradient_steps=UPDATES,
+            retain_epochs=RETAIN,
         )
         steps, found, own = count * HORIZON, [], []
         agent.learn(steps, log_interval=None)
@@ -84,23 +89,23 @@ def main(rollouts: tuple[int, ...] = (5_000, 20_000, 50_000), dataset: int = 101
     print("\n" + table(columns, epochs))
 
 
-def _parts(simulator: Simulator, peaks: list[float]) -> list[list[str]]:
+def _parts(penalized_model: PenalizedModel, peaks: list[float]) -> list[list[str]]:
     """Time each part by turns, so that a busy moment hits all of them."""
     count = 20_000
     options = {"horizon": HORIZON, "rollout_batch_size": count, "gradient_steps": 1}
-    plain, agent = (make_agent(kind, simulator, **options) for kind in (PlainSAC, "SAC"))
+    plain, agent = (make_agent(kind, penalized_model, **options) for kind in (PlainSAC, "SAC"))
     for each in (plain, agent):
         each.learn(count * HORIZON, log_interval=None)
     buffer = agent.replay_buffer
-    branches = agent.get_env().branches
+    rollouts = agent.get_env().rollouts
     actions = torch.rand(count, ACTION_DIM) * 2 - 1
-    last = branches.advance(actions)
+    last = rollouts.advance(actions)
     rows = (last.observations, actions, last.final_observations, last.rewards, last.dones, last.truncations)
     # What to do, how many times over, and the arithmetic in it.
     jobs: dict[str, tuple[Callable[[], object], int, int]] = {
         "100 updates of Stable-Baselines3": (lambda: plain.train(100, BATCH_SIZE), 1, 100 * UPDATE),
         "100 updates": (lambda: agent.train(100, BATCH_SIZE), 1, 100 * UPDATE),
-        "a step of 20,000 rollouts": (lambda: branches.advance(actions), 1, count * MODEL),
+        "a step of 20,000 rollouts": (lambda: rollouts.advance(actions), 1, count * MODEL),
         "adding 20,000 rows to the buffer": (lambda: buffer.add_rows(*rows), 10, 0),
         "drawing 100 batches": (lambda: [buffer.sample(BATCH_SIZE) for _ in range(100)], 1, 0),
     }

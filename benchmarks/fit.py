@@ -24,7 +24,7 @@ from common import (
     table,
 )
 
-from mopo_env import FitConfig, GaussianEnsemble, Transitions, find_dataset, fit_ensemble
+from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
 
 MEMBERS = 7
 FORWARD = network_flops(
@@ -86,7 +86,7 @@ def _speed() -> None:
 
 
 def _quality(task: str, paper_epochs: tuple[int, ...], epochs: tuple[int, ...], seed: int) -> None:
-    data = find_dataset(task)
+    data = load_dataset(task)
     # Whole episodes stay unseen, one in ten.
     episode = np.concatenate([[0], np.cumsum(data.terminations | data.truncations)[:-1]])
     unseen = episode % 10 == 9

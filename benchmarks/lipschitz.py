@@ -17,7 +17,7 @@ import torch
 import tyro
 from common import header, table
 
-from mopo_env import FitConfig, GaussianEnsemble, Transitions, find_dataset, fit_ensemble
+from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
 from mopo_env.models.fit import gaussian_loss
 from mopo_env.models.lipschitz import regularise, spectral_norms
 
@@ -36,7 +36,7 @@ def main(
         bounds: Of the product of the layers' largest singular values.
         seed: Of every fit.
     """
-    transitions = find_dataset("halfcheetah-mixed")
+    transitions = load_dataset("halfcheetah-mixed")
     known = len(transitions) * 9 // 10
     first, later = _rows(transitions, slice(0, known)), _rows(transitions, slice(known, None))
     rows = []

@@ -10,7 +10,7 @@ import tyro
 from common import ACTION_DIM, OBSERVATION_DIM, header, peak_memory, random_transitions, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import GaussianEnsemble, Simulator
+from mopo_env import GaussianEnsemble, PenalizedModel
 
 
 def main(
@@ -28,10 +28,10 @@ def main(
     rows = [["Python, PyTorch and what is imported", f"{peak_memory():.2f}"]]
     transitions = random_transitions(dataset)
     rows.append([f"{dataset:,} transitions, made", f"{peak_memory():.2f}"])
-    simulator = Simulator(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
+    penalized_model = PenalizedModel(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
     agent = make_agent(
         "SAC",
-        simulator,
+        penalized_model,
         horizon=horizon,
         rollout_batch_size=rollouts,
         gradient_steps=updates,

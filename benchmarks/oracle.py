@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from common import header, median_and_spread, rank_correlation, seconds, table
 
-from mopo_env import OraclePenalty, Transitions, TrueDynamics, find_dataset, make_simulator
-from mopo_env.datasets.locate import find_folder
+from mopo_env import OraclePenalty, Transitions, TrueDynamics, load_dataset, make_penalized_model
+from mopo_env.datasets.folders import find_folder
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
 from mopo_env.real.real_env import make_env_by_id
@@ -124,8 +124,8 @@ def _rate(times: list[float], batch: int) -> list[str]:
 
 
 def _studies(task: Task) -> Iterator[Study]:
-    simulator = make_simulator(task.name, penalty="oracle")
-    oracle, transitions = simulator.penalty, simulator.transitions
+    penalized_model = make_penalized_model(task.name, penalty="oracle")
+    oracle, transitions = penalized_model.penalty, penalized_model.transitions
     for who in ("random", "recorded"):
         generator = torch.Generator().manual_seed(0)
         starts = _starts(transitions, generator)
@@ -136,8 +136,8 @@ def _studies(task: Task) -> Iterator[Study]:
                 actions = torch.rand(len(observations), transitions.action_dim, generator=generator) * 2 - 1
             else:
                 actions = torch.tensor(transitions.actions)[starts + step]
-            predictions.append(simulator.model.predict(observations, actions))
-            taken = simulator.step(observations, actions, generator)
+            predictions.append(penalized_model.model.predict(observations, actions))
+            taken = penalized_model.step(observations, actions, generator)
             alive = ~taken.terminations
             observations, starts = taken.next_observations[alive], starts[alive]
         truths = [oracle.truth.predict(prediction.observations, prediction.actions) for prediction in predictions]
@@ -154,7 +154,7 @@ def _starts(transitions: Transitions, generator: torch.Generator) -> torch.Tenso
 
 
 def _recorded(task: Task) -> Iterator[list[str]]:
-    transitions, dynamics = find_dataset(task.name), TrueDynamics(task.real_env_id)
+    transitions, dynamics = load_dataset(task.name), TrueDynamics(task.real_env_id)
     rows = np.random.default_rng(0).permutation(len(transitions))[:NUM_RECORDED]
     before, after = transitions.observations[rows], transitions.next_observations[rows]
     errors = np.linalg.norm(dynamics.step(before, transitions.actions[rows]).next_observations - after, axis=1)

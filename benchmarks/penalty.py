@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from common import header, rank_correlation, table
 
-from mopo_env import FitConfig, find_dataset, fit_ensemble
+from mopo_env import FitConfig, fit_ensemble, load_dataset
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
 from mopo_env.toys import LinearGaussianSystem
@@ -59,7 +59,7 @@ def _linear_case(seed: int) -> tuple[torch.Tensor, GaussianPrediction]:
 
 
 def _velocities() -> list[list[str]]:
-    transitions = find_dataset("halfcheetah-mixed")
+    transitions = load_dataset("halfcheetah-mixed")
     paid = transitions.next_observations[:, 8].astype(np.float64)
     # HalfCheetah-v5 pays v̄_x − 0.1·‖a‖², v̄_x the mean velocity over the step.
     mean = transitions.rewards + 0.1 * np.square(transitions.actions.astype(np.float64)).sum(axis=1)

@@ -22,8 +22,8 @@ from common import (
 )
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env import GaussianEnsemble, PenalizedModelEnv, PenalizedModelVectorEnv, Simulator, find_dataset
-from mopo_env.envs.make import find_ensemble
+from mopo_env import GaussianEnsemble, PenalizedModel, PenalizedModelEnv, PenalizedModelVectorEnv, load_dataset
+from mopo_env.envs.make import load_shared_ensemble
 
 HORIZON = 5
 
@@ -33,7 +33,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     transitions = random_transitions(10_000)
     ensemble = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False)
-    simulator = Simulator(ensemble, transitions)
+    penalized_model = PenalizedModel(ensemble, transitions)
     weights = sum(p.numel() for name, p in ensemble.named_parameters() if name.endswith("weight"))
     flops_per_row = 2 * weights
     peaks, rows = [peak_flops()], []
@@ -46,22 +46,22 @@ def main() -> None:
         rows.append([name, f"{batch:,}", f"{rate:,.0f}", f"{share:.0%}", f"{spread:.0%}"])
 
     generator = torch.Generator().manual_seed(0)
-    rounded = Simulator(ensemble.at_precision("bfloat16"), transitions)
+    rounded = PenalizedModel(ensemble.at_precision("bfloat16"), transitions)
     for batch in (1_000, 5_000, 20_000, 50_000):
-        states = simulator.reset(batch, generator)
+        states = penalized_model.reset(batch, generator)
         actions = torch.rand(batch, ACTION_DIM) * 2 - 1
-        for name, world in (("Simulator.step", simulator), ("… in bfloat16", rounded)):
+        for name, world in (("PenalizedModel.step", penalized_model), ("… in bfloat16", rounded)):
             add(name, batch, batch, lambda w=world, s=states, a=actions: w.step(s, a, generator), 7)
     for batch in (1_000, 20_000):
-        vector_env = PenalizedModelVectorEnv(simulator, num_envs=batch, horizon=HORIZON)
+        vector_env = PenalizedModelVectorEnv(penalized_model, num_envs=batch, horizon=HORIZON)
         vector_env.reset(seed=0)
         array = random.uniform(-1, 1, (batch, ACTION_DIM)).astype(np.float32)
         add("PenalizedModelVectorEnv.step", batch, batch, lambda e=vector_env, a=array: e.step(a), 11)
-        vec_env = PenalizedModelVecEnv(simulator, num_envs=batch, horizon=HORIZON)
+        vec_env = PenalizedModelVecEnv(penalized_model, num_envs=batch, horizon=HORIZON)
         vec_env.reset()
         add("PenalizedModelVecEnv.step (SB3)", batch, batch, lambda e=vec_env, a=array: e.step(a), 11)
 
-    env = PenalizedModelEnv(simulator, horizon=1000)
+    env = PenalizedModelEnv(penalized_model, horizon=1000)
     checked = gym.wrappers.OrderEnforcing(gym.wrappers.PassiveEnvChecker(env))
     action = np.zeros(ACTION_DIM, dtype=np.float32)
     for name, single in (("PenalizedModelEnv.step", env), ("… as gymnasium.make wraps it", checked)):
@@ -82,7 +82,7 @@ def main() -> None:
 
 def _effect_of_rounding(task: str, num_rows: int = 20_000) -> None:
     """Print the error of a bundled ensemble at both precisions, and how far they are from each other."""
-    data, ensemble = find_dataset(task), find_ensemble(task)
+    data, ensemble = load_dataset(task), load_shared_ensemble(task)
     states, actions = (torch.tensor(array[:num_rows]) for array in (data.observations, data.encoded_actions()))
     truth = torch.tensor(np.concatenate([data.next_observations, data.rewards[:, None]], axis=1)[:num_rows])
     exact, rounded = (ensemble.at_precision(kind).predict(states, actions) for kind in ("float32", "bfloat16"))

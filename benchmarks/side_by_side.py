@@ -17,7 +17,7 @@ import tyro
 from common import ACTION_DIM, OBSERVATION_DIM, header, random_transitions, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import FitConfig, GaussianEnsemble, Simulator, fit_ensemble
+from mopo_env import FitConfig, GaussianEnsemble, PenalizedModel, fit_ensemble
 
 HORIZON, EPOCHS = 5, 500
 
@@ -91,10 +91,10 @@ def _measure(device: str, seed: int, sizes: tuple[int, int, int, int], together:
     dataset, rollouts, updates, repeats = sizes
     transitions = random_transitions(dataset)
     model = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False).to(device)
-    simulator = Simulator(model, transitions)
+    penalized_model = PenalizedModel(model, transitions)
     agent: Any = make_agent(
         "SAC",
-        simulator,
+        penalized_model,
         horizon=HORIZON,
         rollout_batch_size=rollouts,
         gradient_steps=updates,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from common import header, table
 
-from mopo_env import LearnedTermination, TerminationConfig, Transitions, find_dataset, fit_termination
+from mopo_env import LearnedTermination, TerminationConfig, Transitions, fit_termination, load_dataset
 from mopo_env.real.real_env import make_real_env
 from mopo_env.terminations.fit import detection
 
@@ -25,7 +25,7 @@ COLUMNS = ["fitted on", "measured on", "rows", "terminal", "precision", "recall"
 def main() -> None:
     """Print a table; each number is the median over the seeds of the fit."""
     robot, folder = sys.argv[1:]
-    data = {"random": _random_steps(robot, 20_000), "mixed": find_dataset(folder)}
+    data = {"random": _random_steps(robot, 20_000), "mixed": load_dataset(folder)}
     print(header(f"Learned termination of {robot}"))
     rows = []
     for fitted, transitions in data.items():

@@ -16,7 +16,7 @@ import tyro
 from common import ACTION_DIM, OBSERVATION_DIM, header, random_transitions, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import GaussianEnsemble, Simulator
+from mopo_env import GaussianEnsemble, PenalizedModel
 
 HORIZON = 5
 
@@ -30,7 +30,7 @@ def main(rollouts: int = 50_000, updates: int = 1000, dataset: int = 101_000, re
         dataset: Rows of D_env.
         repeats: Epochs timed of each kind, after two that are not.
     """
-    simulator = Simulator(
+    penalized_model = PenalizedModel(
         GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), random_transitions(dataset)
     )
     kinds: dict[str, dict[str, Any]] = {
@@ -43,7 +43,7 @@ def main(rollouts: int = 50_000, updates: int = 1000, dataset: int = 101_000, re
         torch.set_num_threads(options.get("threads", 1))
         agent = make_agent(
             "SAC",
-            simulator,
+            penalized_model,
             horizon=HORIZON,
             rollout_batch_size=rollouts,
             gradient_steps=updates,

@@ -40,10 +40,10 @@ for name, rule in {"handbook": trips, "learned": learned, "never": never}.items(
 
 small = mopo_env.FitConfig(hidden_sizes=(64, 64), weight_decay=(1e-4, 1e-4, 1e-4))  # 3,000 rows need no more
 model = mopo_env.fit_ensemble(log, small, progress=False)
-simulator = mopo_env.Simulator(model, log, penalty_coef=1.0, termination=learned)
+penalized_model = mopo_env.PenalizedModel(model, log, penalty_coef=1.0, termination=learned)
 agent = make_agent(
     "SAC",
-    simulator,
+    penalized_model,
     horizon=HORIZON,
     rollout_batch_size=ROLLOUTS,
     gradient_steps=UPDATES,

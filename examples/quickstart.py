@@ -12,7 +12,7 @@ observation, _ = env.reset(seed=0)
 observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
 print(f"pays {reward:.2f} = {info['reward_model']:.2f} of the model's reward − 1.0 × {info['penalty']:.2f} of doubt")
 
-simulator = mopo_env.make_simulator("halfcheetah-mixed")  # the same world, in batches
-agent = make_agent("SAC", simulator, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
+penalized_model = mopo_env.make_penalized_model("halfcheetah-mixed")  # the same world, in batches
+agent = make_agent("SAC", penalized_model, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
 agent.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)  # Stable-Baselines3's own loop
 print(f"return in MuJoCo: {evaluate(agent, 'halfcheetah-mixed').mean:.0f}")

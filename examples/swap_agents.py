@@ -9,14 +9,14 @@ from mopo_agents import make_agent
 
 EPOCHS, ROLLOUTS, UPDATES, HORIZON = 30, 20_000, 1000, 5
 
-simulator = mopo_env.make_simulator("halfcheetah-mixed")
+penalized_model = mopo_env.make_penalized_model("halfcheetah-mixed")
 for agent in ("TD3", "CrossQ", TQC):  # names in any case, or any off-policy class
-    model = make_agent(agent, simulator, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
+    model = make_agent(agent, penalized_model, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
     model.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)
     print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
 
 # On-policy agents run on the same rollouts; they cannot mix real rows in.
-model = make_agent("PPO", simulator, horizon=HORIZON, rollout_batch_size=1000, n_epochs=2, batch_size=1000)
+model = make_agent("PPO", penalized_model, horizon=HORIZON, rollout_batch_size=1000, n_epochs=2, batch_size=1000)
 model.learn(EPOCHS * 1000 * HORIZON)
 print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
 

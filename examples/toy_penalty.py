@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mopo_env import PenalizedModelEnv, Simulator
+from mopo_env import PenalizedModel, PenalizedModelEnv
 from mopo_env.penalties import ensemble_disagreement
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 
@@ -17,7 +17,7 @@ def stay(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tenso
 
 # Two members. Their standard deviations of (position, velocity, reward) have the norms 5 and 1.
 model = StubEnsemble(2, 1, mean=stay, std=[[0.0, 3.0, 4.0], [0.0, 1.0, 0.0]])
-env = PenalizedModelEnv(Simulator(model, transitions, penalty_coef=2.0), horizon=10)
+env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty_coef=2.0), horizon=10)
 env.reset(seed=0)
 _, reward, _, _, info = env.step(np.zeros(1, dtype=np.float32))
 assert info["penalty"] == 5.0  # the larger norm, the reward's part included
@@ -30,12 +30,12 @@ def doubt_of_velocity(prediction) -> torch.Tensor:
     return prediction.std[..., 1].amax(dim=0)
 
 
-env = PenalizedModelEnv(Simulator(model, transitions, penalty=doubt_of_velocity), horizon=10)
+env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty=doubt_of_velocity), horizon=10)
 env.reset(seed=0)
 assert env.step(np.zeros(1, dtype=np.float32))[4]["penalty"] == 3.0
 
 # Members that agree exactly leave nothing to disagree about.
-env = PenalizedModelEnv(Simulator(model, transitions, penalty=ensemble_disagreement), horizon=10)
+env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty=ensemble_disagreement), horizon=10)
 env.reset(seed=0)
 assert env.step(np.zeros(1, dtype=np.float32))[4]["penalty"] == 0.0
 print("the penalty moves the reward as computed by hand")

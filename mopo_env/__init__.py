@@ -9,19 +9,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mopo_env.registration import register_all
+from mopo_env.tasks import register_all
 
 if TYPE_CHECKING:
-    from mopo_env.datasets import find_dataset, load_transitions, save_transitions
+    from mopo_env.datasets import load_dataset, load_transitions, save_transitions
     from mopo_env.datasets.card.card import DatasetCard, dataset_card
     from mopo_env.datasets.d4rl import load_d4rl
+    from mopo_env.datasets.locate import resolve_task
     from mopo_env.datasets.minari.reader import load_minari, save_minari
-    from mopo_env.datasets.own_task import find_task
     from mopo_env.datasets.relabel import relabel
     from mopo_env.datasets.tables import load_table
     from mopo_env.envs.env import PenalizedModelEnv
-    from mopo_env.envs.make import make_env, make_simulator, make_vector_env
-    from mopo_env.envs.penalized_model import Simulator
+    from mopo_env.envs.make import make_env, make_penalized_model, make_vector_env
+    from mopo_env.envs.penalized_model import PenalizedModel
     from mopo_env.envs.vector_env import PenalizedModelVectorEnv
     from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
     from mopo_env.models.fit import fit_ensemble
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "mopo_env.datasets": ("find_dataset", "load_transitions", "save_transitions"),
+    "mopo_env.datasets": ("load_dataset", "load_transitions", "save_transitions"),
     "mopo_env.datasets.card.card": ("DatasetCard", "dataset_card"),
     "mopo_env.datasets.d4rl": ("load_d4rl",),
     "mopo_env.datasets.minari.reader": ("load_minari", "save_minari"),
@@ -51,12 +51,12 @@ _HOMES = {
     "mopo_env.models.fit_config": ("FitConfig",),
     "mopo_env.models.function_model": ("FunctionModel",),
     "mopo_env.terminations.learned": ("LearnedTermination", "load_termination", "save_termination"),
-    "mopo_env.envs.make": ("make_env", "make_simulator", "make_vector_env"),
+    "mopo_env.envs.make": ("make_env", "make_penalized_model", "make_vector_env"),
     "mopo_env.penalties.oracle": ("OraclePenalty",),
-    "mopo_env.datasets.own_task": ("find_task",),
+    "mopo_env.datasets.locate": ("resolve_task",),
     "mopo_env.penalties": ("error_estimator", "make_penalty"),
     "mopo_env.terminations.fit": ("fit_termination",),
-    "mopo_env.envs.penalized_model": ("Simulator",),
+    "mopo_env.envs.penalized_model": ("PenalizedModel",),
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
     "mopo_env.terminations.config": ("TerminationConfig",),
     "mopo_env.transitions": ("Episode", "Transitions"),
@@ -74,9 +74,9 @@ __all__ = [
     "GaussianEnsemble",
     "LearnedTermination",
     "OraclePenalty",
+    "PenalizedModel",
     "PenalizedModelEnv",
     "PenalizedModelVectorEnv",
-    "Simulator",
     "Task",
     "TerminationConfig",
     "Transitions",
@@ -84,22 +84,22 @@ __all__ = [
     "__version__",
     "dataset_card",
     "error_estimator",
-    "find_dataset",
-    "find_task",
     "fit_ensemble",
     "fit_termination",
     "get_task",
     "load_d4rl",
+    "load_dataset",
     "load_ensemble",
     "load_minari",
     "load_table",
     "load_termination",
     "load_transitions",
     "make_env",
+    "make_penalized_model",
     "make_penalty",
-    "make_simulator",
     "make_vector_env",
     "relabel",
+    "resolve_task",
     "save_ensemble",
     "save_minari",
     "save_termination",

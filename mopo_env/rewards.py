@@ -2,11 +2,11 @@
 
 The paper writes r(s, a) with the velocity of the robot. Gymnasium's own rewards take it from the change of position
 over a control step, which a stored observation does not hold. Here v is the velocity in the *next* observation, at the
-end of the step: it can be read off a stored transition, and the environments of `mopo_env.real.reward_envs` pay by these
-very functions. So relabelled data and real environment agree exactly. They differ from a reward by the mean velocity
-over the step: on the bundled HalfCheetah data the two velocities are 0.41 m/s apart on average. In sums that cancels
-(0.5 % of the distance), but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps
-(`benchmarks/penalty.py` prints these). Compare returns with the paper's in this light.
+end of the step: it can be read off a stored transition, and `mopo_env.real.reward_envs` pay by these very functions. So
+relabelled data and real environment agree exactly. They differ from a reward by the mean velocity over the step: on the
+bundled HalfCheetah data the two velocities are 0.41 m/s apart on average. In sums that cancels (0.5 % of the distance),
+but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps (`benchmarks/penalty.py` prints
+these). Compare returns with the paper's in this light.
 
 Every function takes ``(rows, width)`` arrays in raw units and returns one float64 for each row. Inputs are first
 rounded to float32, in which datasets are kept: else the last digits would differ between environment and dataset.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import gymnasium as gym
+
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["ID_PREFIX", "TASKS", "Task", "get_task"]
+__all__ = ["ID_PREFIX", "REWARD_ENV_IDS", "TASKS", "TOY_ID", "Task", "get_task", "register_all"]
 
 ID_PREFIX = "MOPO-"
 Recipe = Literal["random", "medium", "mixed", "med-expert", "replay"]
@@ -17,7 +19,7 @@ RolloutPolicy = Literal["agent", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to train on: a setting of the paper, one of ours, or data of one's own (`mopo_env.datasets.own_task.find_task`).
+    """What to train on: a setting of the paper, one of ours, or data of one's own.
 
     The defaults are those of data of one's own, of which the paper knows nothing.
 
@@ -193,3 +195,31 @@ def get_task(name: str) -> Task:
         return TASKS[name.removeprefix(ID_PREFIX)]
     except KeyError:
         raise UnknownNameError("task", name, TASKS) from None
+
+
+TOY_ID = "MOPO-linear-gaussian"
+REWARD_ENV_IDS = (
+    "mopo/HalfCheetahCapped-v0",
+    "mopo/HalfCheetahJump-v0",
+    "mopo/AntForward-v0",
+    "mopo/AntAngle-v0",
+)
+
+
+def register_all() -> None:
+    """Register every id; `import mopo_env` calls this once."""
+    for task in TASKS.values():
+        gym.register(
+            id=task.id,
+            entry_point="mopo_env.envs.make:make_env",
+            vector_entry_point="mopo_env.envs.make:make_vector_env",
+            kwargs={"task": task.name},
+        )
+    gym.register(
+        id=TOY_ID,
+        entry_point="mopo_env.toys.linear_gaussian:make_toy_env",
+        vector_entry_point="mopo_env.toys.linear_gaussian:make_toy_vector_env",
+    )
+    for id_ in REWARD_ENV_IDS:
+        class_name = id_.removeprefix("mopo/").removesuffix("-v0")
+        gym.register(id=id_, entry_point=f"mopo_env.real.reward_envs:{class_name}", max_episode_steps=1_000)

@@ -30,7 +30,7 @@ install_import_hook(
         "mopo_env.models.fit",
         "mopo_env.models.lipschitz",
         "mopo_env.penalties.formulas",
-        "mopo_env.terminations",
+        "mopo_env.terminations.rules",
         "mopo_env.terminations.learned",
         "mopo_env.terminations.fit",
         "mopo_env.toys",

@@ -11,8 +11,7 @@ import pytest
 
 import mopo_env  # registers the ids
 from mopo_env.errors import ConfigError, DatasetError, MopoError, StoreError, UnknownNameError
-from mopo_env.registration import TOY_ID
-from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
+from mopo_env.tasks import ID_PREFIX, TASKS, TOY_ID, Task, get_task
 from mopo_env.terminations import TERMINATIONS
 
 # Copied from the paper: recipe, robot; Table 4 (h, λ); Table 1 (batch mean, batch max, MOPO).
@@ -172,7 +171,7 @@ class TestMake:
     """What a user meets before there is any data; the tasks themselves need a fitted ensemble."""
 
     def test_without_data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("mopo_env.datasets.locate._BUNDLED", tmp_path / "nothing")
+        monkeypatch.setattr("mopo_env.datasets.folders._BUNDLED", tmp_path / "nothing")
         for make in (gym.make, gym.make_vec):
             with pytest.raises(MopoError) as caught:
                 make("MOPO-halfcheetah-mixed")
@@ -185,5 +184,5 @@ class TestMake:
         """They would make the spec unserialisable; the message names the way that takes objects."""
         with pytest.raises(ConfigError) as caught:
             gym.make("MOPO-halfcheetah-mixed", **{argument: [1, 2]})
-        for part in (f"{argument}: ", "found a list", "PenalizedModelEnv(Simulator("):
+        for part in (f"{argument}: ", "found a list", "PenalizedModelEnv(PenalizedModel("):
             assert part in str(caught.value)

@@ -14,20 +14,20 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.sb3.batched_rollouts import with_batched_rollouts
-from mopo_agents.sb3.fast_sac.update import with_written_out_updates
+from mopo_agents.sb3.fast_sac.update import with_fast_updates
+from mopo_agents.sb3.mixins import with_random_rollouts
 from mopo_agents.sb3.overlap import with_overlap
-from mopo_agents.sb3.random_rollouts import with_random_rollouts
+from mopo_agents.sb3.standardise import standardised
 from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
-from mopo_agents.standardise import standardised
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env._utils.checks import check_integer
-from mopo_env._utils.devices import find_device
+from mopo_env._utils.devices import check_device
+from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.transitions import Transitions
 
-__all__ = ["AGENTS", "AgentSource", "agent_name", "find_agent", "make_agent", "make_offline_agent"]
+__all__ = ["AGENTS", "AgentSource", "agent_name", "get_agent_class", "make_agent", "make_offline_agent"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ AGENTS: dict[str, AgentSource] = {
 }
 
 
-def find_agent(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+def get_agent_class(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """Return an agent's class, given by name or as the class itself.
 
     Raises:
@@ -99,7 +99,7 @@ def agent_name(agent_class: type[BaseAlgorithm]) -> str:
 
 def make_agent(
     agent: str | type[BaseAlgorithm],
-    simulator: Simulator,
+    penalized_model: PenalizedModel,
     *,
     horizon: int,
     rollout_batch_size: int = 50_000,
@@ -120,7 +120,7 @@ def make_agent(
 
     Args:
         agent: A name in `AGENTS`, or any off-policy or on-policy class.
-        simulator: The batched core to train in. Rows of its dataset are mixed into the batches of off-policy agents;
+        penalized_model: What to train in. Rows of its dataset are mixed into the batches of off-policy agents;
             on-policy agents cannot use them.
         horizon: h.
         rollout_batch_size: b.
@@ -141,23 +141,23 @@ def make_agent(
         UnknownNameError: If no agent has this name.
         ConfigError: If an option is wrong, or the agent cannot have it.
     """
-    agent_class = find_agent(agent)
+    agent_class = get_agent_class(agent)
     if issubclass(agent_class, OfflineAgent):
         raise ConfigError(
             f"agent: {agent_name(agent_class)} learns from a dataset alone, without a model: "
             "use make_offline_agent(agent, transitions)."
         )
-    find_device(device)
-    _check_action_space(simulator.action_space)
+    check_device(device)
+    _check_action_space(penalized_model.action_space)
     for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
         check_integer(name, value)
-    env = PenalizedModelVecEnv(simulator, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
+    env = PenalizedModelVecEnv(penalized_model, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
     if is_value_agent(agent_class):
         agent_class = with_own_exploration(agent_class)
     if standardise:
-        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), simulator.transitions)
+        kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), penalized_model.transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}
-    agent_class = with_written_out_updates(agent_class)
+    agent_class = with_fast_updates(agent_class)
     if random_rollouts:
         agent_class = with_random_rollouts(agent_class)
     if issubclass(agent_class, OffPolicyAlgorithm):
@@ -186,15 +186,15 @@ def make_agent(
     except AssertionError as error:
         if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
             raise
-        numbered = isinstance(simulator.action_space, Discrete)
+        numbered = isinstance(penalized_model.action_space, Discrete)
         fitting = "DQN, QRDQN, PPO or A2C" if numbered else "SAC, TD3, TQC or PPO"
         raise ConfigError(
-            f"agent: {agent_class.__name__} cannot choose actions of {simulator.action_space}; {fitting} can."
+            f"agent: {agent_class.__name__} cannot choose actions of {penalized_model.action_space}; {fitting} can."
         ) from error
     if isinstance(model, OffPolicyAlgorithm):
         if not isinstance(model.replay_buffer, MixedReplayBuffer):
             raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
-        model.replay_buffer.attach(simulator.transitions, mini_batch_size=model.batch_size)
+        model.replay_buffer.attach(penalized_model.transitions, mini_batch_size=model.batch_size)
     return model
 
 
@@ -225,12 +225,13 @@ def make_offline_agent(
         UnknownNameError: If no agent has this name.
         ConfigError: If an option is wrong, the agent needs an environment, or the actions are discrete or unbounded.
     """
-    agent_class = find_agent(agent)
+    agent_class = get_agent_class(agent)
     if not issubclass(agent_class, OfflineAgent):
         raise ConfigError(
-            f"agent: {agent_name(agent_class)} learns from steps in an environment: use make_agent(agent, simulator)."
+            f"agent: {agent_name(agent_class)} learns from steps in an environment: "
+            "use make_agent(agent, penalized_model)."
         )
-    find_device(device)
+    check_device(device)
     if standardise:
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}

@@ -13,8 +13,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from mopo_env._utils.checks import check_integer
-from mopo_env.datasets.own_task import find_task
+from mopo_env._utils.options import check_integer
+from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import SpaceMismatchError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
@@ -84,7 +84,7 @@ def evaluate(
         ConfigError: If no environment is named or it cannot be made, or `episodes` is not a positive integer.
         SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
-    found = find_task(task, real_env=real_env)
+    found = resolve_task(task, real_env=real_env)
     check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
     envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds share no start

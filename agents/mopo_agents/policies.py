@@ -13,10 +13,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents._utils.trees import flatten, unflatten
-from mopo_agents.agents import AGENTS, agent_name, find_agent
+from mopo_agents.agents import AGENTS, agent_name, get_agent_class
 from mopo_agents.evaluation import Policy
 from mopo_agents.runs.state.generators import generators_untouched
-from mopo_agents.standardise import Standardise
+from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
@@ -81,7 +81,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
             )
         spaces = [_space(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
-        agent_class = find_agent(agent or name)
+        agent_class = get_agent_class(agent or name)
         with generators_untouched():  # the first weights of a network are drawn, and thrown away here
             if agent_class.__module__.startswith("sbx."):
                 return _load_jax_policy(agent_class, spaces, options, weights)
@@ -142,7 +142,7 @@ def _load_jax_policy(
     from flax.serialization import from_state_dict
 
     from mopo_agents.agents import make_agent
-    from mopo_env.envs.penalized_model import Simulator
+    from mopo_env.envs.penalized_model import PenalizedModel
     from mopo_env.toys import StubEnsemble
     from mopo_env.transitions import Transitions
 
@@ -159,7 +159,9 @@ def _load_jax_policy(
         action_space=action_space,
     )
     model = StubEnsemble(rows.shape[1], action_space.shape[0], mean=lambda s, a: (s, torch.zeros(len(s))))
-    agent = make_agent(agent_class, Simulator(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options)
+    agent = make_agent(
+        agent_class, PenalizedModel(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options
+    )
     policy: Any = agent.policy
     state = policy.actor_state
     nested = unflatten(weights)

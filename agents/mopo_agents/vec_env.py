@@ -13,16 +13,16 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches, BranchStep, new_generator
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts, RolloutStep, new_generator
 
-__all__ = ["BranchInfos", "PenalizedModelVecEnv"]
+__all__ = ["PenalizedModelVecEnv", "RolloutInfos"]
 
 
-class BranchInfos(Sequence[dict[str, Any]]):
+class RolloutInfos(Sequence[dict[str, Any]]):
     """What Stable-Baselines3 is told of each rollout beside its reward; made when it is first looked at."""
 
-    def __init__(self, step: BranchStep[np.ndarray] | BranchStep[Tensor]) -> None:
+    def __init__(self, step: RolloutStep[np.ndarray] | RolloutStep[Tensor]) -> None:
         """Keep the step."""
         self._step = step
 
@@ -62,14 +62,14 @@ class PenalizedModelVecEnv(VecEnv):
     ``penalty`` and ``diverged``.
 
     Attributes:
-        branches: The rollouts.
+        rollouts: The rollouts.
     """
 
-    def __init__(self, simulator: Simulator, *, num_envs: int, horizon: int, seed: int = 0) -> None:
-        """Wrap a simulator.
+    def __init__(self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, seed: int = 0) -> None:
+        """Wrap a penalized model.
 
         Args:
-            simulator: Model, dataset, penalty and termination rule.
+            penalized_model: Model, dataset, penalty and termination rule.
             num_envs: b, the number of rollouts side by side.
             horizon: h, the number of steps after which a rollout is truncated.
             seed: Of every draw; the method `seed` replaces it.
@@ -77,9 +77,9 @@ class PenalizedModelVecEnv(VecEnv):
         Raises:
             ConfigError: If a number is not a positive integer.
         """
-        self.branches = Branches(simulator, num_branches=num_envs, horizon=horizon)
+        self.rollouts = Rollouts(penalized_model, num_rollouts=num_envs, horizon=horizon)
         self.render_mode = None
-        super().__init__(num_envs, simulator.observation_space, simulator.action_space)
+        super().__init__(num_envs, penalized_model.observation_space, penalized_model.action_space)
         self._reseed(seed)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -89,7 +89,7 @@ class PenalizedModelVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Start every rollout from a state of the dataset."""
-        return self.branches.reset(self._generator)
+        return self.rollouts.reset(self._generator)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keep the actions for `step_wait`."""
@@ -101,8 +101,8 @@ class PenalizedModelVecEnv(VecEnv):
         Raises:
             InputError: If the actions have the wrong shape or are not finite.
         """
-        step = self.branches.step(self._actions)
-        return step.observations, step.rewards, step.dones, list(BranchInfos(step))
+        step = self.rollouts.step(self._actions)
+        return step.observations, step.rewards, step.dones, list(RolloutInfos(step))
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -128,4 +128,4 @@ class PenalizedModelVecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
     def _reseed(self, seed: int) -> None:
-        self._generator = new_generator(np.random.default_rng(seed), self.branches.simulator.device)
+        self._generator = new_generator(np.random.default_rng(seed), self.rollouts.penalized_model.device)

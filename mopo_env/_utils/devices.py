@@ -6,10 +6,10 @@ from torch import Tensor
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["find_device", "perhaps_any"]
+__all__ = ["check_device", "perhaps_any"]
 
 
-def find_device(name: torch.device | str) -> torch.device:
+def check_device(name: torch.device | str) -> torch.device:
     """Return a device of this machine.
 
     Raises:

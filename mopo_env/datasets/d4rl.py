@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
 
-from mopo_env._utils.checks import check_integer
-from mopo_env.datasets.d4rl_files import D4RL_FILES, check_sha256, d4rl_task
+from mopo_env._utils.options import check_integer
 from mopo_env.datasets.hdf5 import PlainArray, open_hdf5, plain_array, plain_strings
 from mopo_env.datasets.rows import transitions_from_rows
-from mopo_env.errors import DatasetError
+from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_d4rl"]
+__all__ = ["D4RL_FILES", "check_sha256", "d4rl_task", "load_d4rl"]
 
 # Which kinds of numbers a field may hold: early files keep their flags as booleans, others as bytes or floats.
 _REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
@@ -137,3 +139,54 @@ def _time_limits(terminated: np.ndarray, max_episode_steps: int) -> np.ndarray:
     starts[1:] = np.where(terminated[:-1], rows[1:], 0)
     flags: np.ndarray = (rows - np.maximum.accumulate(starts)) % max_episode_steps == max_episode_steps - 1
     return flags
+
+
+D4RL_FILES: dict[str, str] = json.loads((Path(__file__).parent / "d4rl_files.json").read_bytes())
+"""The gym-mujoco files that D4RL published, and their SHA-256.
+
+The checksums are those that TensorFlow Datasets lists for its downloads from D4RL's server, in `checksums.tsv` of
+`d4rl_mujoco_halfcheetah`, `d4rl_mujoco_hopper` and `d4rl_mujoco_walker2d`
+(https://github.com/tensorflow/datasets/tree/master/tensorflow_datasets/d4rl).
+"""
+
+_NAME = re.compile(r"(halfcheetah|hopper|walker2d|walker)_([a-z_]+)(?:-v\d)?\.hdf5")
+# The paper's names of D4RL's recipes; of "expert" and "full_replay" it makes no use.
+_RECIPES = {
+    "random": "random",
+    "medium": "medium",
+    "mixed": "mixed",
+    "medium_replay": "mixed",
+    "medium_expert": "med-expert",
+}
+
+
+def d4rl_task(file_name: str) -> str | None:
+    """Return the name of the task that a file of D4RL holds the data of; None if there is no such task."""
+    found = _NAME.fullmatch(file_name)
+    if found is None or found[2] not in _RECIPES:
+        return None
+    return f"{'walker2d' if found[1] == 'walker' else found[1]}-{_RECIPES[found[2]]}"
+
+
+def check_sha256(path: Path, expected: str | None = None) -> str:
+    """Return the SHA-256 of a file, in small hexadecimal digits.
+
+    Raises:
+        DatasetError: If there is no such file, or it has another checksum than expected.
+        ConfigError: If what is expected is no SHA-256.
+    """
+    if expected is not None and re.fullmatch(r"[0-9a-fA-F]{64}", expected) is None:
+        raise ConfigError(f"sha256: found {expected!r}, expected 64 hexadecimal digits.")
+    try:
+        if not path.is_file():
+            raise DatasetError(f"{path}: no such file.")
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error}.") from error
+    if expected is not None and found != expected.lower():
+        raise DatasetError(
+            f"{path}: found the SHA-256 {found}, expected {expected.lower()}. The file is incomplete, damaged or "
+            "another one; fetch it again."
+        )
+    return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_transitions", "save_transitions"]
+__all__ = ["load_transitions", "read_through", "save_transitions"]
 
 _NAME = "dataset"
 _ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -105,3 +108,28 @@ def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
     array = np.array(tensors.pop(name))
     array.setflags(write=False)
     return array
+
+
+# Raised whenever the same file would be read as other arrays than before.
+_READER = 1
+
+
+def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
+    """Return the copy that is kept in a folder, or read the source and keep a copy.
+
+    Args:
+        folder: Of the copy. One that is damaged, or of another stamp, is replaced; one that cannot be written is not
+            missed, since everything works without it.
+        stamp: What tells this state of the source from any other, such as its size and the time of its last change.
+        read: Reads the source.
+    """
+    stamp = {**stamp, "reader": _READER}
+    with suppress(StoreError, DatasetError):
+        kept = load_transitions(folder)
+        metadata = kept.metadata.get("metadata")
+        if kept.metadata.get("stamp") == stamp and isinstance(metadata, dict):
+            return replace(kept, metadata=metadata)
+    transitions = read()
+    with suppress(StoreError):
+        save_transitions(replace(transitions, metadata={"stamp": stamp, "metadata": transitions.metadata}), folder)
+    return transitions

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mopo_env.datasets.files import load_transitions
-from mopo_env.errors import DatasetError
-from mopo_env.tasks import ID_PREFIX, TASKS
+from mopo_env.datasets.folders import find_artifact, find_folder, task_name, user_folder
+from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
+from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["bundled_folder", "find_artifact", "find_dataset", "find_folder", "user_folder"]
-
-_BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
+__all__ = ["load_dataset", "resolve_task"]
 
 
-def user_folder() -> Path:
-    """Return where collected data are kept: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
-    return Path(os.environ.get("MOPO_DATASETS_PATH") or Path.home() / ".mopo" / "datasets")
-
-
-def bundled_folder(task: str) -> Path | None:
-    """Return the folder of data that came with the package, or None."""
-    folder = _BUNDLED / task
-    return folder if task in TASKS and (folder / "dataset.json").is_file() else None
-
-
-def find_folder(name: str | Path) -> Path | None:
-    """Return the folder of a dataset in our own format, or None.
-
-    A task's bundled data come before data of the same name that the user collected, so that an id means the same
-    data on every machine; pass the path to use one's own.
-    """
-    task = _task_name(name)
-    try:
-        folder = Path(name).expanduser() if task is None else bundled_folder(task) or user_folder() / task
-        return folder if (folder / "dataset.json").is_file() else None
-    except (OSError, RuntimeError):  # too long a name, or the home of nobody
-        return None
-
-
-def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
-    """Return the first of several folders that holds an artifact, such as an ensemble, or None.
-
-    Args:
-        artifact: What `mopo_env._utils.store` wrote, such as ``"ensemble"``.
-        *names: Task names or folders; None is passed over.
-    """
-    for name in names:
-        if name is None:
-            continue
-        try:
-            folder = find_folder(name) or Path(name).expanduser()
-            if (folder / f"{artifact}.json").is_file():
-                return folder
-        except (OSError, RuntimeError):  # as in find_folder
-            continue
-    return None
-
-
-def find_dataset(name: str | Path) -> Transitions:
+def load_dataset(name: str | Path) -> Transitions:
     """Load a dataset by task name, by the path of its folder, or by Minari id.
 
     Raises:
@@ -69,7 +25,7 @@ def find_dataset(name: str | Path) -> Transitions:
     folder = find_folder(name)
     if folder is not None:
         return load_transitions(folder)
-    task = _task_name(name)
+    task = task_name(name)
     if task is not None:
         raise DatasetError(
             f"no data for the task {task!r}: nothing is bundled, and {user_folder() / task} holds no dataset. "
@@ -88,7 +44,62 @@ def find_dataset(name: str | Path) -> Transitions:
     )
 
 
-def _task_name(name: str | Path) -> str | None:
-    """Return the task that a name or an id stands for, or None."""
-    task = str(name).removeprefix(ID_PREFIX)
-    return task if isinstance(name, str) and task in TASKS else None
+def resolve_task(
+    name: str | Path | Task | None = None, *, ensemble: str | Path | None = None, real_env: str | None = None
+) -> Task:
+    """Return the task of a name or an id, or the one that a dataset of one's own makes.
+
+    Own data have h = 5 and λ = 1. Their episodes end where a learned rule beside the ensemble or the dataset says so,
+    and never if there is none. They have no real environment unless the caller names one: no file is asked for it,
+    since making an environment runs its code.
+
+    Args:
+        name: A task's name or id, the folder of a dataset, or a Minari id; None: `real_env` is all there is.
+        ensemble: The folder of the ensemble, where it does not lie beside the dataset.
+        real_env: The Gymnasium id of an environment to evaluate policies in. The normalised scale of a task is kept
+            for other versions of its own environment only.
+
+    Raises:
+        UnknownNameError: If there is no such task or dataset; the message holds the nearest names.
+        ConfigError: If nothing is given, or something of another type.
+    """
+    if not isinstance(real_env, str | None):
+        raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {real_env!r}.")
+    if name is None and real_env is not None:
+        return Task(name=real_env, real_env_id=real_env)
+    found = name if isinstance(name, Task) else _named(name, ensemble)
+    return found if real_env is None else _evaluated_in(found, real_env)
+
+
+def _named(name: Any, ensemble: str | Path | None) -> Task:
+    if name is None:
+        raise ConfigError("task: found none; name one, or a dataset of your own by its folder or Minari id.")
+    if not isinstance(name, str | Path):
+        raise ConfigError(f"task: expected a name or a path, found {name!r}.")
+    if isinstance(name, str) and name.removeprefix(ID_PREFIX) in TASKS:
+        return get_task(name)
+    folder = find_folder(name)
+    if folder is None and not _is_minari_dataset(name):
+        raise UnknownNameError("task, folder of a dataset or local Minari id", str(name), TASKS)
+    learned = find_artifact("termination", ensemble, name)
+    return Task(
+        # The whole path: a folder may be called like a task.
+        name=str(name) if folder is None else str(folder.resolve()),
+        termination="never" if learned is None else "learned",
+    )
+
+
+def _is_minari_dataset(name: str | Path) -> bool:
+    from mopo_env.datasets.minari.reader import has_minari_dataset
+
+    return isinstance(name, str) and has_minari_dataset(name)
+
+
+def _evaluated_in(task: Task, real_env: str) -> Task:
+    if task.real_env_id is not None and _without_version(real_env) == _without_version(task.real_env_id):
+        return replace(task, real_env_id=real_env)
+    return replace(task, real_env_id=real_env, reference_min=None, reference_max=None)
+
+
+def _without_version(env_id: str) -> str:
+    return env_id.rpartition("-v")[0]

@@ -6,8 +6,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from mopo_env._utils.checks import check_integer
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env._utils.options import check_integer
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import check_actions, check_array, new_generator
 
 __all__ = ["PenalizedModelEnv"]
@@ -20,27 +20,27 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     which terminates the episode).
 
     Attributes:
-        simulator: The batched core that computes the steps.
+        penalized_model: The batched core that computes the steps.
         horizon: h.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
 
-    def __init__(self, simulator: Simulator, *, horizon: int, render_mode: str | None = None) -> None:
-        """Wrap a simulator; nothing is computed before `reset`.
+    def __init__(self, penalized_model: PenalizedModel, *, horizon: int, render_mode: str | None = None) -> None:
+        """Wrap a penalized model; nothing is computed before `reset`.
 
         Args:
-            simulator: Model, dataset, penalty and termination rule.
+            penalized_model: Model, dataset, penalty and termination rule.
             horizon: h, the number of steps after which an episode is truncated.
             render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
 
         Raises:
             ConfigError: If the horizon is not a positive integer.
         """
-        self.simulator = simulator
+        self.penalized_model = penalized_model
         self.horizon = check_integer("horizon", horizon)
-        self.observation_space = simulator.observation_space
-        self.action_space = simulator.action_space
+        self.observation_space = penalized_model.observation_space
+        self.action_space = penalized_model.action_space
         self.render_mode = render_mode
         self._generator: torch.Generator | None = None
         self._length = 0
@@ -62,13 +62,13 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             start = check_array("observation", start, self.observation_space.shape or ())
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
-            self._generator = new_generator(self.np_random, self.simulator.device)
+            self._generator = new_generator(self.np_random, self.penalized_model.device)
         self._length = 0
         if start is None:
-            self._observation = self.simulator.reset(1, self._generator)
+            self._observation = self.penalized_model.reset(1, self._generator)
         else:
-            self._observation = torch.from_numpy(start).to(self.simulator.device)[None]
-        self._members = self.simulator.pick_members(1, self._generator)
+            self._observation = torch.from_numpy(start).to(self.penalized_model.device)[None]
+        self._members = self.penalized_model.pick_members(1, self._generator)
         return self._observation[0].cpu().numpy().copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -79,10 +79,10 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
-        action = check_actions("action", action, self.simulator.action_space)
-        step = self.simulator.step(
+        action = check_actions("action", action, self.penalized_model.action_space)
+        step = self.penalized_model.step(
             self._observation,
-            torch.from_numpy(action[None]).to(self.simulator.device),
+            torch.from_numpy(action[None]).to(self.penalized_model.device),
             self._generator,
             self._members,
         )

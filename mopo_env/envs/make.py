@@ -5,12 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mopo_env._utils.choices import MemberPer, Precision
-from mopo_env._utils.devices import find_device
-from mopo_env.datasets.locate import find_artifact, find_dataset, find_folder
-from mopo_env.datasets.own_task import find_task
+from mopo_env._utils.devices import check_device
+from mopo_env._utils.options import MemberPer, Precision
+from mopo_env.datasets.folders import find_artifact, find_folder
+from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
@@ -23,13 +23,13 @@ from mopo_env.transitions import Transitions
 
 __all__ = [
     "dataset_of",
-    "find_ensemble",
-    "find_penalty",
-    "find_termination",
-    "find_transitions",
+    "load_shared_dataset",
+    "load_shared_ensemble",
+    "load_shared_termination",
     "make_env",
-    "make_simulator",
+    "make_penalized_model",
     "make_vector_env",
+    "resolve_penalty",
 ]
 
 Name = str | Path
@@ -41,14 +41,14 @@ def make_env(
     """Build the environment of a task or of data of one's own; `gymnasium.make` arrives here.
 
     Args:
-        task: As in `make_simulator`.
+        task: As in `make_penalized_model`.
         horizon: h; default: the task's, 5 for own data.
         render_mode: Accepted because Gymnasium passes it.
-        **options: As in `make_simulator`.
+        **options: As in `make_penalized_model`.
     """
     found = _find_task(task, **options)
     return PenalizedModelEnv(
-        make_simulator(task, **options),
+        make_penalized_model(task, **options),
         horizon=found.horizon if horizon is None else horizon,
         render_mode=render_mode,
     )
@@ -65,22 +65,22 @@ def make_vector_env(
     """Build the vector environment of a task or of data of one's own; `gymnasium.make_vec` arrives here.
 
     Args:
-        task: As in `make_simulator`.
+        task: As in `make_penalized_model`.
         num_envs: b, the number of rollouts side by side.
         horizon: h; default: the task's, 5 for own data.
         render_mode: Accepted because Gymnasium passes it.
-        **options: As in `make_simulator`.
+        **options: As in `make_penalized_model`.
     """
     found = _find_task(task, **options)
     return PenalizedModelVectorEnv(
-        make_simulator(task, **options),
+        make_penalized_model(task, **options),
         num_envs=num_envs,
         horizon=found.horizon if horizon is None else horizon,
         render_mode=render_mode,
     )
 
 
-def make_simulator(
+def make_penalized_model(
     task: Name | Task | None = None,
     *,
     dataset: str | Path | None = None,
@@ -94,24 +94,24 @@ def make_simulator(
     halt_reward: float | None = None,
     precision: Precision = "float32",
     device: str = "cpu",
-) -> Simulator:
+) -> PenalizedModel:
     """Build the batched core of a task, or of data of one's own.
 
     Args:
-        task: A task's name or id, or data of one's own as in `find_task`; it decides what the other arguments leave
+        task: A task's name or id, or data of one's own as in `resolve_task`; it decides what the other arguments leave
             open. Default: `dataset`, as data of one's own.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: A folder that holds an ensemble; default: the dataset's.
         penalty: A name in `mopo_env.penalties.PENALTIES` or ``"oracle"``, a mapping of its name and options, or a
-            callable; see `find_penalty`.
+            callable; see `resolve_penalty`.
         penalty_coef: λ; default: the task's, 1 for own data.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the rule that was
             fitted and lies beside the ensemble or the dataset; default: the task's. For own data that is the learned
             rule if there is one, and else ``"never"``.
         member_per: Whether every ``"step"`` or every ``"rollout"`` picks the elite it is drawn from.
         deterministic: Whether to step to means instead of drawing.
-        halt_threshold: The u(s, a) above which an episode halts; None: never. See `Simulator`.
-        halt_reward: What halting pays; default: as in `Simulator`.
+        halt_threshold: The u(s, a) above which an episode halts; None: never. See `PenalizedModel`.
+        halt_reward: What halting pays; default: as in `PenalizedModel`.
         precision: Of the numbers between the model's hidden layers; ``"bfloat16"`` is faster, see `GaussianEnsemble`.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
 
@@ -126,16 +126,16 @@ def make_simulator(
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
     dataset = dataset_of(found, None if task is None else dataset)
-    find_device(device)
-    penalty = find_penalty(penalty, found, dataset)
-    transitions = find_transitions(dataset)
-    model = find_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
+    check_device(device)
+    penalty = resolve_penalty(penalty, found, dataset)
+    transitions = load_shared_dataset(dataset)
+    model = load_shared_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
     _check_same_spaces(model.metadata, transitions, "ensemble")
     termination = found.termination if termination is None else termination
     if termination == "learned":
-        termination = find_termination(ensemble, dataset, device=device)
+        termination = load_shared_termination(ensemble, dataset, device=device)
         _check_same_spaces(termination.metadata, transitions, "learned termination rule")
-    return Simulator(
+    return PenalizedModel(
         model,
         transitions,
         penalty=penalty,
@@ -165,7 +165,7 @@ def dataset_of(task: Task, dataset: Name | None = None) -> Name:
     return dataset
 
 
-def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
+def load_shared_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
     """Load the ensemble of a task, or the one in a folder.
 
     Raises:
@@ -180,7 +180,7 @@ def find_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
     return _load_ensemble(folder.resolve(), (folder / "ensemble.json").stat().st_mtime_ns, device)
 
 
-def find_termination(*names: Name | None, device: str = "cpu") -> LearnedTermination:
+def load_shared_termination(*names: Name | None, device: str = "cpu") -> LearnedTermination:
     """Load the learned rule that the first of several folders holds.
 
     Args:
@@ -200,7 +200,7 @@ def find_termination(*names: Name | None, device: str = "cpu") -> LearnedTermina
     return _load_termination(folder.resolve(), (folder / "termination.json").stat().st_mtime_ns, device)
 
 
-def find_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name) -> Penalty:
+def resolve_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name) -> Penalty:
     """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build the oracle, which is the task's.
 
     No ensemble is needed, so that a penalty which a task cannot have is refused before one is fitted.
@@ -221,12 +221,12 @@ def find_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset
     if options.get("name") != ORACLE:
         return get_penalty(penalty)
     return make_oracle_penalty(
-        task, find_transitions(dataset), **{name: value for name, value in options.items() if name != "name"}
+        task, load_shared_dataset(dataset), **{name: value for name, value in options.items() if name != "name"}
     )
 
 
-def find_transitions(name: Name) -> Transitions:
-    """Load a dataset as `find_dataset` does, and share it within the process if it is kept in our own format.
+def load_shared_dataset(name: Name) -> Transitions:
+    """Load a dataset as `load_dataset` does, and share it within the process if it is kept in our own format.
 
     Raises:
         DatasetError: If there is no such dataset; the message says how to get one.
@@ -234,7 +234,7 @@ def find_transitions(name: Name) -> Transitions:
     """
     folder = find_folder(name)
     if folder is None:
-        return find_dataset(name)
+        return load_dataset(name)
     return _load_dataset(folder.resolve(), (folder / "dataset.json").stat().st_mtime_ns)
 
 
@@ -245,9 +245,9 @@ def _find_task(
         if not isinstance(value, str | Path | None):
             raise ConfigError(
                 f"{name}: expected a name or a path, found a {type(value).__name__}. To use objects, build "
-                "PenalizedModelEnv(Simulator(model, transitions, …), horizon=…) directly."
+                "PenalizedModelEnv(PenalizedModel(model, transitions, …), horizon=…) directly."
             )
-    return find_task(dataset if task is None else task, ensemble=ensemble)
+    return resolve_task(dataset if task is None else task, ensemble=ensemble)
 
 
 def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitted: str) -> None:
@@ -274,4 +274,4 @@ def _load_termination(folder: Path, changed: int, device: str) -> LearnedTermina
 
 @lru_cache(maxsize=4)
 def _load_dataset(folder: Path, changed: int) -> Transitions:
-    return find_dataset(folder)
+    return load_dataset(folder)

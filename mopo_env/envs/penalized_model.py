@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from mopo_env._utils.checks import check_number
-from mopo_env._utils.choices import MemberPer, check_choice
 from mopo_env._utils.devices import perhaps_any
+from mopo_env._utils.options import MemberPer, check_choice, check_number
 from mopo_env._utils.spaces import ActionSpace, finite_box
 from mopo_env.errors import ConfigError, InputError, SpaceMismatchError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
@@ -24,13 +23,13 @@ from mopo_env.penalties import Penalty, get_penalty
 from mopo_env.terminations import Termination, get_termination, never
 from mopo_env.transitions import Transitions
 
-__all__ = ["SimulatedStep", "Simulator"]
+__all__ = ["ModelStep", "PenalizedModel"]
 
 # What paying the same for ever is worth at a discount of 0.99, in the paper's code and in Stable-Baselines3's agents.
 _FOREVER = 100.0
 
 
-class SimulatedStep(NamedTuple):
+class ModelStep(NamedTuple):
     """One step of a batch; every number is finite and in raw units.
 
     Attributes:
@@ -50,7 +49,7 @@ class SimulatedStep(NamedTuple):
     diverged: Bool[Tensor, " batch"]
 
 
-class Simulator:
+class PenalizedModel:
     """Starts in states of the dataset and steps through a learned model, paying r̃ = r̂ − λ·u(s, a).
 
     It holds no state between calls: who calls it keeps the observations and the random generator.
@@ -114,7 +113,7 @@ class Simulator:
         self.observation_space: Box = finite_box(transitions.observation_space)
         self.action_space: ActionSpace = transitions.action_space
         self._start_observations = torch.tensor(transitions.observations, device=model.device)
-        # What a branch is paid when its model breaks down: no less than the worst on record, so that it never pays off.
+        # What a rollout is paid when its model breaks down: no less than the worst on record, so it never pays off.
         self._lowest_reward = float(transitions.rewards.min())
         self._observation_bounds = _bounds(transitions.observation_space, model.device)
         self._action_bounds = (
@@ -145,7 +144,7 @@ class Simulator:
         actions: Float[Tensor, "batch action"] | Int64[Tensor, " batch"],
         generator: torch.Generator,
         members: Int64[Tensor, " batch"] | None = None,
-    ) -> SimulatedStep:
+    ) -> ModelStep:
         """Draw next states and pay the penalised rewards (paper, Algorithm 2, lines 8 and 9).
 
         Args:
@@ -176,7 +175,7 @@ class Simulator:
         if self.halt_threshold is not None:
             halted = penalties > self.halt_threshold
             rewards, terminations = torch.where(halted, self.halt_reward, rewards), terminations | halted
-        return SimulatedStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
+        return ModelStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
 
     def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
         """Return the actions as the model sees them, and as `Transitions.encoded_actions` gave them to the fit."""

@@ -8,31 +8,31 @@ from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from mopo_env._utils.checks import check_integer
 from mopo_env._utils.devices import perhaps_any
+from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace, number_range
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import InputError
 
-__all__ = ["BranchStep", "Branches", "check_actions", "check_array", "new_generator"]
+__all__ = ["RolloutStep", "Rollouts", "check_actions", "check_array", "new_generator"]
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 
-class BranchStep(NamedTuple, Generic[Array]):
-    """One step of every branch, in raw units, after the branches that ended were restarted.
+class RolloutStep(NamedTuple, Generic[Array]):
+    """One step of every rollout, in raw units, after the rollouts that ended were restarted.
 
     Attributes:
         observations: What the policy sees next: s′, or the start of the next rollout where one ended.
-        final_observations: s′ of every branch.
+        final_observations: s′ of every rollout.
         rewards: r̃.
         terminations: Whether s′ is terminal.
         truncations: Whether the rollout reached the horizon.
         model_rewards: r̂.
         penalties: u(s, a).
         diverged: Whether the model's answer was not finite.
-        returns: Sum of r̃ since the branch started.
-        lengths: Steps since the branch started.
+        returns: Sum of r̃ since the rollout started.
+        lengths: Steps since the rollout started.
     """
 
     observations: Array
@@ -48,60 +48,60 @@ class BranchStep(NamedTuple, Generic[Array]):
 
     @property
     def dones(self) -> Array:
-        """Whether the branch ended, for either reason."""
+        """Whether the rollout ended, for either reason."""
         dones: Array = self.terminations | self.truncations
         return dones
 
 
-class Branches:
+class Rollouts:
     """b rollouts of at most h steps, side by side.
 
-    A branch that ends restarts at once from a state of the dataset, so every step yields exactly b transitions. All
-    that is kept between two steps lies on the simulator's device, and no step waits for a number of it.
+    A rollout that ends restarts at once from a state of the dataset, so every step yields exactly b transitions. All
+    that is kept between two steps lies on the model's device, and no step waits for a number of it.
 
     Attributes:
-        observations: What the policy sees next, shape ``(branch, observation)``, raw units.
+        observations: What the policy sees next, shape ``(rollout, observation)``, raw units.
         last_step: What `advance` returned last.
     """
 
-    observations: Float[Tensor, "branch observation"]
-    last_step: BranchStep[Tensor]
+    observations: Float[Tensor, "rollout observation"]
+    last_step: RolloutStep[Tensor]
 
-    def __init__(self, simulator: Simulator, *, num_branches: int, horizon: int) -> None:
-        """Allocate the branches; call `reset` before the first step.
+    def __init__(self, penalized_model: PenalizedModel, *, num_rollouts: int, horizon: int) -> None:
+        """Allocate the rollouts; call `reset` before the first step.
 
         Raises:
             ConfigError: If a number is not a positive integer.
         """
-        self.simulator = simulator
-        self.num_branches = check_integer("num_envs", num_branches)
+        self.penalized_model = penalized_model
+        self.num_rollouts = check_integer("num_envs", num_rollouts)
         self.horizon = check_integer("horizon", horizon)
 
-    def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "branch observation"]:
-        """Start every branch from a state of the dataset."""
+    def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "rollout observation"]:
+        """Start every rollout from a state of the dataset."""
         self._generator = generator
-        self.observations = self.simulator.reset(self.num_branches, generator)
-        self._members = self.simulator.pick_members(self.num_branches, generator)
-        self._lengths = torch.zeros(self.num_branches, dtype=torch.int64, device=self.simulator.device)
-        self._returns = torch.zeros(self.num_branches, device=self.simulator.device)
+        self.observations = self.penalized_model.reset(self.num_rollouts, generator)
+        self._members = self.penalized_model.pick_members(self.num_rollouts, generator)
+        self._lengths = torch.zeros(self.num_rollouts, dtype=torch.int64, device=self.penalized_model.device)
+        self._returns = torch.zeros(self.num_rollouts, device=self.penalized_model.device)
         return _to_numpy(self.observations)
 
-    def step(self, actions: np.ndarray) -> BranchStep[np.ndarray]:
-        """Step every branch, and restart those that end.
+    def step(self, actions: np.ndarray) -> RolloutStep[np.ndarray]:
+        """Step every rollout, and restart those that end.
 
         Raises:
             InputError: If the actions have the wrong shape or are not finite.
         """
-        actions = check_actions("actions", actions, self.simulator.action_space, self.num_branches)
-        step = self.advance(torch.from_numpy(actions).to(self.simulator.device))
-        return BranchStep(*(_to_numpy(tensor) for tensor in step))
+        actions = check_actions("actions", actions, self.penalized_model.action_space, self.num_rollouts)
+        step = self.advance(torch.from_numpy(actions).to(self.penalized_model.device))
+        return RolloutStep(*(_to_numpy(tensor) for tensor in step))
 
-    def advance(self, actions: Float[Tensor, "branch action"] | Int64[Tensor, " branch"]) -> BranchStep[Tensor]:
-        """Step every branch, and restart those that end: what `step` does, for those who do not leave the device.
+    def advance(self, actions: Float[Tensor, "rollout action"] | Int64[Tensor, " rollout"]) -> RolloutStep[Tensor]:
+        """Step every rollout, and restart those that end: what `step` does, for those who do not leave the device.
 
-        Nothing is checked. The branches go on from the `observations` returned: they must not be written to.
+        Nothing is checked. The rollouts go on from the `observations` returned: they must not be written to.
         """
-        step = self.simulator.step(self.observations, actions, self._generator, self._members)
+        step = self.penalized_model.step(self.observations, actions, self._generator, self._members)
         lengths, returns = self._lengths + 1, self._returns + step.rewards
         truncations = lengths >= self.horizon
         ended = step.terminations | truncations
@@ -109,7 +109,7 @@ class Branches:
         self._lengths, self._returns = lengths, returns
         if perhaps_any(ended):
             self._restart(ended)
-        self.last_step = BranchStep(
+        self.last_step = RolloutStep(
             observations=self.observations,
             final_observations=step.next_observations,
             rewards=step.rewards,
@@ -123,11 +123,11 @@ class Branches:
         )
         return self.last_step
 
-    def _restart(self, ended: Bool[Tensor, " branch"]) -> None:
-        """Start some branches anew. Draws are made for all of them, since to count those that ended is to wait."""
-        starts = self.simulator.reset(self.num_branches, self._generator)
+    def _restart(self, ended: Bool[Tensor, " rollout"]) -> None:
+        """Start some rollouts anew. Draws are made for all of them, since to count those that ended is to wait."""
+        starts = self.penalized_model.reset(self.num_rollouts, self._generator)
         self.observations = torch.where(ended[:, None], starts, self.observations)
-        members = self.simulator.pick_members(self.num_branches, self._generator)
+        members = self.penalized_model.pick_members(self.num_rollouts, self._generator)
         if self._members is not None and members is not None:
             self._members = torch.where(ended, members, self._members)
         self._lengths, self._returns = self._lengths.masked_fill(ended, 0), self._returns.masked_fill(ended, 0.0)
@@ -139,7 +139,7 @@ def new_generator(np_random: np.random.Generator, device: torch.device) -> torch
 
 
 def check_actions(name: str, values: np.ndarray, space: ActionSpace, *batch: int) -> np.ndarray:
-    """Return actions as the simulator takes them: float32, or int64 where the space numbers them.
+    """Return actions as the model takes them: float32, or int64 where the space numbers them.
 
     Args:
         name: What to call them in a message.
@@ -180,5 +180,5 @@ def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float3
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
-    # A copy, so that a caller who writes into what it was given does not move the branches.
+    # A copy, so that a caller who writes into what it was given does not move the rollouts.
     return tensor.cpu().numpy().copy()

@@ -8,8 +8,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches, new_generator
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts, new_generator
 
 __all__ = ["PenalizedModelVectorEnv"]
 
@@ -26,11 +26,13 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
-    def __init__(self, simulator: Simulator, *, num_envs: int, horizon: int, render_mode: str | None = None) -> None:
-        """Wrap a simulator; nothing is computed before `reset`.
+    def __init__(
+        self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, render_mode: str | None = None
+    ) -> None:
+        """Wrap a penalized model; nothing is computed before `reset`.
 
         Args:
-            simulator: Model, dataset, penalty and termination rule.
+            penalized_model: Model, dataset, penalty and termination rule.
             num_envs: b, the number of rollouts side by side.
             horizon: h, the number of steps after which a rollout is truncated.
             render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
@@ -38,11 +40,11 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         Raises:
             ConfigError: If a number is not a positive integer.
         """
-        self.branches = Branches(simulator, num_branches=num_envs, horizon=horizon)
+        self.rollouts = Rollouts(penalized_model, num_rollouts=num_envs, horizon=horizon)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.single_observation_space = simulator.observation_space
-        self.single_action_space = simulator.action_space
+        self.single_observation_space = penalized_model.observation_space
+        self.single_action_space = penalized_model.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._generator: torch.Generator | None = None
@@ -58,8 +60,8 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
-            self._generator = new_generator(self.np_random, self.branches.simulator.device)
-        return self.branches.reset(self._generator), {}
+            self._generator = new_generator(self.np_random, self.rollouts.penalized_model.device)
+        return self.rollouts.reset(self._generator), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every rollout.
@@ -69,7 +71,7 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
-        step = self.branches.step(actions)
+        step = self.rollouts.step(actions)
         everywhere = np.ones(self.num_envs, dtype=bool)
         infos: dict[str, Any] = {
             "reward_model": step.model_rewards,

@@ -11,14 +11,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mopo_env._utils.choices import Precision, check_choice
+from mopo_env._utils.options import Precision, check_choice
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
-from mopo_env.models.layers import StackedLinear, fill_module
-from mopo_env.models.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member, evaluate_each
+from mopo_env.models.layers import (
+    MANY_ROWS,
+    EnsembleLinear,
+    evaluate_at_once,
+    evaluate_by_member,
+    evaluate_each,
+    fill_module,
+)
 from mopo_env.models.protocol import GaussianPrediction
 
-__all__ = ["GaussianEnsemble", "StackedLinear", "load_ensemble", "save_ensemble"]
+__all__ = ["EnsembleLinear", "GaussianEnsemble", "load_ensemble", "save_ensemble"]
 
 _NAME = "ensemble"
 
@@ -81,10 +87,10 @@ class GaussianEnsemble(nn.Module):
         widths = (input_dim, *hidden_sizes)
         generator = generator or torch.Generator().manual_seed(0)
         self.hidden = nn.ModuleList(
-            StackedLinear(num_members, fan_in, fan_out, generator) for fan_in, fan_out in itertools.pairwise(widths)
+            EnsembleLinear(num_members, fan_in, fan_out, generator) for fan_in, fan_out in itertools.pairwise(widths)
         )
-        self.mean_head = StackedLinear(num_members, widths[-1], output_dim, generator)
-        self.logvar_head = StackedLinear(num_members, widths[-1], output_dim, generator)
+        self.mean_head = EnsembleLinear(num_members, widths[-1], output_dim, generator)
+        self.logvar_head = EnsembleLinear(num_members, widths[-1], output_dim, generator)
         self.max_logvar = nn.Parameter(torch.full((output_dim,), 0.5))
         self.min_logvar = nn.Parameter(torch.full((output_dim,), -10.0))
         self.register_buffer("input_mean", torch.zeros(input_dim))
@@ -98,9 +104,9 @@ class GaussianEnsemble(nn.Module):
         return self.input_mean.device
 
     @property
-    def mean_layers(self) -> list["StackedLinear"]:
+    def mean_layers(self) -> list["EnsembleLinear"]:
         """The layers between the inputs and the mean, in order."""
-        return [*cast(Iterable[StackedLinear], self.hidden), self.mean_head]
+        return [*cast(Iterable[EnsembleLinear], self.hidden), self.mean_head]
 
     def forward(
         self, inputs: Float[Tensor, "member batch input"]
@@ -160,7 +166,7 @@ class GaussianEnsemble(nn.Module):
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         """Return weights and biases in order, the heads as one: a product for both is half as dear as two."""
-        hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[StackedLinear], self.hidden)]
+        hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[EnsembleLinear], self.hidden)]
         heads = (self.mean_head, self.logvar_head)
         weight = torch.cat([head.weight for head in heads], dim=2)
         bias = torch.cat(tuple(head.bias for head in heads), dim=2)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from mopo_env._utils.devices import find_device
+from mopo_env._utils.devices import check_device
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.layers import mean_and_std
@@ -40,7 +40,7 @@ def fit_ensemble(
         The ensemble; its `metadata` holds the configuration, the dataset's fingerprint, the hold-out errors and
         their history. On the CPU the same dataset and configuration give the same weights, bit for bit.
     """
-    config, device = config or FitConfig(), find_device(device)
+    config, device = config or FitConfig(), check_device(device)
     generator = torch.Generator().manual_seed(config.seed)
     ensemble = GaussianEnsemble(
         transitions.observation_dim,

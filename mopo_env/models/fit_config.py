@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mopo_env._utils.checks import check_integer, check_number
-from mopo_env._utils.choices import Schedule, check_choice
+from mopo_env._utils.options import Schedule, check_choice, check_integer, check_number
 from mopo_env.errors import ConfigError
 
 __all__ = ["FitConfig"]

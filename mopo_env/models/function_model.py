@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from mopo_env._utils.checks import check_integer
+from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
 
 __all__ = ["FunctionModel", "FunctionPrediction", "Outcome"]

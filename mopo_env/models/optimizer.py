@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.models.layers import StackedLinear
+from mopo_env.models.layers import EnsembleLinear
 
 __all__ = ["cosine_share", "make_optimizer", "make_schedule"]
 
@@ -52,7 +52,7 @@ def cosine_share(progress: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1.0 - WARM_UP))))
 
 
-def _weight(layer: StackedLinear) -> Tensor:
+def _weight(layer: EnsembleLinear) -> Tensor:
     """Return what is trained: the weight itself, or what a parametrisation computes it from."""
     parameters = dict(layer.named_parameters())
     return parameters.get("parametrizations.weight.original", layer.weight)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.choices import Members, Units, check_choice
+from mopo_env._utils.options import Members, Units, check_choice
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction, Prediction
 from mopo_env.penalties import formulas
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ORACLE = "oracle"
-"""The name of `mopo_env.penalties.oracle.OraclePenalty`. It is not among `PENALTIES`: which it is depends on the task."""
+"""The name of `OraclePenalty`. It is not among `PENALTIES`, since it depends on the task."""
 
 
 @runtime_checkable
@@ -109,14 +109,14 @@ def no_penalty(prediction: Prediction) -> Float[Tensor, " batch"]:
     return torch.zeros(len(prediction.observations), device=prediction.observations.device)
 
 
-learned_variance = EnsemblePenalty(formula=formulas.largest_std)
+learned_variance = EnsemblePenalty(formula=formulas.max_aleatoric)
 """u(s, a) = max over all N members of ‖σᵢ(s, a)‖₂, raw units, reward included.
 
 The paper writes the Frobenius norm of Σᵢ (Algorithm 2, line 9; "learned-variance-frobenius" here). Its code takes the
 norm of the standard deviations, and the λ of its tables belong to that; so does this.
 """
 
-ensemble_disagreement = EnsemblePenalty(formula=formulas.largest_deviation, reward=False)
+ensemble_disagreement = EnsemblePenalty(formula=formulas.max_deviation, reward=False)
 """u(s, a) = max over members of ‖μᵢ(s, a) − μ̄(s, a)‖₂ over the next observation, μ̄ the mean of all members.
 
 The "ens. penalty" of the paper's Table 3, as its code computes it: the reward is left out.
@@ -126,9 +126,9 @@ The "ens. penalty" of the paper's Table 3, as its code computes it: the reward i
 # log-likelihood-variance and leave-one-out-kl, have no units.
 PENALTIES: dict[str, Penalty] = {
     "learned-variance": learned_variance,
-    "learned-variance-frobenius": EnsemblePenalty(formula=formulas.largest_covariance),
+    "learned-variance-frobenius": EnsemblePenalty(formula=formulas.max_covariance_norm),
     "ensemble-disagreement": ensemble_disagreement,
-    "max-pairwise-difference": EnsemblePenalty(formula=formulas.largest_difference, reward=False),
+    "max-pairwise-difference": EnsemblePenalty(formula=formulas.max_pairwise_difference, reward=False),
     "ensemble-std": EnsemblePenalty(formula=formulas.ensemble_std),
     "ensemble-variance": EnsemblePenalty(formula=formulas.ensemble_variance),
     "log-likelihood-variance": EnsemblePenalty(formula=formulas.log_likelihood_variance),
@@ -155,7 +155,7 @@ def make_penalty(
     if name == ORACLE:
         raise ConfigError(
             "penalty: the oracle asks the simulator of a task, and here is none. Name it where there is one, as in "
-            "make_simulator(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
+            "make_penalized_model(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
         )
     if not isinstance(name, str) or name not in PENALTIES:
         raise UnknownNameError("penalty", name, [*PENALTIES, ORACLE])

@@ -17,12 +17,12 @@ __all__ = [
     "Formula",
     "ensemble_std",
     "ensemble_variance",
-    "largest_covariance",
-    "largest_deviation",
-    "largest_difference",
-    "largest_std",
     "leave_one_out_kl",
     "log_likelihood_variance",
+    "max_aleatoric",
+    "max_covariance_norm",
+    "max_deviation",
+    "max_pairwise_difference",
 ]
 
 Outputs: TypeAlias = Float[Tensor, "member batch output"]
@@ -30,25 +30,25 @@ Rows: TypeAlias = Float[Tensor, " batch"]
 Formula: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-def largest_std(mean: Outputs, std: Outputs) -> Rows:
+def max_aleatoric(mean: Outputs, std: Outputs) -> Rows:
     """Return maxᵢ ‖σᵢ‖₂, what the paper's code computes ("max aleatoric")."""
     norms: Tensor = torch.linalg.vector_norm(std, dim=-1)
     return norms.amax(dim=0)
 
 
-def largest_covariance(mean: Outputs, std: Outputs) -> Rows:
+def max_covariance_norm(mean: Outputs, std: Outputs) -> Rows:
     """Return maxᵢ ‖Σᵢ‖_F, what the paper writes (Algorithm 2, line 9); Σᵢ is the diagonal matrix of σᵢ²."""
     norms: Tensor = torch.linalg.vector_norm(std.square(), dim=-1)
     return norms.amax(dim=0)
 
 
-def largest_deviation(mean: Outputs, std: Outputs) -> Rows:
+def max_deviation(mean: Outputs, std: Outputs) -> Rows:
     """Return maxᵢ ‖μᵢ − μ̄‖₂, μ̄ the mean over members: the paper's "ens. penalty", as its code computes it."""
     deviations: Tensor = torch.linalg.vector_norm(mean - mean.mean(dim=0), dim=-1)
     return deviations.amax(dim=0)
 
 
-def largest_difference(mean: Outputs, std: Outputs) -> Rows:
+def max_pairwise_difference(mean: Outputs, std: Outputs) -> Rows:
     """Return maxᵢⱼ ‖μᵢ − μⱼ‖₂ ("max pairwise difference", the discrepancy of MOReL; Kidambi et al., 2020)."""
     largest = torch.zeros_like(mean[0, :, 0])
     for member in range(1, len(mean)):

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.checks import check_number
-from mopo_env._utils.choices import Members, Units, check_choice
+from mopo_env._utils.options import Members, Units, check_choice, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.models.layers import mean_and_std
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.checks import check_integer
+from mopo_env._utils.options import check_integer
 from mopo_env.errors import InputError, require_extra
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.real.real_env import make_env_by_id, quiet_mujoco

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError
 
 __all__ = ["TerminationConfig", "TerminationInputs"]

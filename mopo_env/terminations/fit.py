@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from mopo_env._utils.devices import find_device
+from mopo_env._utils.devices import check_device
 from mopo_env.errors import DatasetError
 from mopo_env.models.layers import mean_and_std
 from mopo_env.terminations.config import TerminationConfig
@@ -63,7 +63,7 @@ def fit_termination(
     Raises:
         DatasetError: If fewer than three episodes end in a terminal state.
     """
-    config, device = config or TerminationConfig(), find_device(device)
+    config, device = config or TerminationConfig(), check_device(device)
     _check_terminations(transitions)
     space, generator = transitions.action_space, torch.Generator().manual_seed(config.seed)
     rule = LearnedTermination(

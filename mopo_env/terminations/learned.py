@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
-from mopo_env.models.layers import StackedLinear, fill_module
+from mopo_env.models.layers import EnsembleLinear, fill_module
 from mopo_env.terminations import Actions
 from mopo_env.terminations.config import TerminationInputs
 
@@ -85,7 +85,7 @@ class LearnedTermination(nn.Module):
         input_dim = observation_dim if inputs == "next-observation" else 2 * observation_dim + action_dim
         generator = generator or torch.Generator().manual_seed(0)
         self.layers = nn.ModuleList(
-            StackedLinear(num_members, fan_in, fan_out, generator)
+            EnsembleLinear(num_members, fan_in, fan_out, generator)
             for fan_in, fan_out in itertools.pairwise((input_dim, *hidden_sizes, 1))
         )
         self.register_buffer("input_mean", torch.zeros(input_dim))

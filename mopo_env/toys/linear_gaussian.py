@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.toys.stub import StubEnsemble
 from mopo_env.transitions import Episode, Transitions
@@ -148,7 +148,7 @@ def make_toy_env(*, horizon: int = 20, render_mode: str | None = None, **options
     Args:
         horizon: h.
         render_mode: Accepted because Gymnasium passes it.
-        **options: `penalty`, `penalty_coef` and `termination`, as in `Simulator`.
+        **options: `penalty`, `penalty_coef` and `termination`, as in `PenalizedModel`.
     """
     return PenalizedModelEnv(_toy_simulator(**options), horizon=horizon, render_mode=render_mode)
 
@@ -157,10 +157,10 @@ def make_toy_vector_env(
     *, num_envs: int = 1, horizon: int = 20, render_mode: str | None = None, **options: Any
 ) -> PenalizedModelVectorEnv:
     """Build the vector form of ``MOPO-linear-gaussian``; the arguments are those of `make_toy_env`."""
-    simulator = _toy_simulator(**options)
-    return PenalizedModelVectorEnv(simulator, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
+    penalized_model = _toy_simulator(**options)
+    return PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
 
 
-def _toy_simulator(**options: Any) -> Simulator:
+def _toy_simulator(**options: Any) -> PenalizedModel:
     system = LinearGaussianSystem()
-    return Simulator(system.model(), system.transitions(), **options)
+    return PenalizedModel(system.model(), system.transitions(), **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError
 
 

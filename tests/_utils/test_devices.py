@@ -10,9 +10,9 @@ from helpers.host_reads import host_reads
 
 from mopo_agents.agents import make_agent
 from mopo_agents.sb3.fast_sac.update import SACUpdate
-from mopo_env._utils.devices import find_device, perhaps_any
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches
+from mopo_env._utils.devices import check_device, perhaps_any
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.penalties import PENALTIES
@@ -22,10 +22,10 @@ from mopo_env.toys import LinearGaussianSystem
 B, H = 300, 3
 
 
-def simulator(**options: Any) -> Simulator:
+def penalized_model(**options: Any) -> PenalizedModel:
     transitions = LinearGaussianSystem().transitions(seed=0)
     model = GaussianEnsemble(2, 1, num_members=3, hidden_sizes=(8,)).requires_grad_(False)
-    return Simulator(model, transitions, **options)
+    return PenalizedModel(model, transitions, **options)
 
 
 def ending(observations: Any, actions: Any, next_observations: Any) -> torch.Tensor:
@@ -34,22 +34,22 @@ def ending(observations: Any, actions: Any, next_observations: Any) -> torch.Ten
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_steps_of_the_model_wait_for_nothing(penalty: str) -> None:
-    branches = Branches(simulator(penalty=penalty, termination=ending), num_branches=B, horizon=H)
-    branches.reset(torch.Generator().manual_seed(0))
+    rollouts = Rollouts(penalized_model(penalty=penalty, termination=ending), num_rollouts=B, horizon=H)
+    rollouts.reset(torch.Generator().manual_seed(0))
     with host_reads() as reads:
         for _ in range(2 * H):
-            step = branches.advance(torch.zeros(B, 1))
+            step = rollouts.advance(torch.zeros(B, 1))
     assert reads == []
     assert step.dones.any()
 
 
 @pytest.mark.parametrize("options", [{"member_per": "rollout"}, {"deterministic": True}, {"halt_threshold": 0.1}])
 def test_nor_do_they_with_other_options(options: dict[str, Any]) -> None:
-    branches = Branches(simulator(**options), num_branches=B, horizon=H)
-    branches.reset(torch.Generator().manual_seed(0))
+    rollouts = Rollouts(penalized_model(**options), num_rollouts=B, horizon=H)
+    rollouts.reset(torch.Generator().manual_seed(0))
     with host_reads() as reads:
         for _ in range(2 * H):
-            branches.advance(torch.zeros(B, 1))
+            rollouts.advance(torch.zeros(B, 1))
     assert reads == []
 
 
@@ -62,7 +62,7 @@ def test_the_termination_rules_wait_for_nothing(name: str) -> None:
 
 def test_buffer_and_updates_wait_for_nothing() -> None:
     """A thousand updates follow each other without a pause; the losses are read when all are done."""
-    agent: Any = make_agent("SAC", simulator(), horizon=H, rollout_batch_size=B, gradient_steps=1)
+    agent: Any = make_agent("SAC", penalized_model(), horizon=H, rollout_batch_size=B, gradient_steps=1)
     agent.learn(B * H, log_interval=None)
     update = SACUpdate(agent)
     with torch.no_grad(), host_reads() as reads:
@@ -93,10 +93,10 @@ def test_the_counter_of_reads_counts() -> None:
 
 def test_asking_every_time_changes_no_number() -> None:
     """On a device that is not asked, restarts are drawn in steps in which nothing ends, and thrown away."""
-    branches = Branches(simulator(), num_branches=B, horizon=H)
-    start = branches.reset(torch.Generator().manual_seed(0)).copy()
+    rollouts = Rollouts(penalized_model(), num_rollouts=B, horizon=H)
+    start = rollouts.reset(torch.Generator().manual_seed(0)).copy()
     with host_reads():
-        step = branches.advance(torch.zeros(B, 1))
+        step = rollouts.advance(torch.zeros(B, 1))
     torch.testing.assert_close(step.observations, step.final_observations)
     assert (step.lengths == 1).all()
     assert not torch.equal(step.observations, torch.from_numpy(start))
@@ -111,4 +111,4 @@ def test_a_cpu_is_asked_and_other_devices_are_not() -> None:
 @pytest.mark.parametrize("wrong", ["gpu", "cuda:99", 3.5, None, ""])
 def test_a_device_that_is_not_there_is_named(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="device"):
-        find_device(wrong)
+        check_device(wrong)

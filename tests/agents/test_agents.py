@@ -14,10 +14,10 @@ from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import mopo_env  # noqa: F401  # registers the ids
-from mopo_agents.agents import AGENTS, agent_name, find_agent, make_agent
+from mopo_agents.agents import AGENTS, agent_name, get_agent_class, make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError, UnknownNameError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
@@ -30,18 +30,18 @@ quiet_jax = pytest.mark.filterwarnings("ignore:jax.core.pytype_aval_mappings is 
 
 
 @pytest.fixture(scope="module")
-def toy() -> Simulator:
+def toy() -> PenalizedModel:
     system = LinearGaussianSystem()
-    return Simulator(system.model(), system.transitions())
+    return PenalizedModel(system.model(), system.transitions())
 
 
-def small(name: str | type[BaseAlgorithm], simulator: Simulator, **options: Any) -> Any:
+def small(name: str | type[BaseAlgorithm], penalized_model: PenalizedModel, **options: Any) -> Any:
     """An agent whose networks are as small as its epochs."""
     defaults: dict[str, Any] = {"policy_kwargs": {"net_arch": [16]}}
     if name == "PPO":
         defaults["batch_size"] = B  # a divisor of b·h; SB3 warns of the others
     sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES}
-    return make_agent(name, simulator, **{**sizes, **defaults, **options})
+    return make_agent(name, penalized_model, **{**sizes, **defaults, **options})
 
 
 def weights(agent: Any) -> dict[str, np.ndarray]:
@@ -51,26 +51,26 @@ def weights(agent: Any) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", [name for name in AGENTS if name not in SBX])
 def test_names_are_found_in_any_case(name: str) -> None:
     """Nobody remembers whether it is CrossQ or Crossq."""
-    found = find_agent(name)
+    found = get_agent_class(name)
     assert found.__name__ == AGENTS[name].class_name
-    assert find_agent(name.lower()) is find_agent(name.upper()) is found
+    assert get_agent_class(name.lower()) is get_agent_class(name.upper()) is found
 
 
 def test_a_class_is_its_own_answer() -> None:
     """Any SB3 class can be trained, also one that has no name here."""
-    assert find_agent(A2C) is A2C
+    assert get_agent_class(A2C) is A2C
 
 
 def test_an_unknown_name_lists_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown agent 'SACC'\. Did you mean 'SAC'") as caught:
-        find_agent("SACC")
+        get_agent_class("SACC")
     assert all(name in str(caught.value) for name in AGENTS)
 
 
 @pytest.mark.parametrize("agent", [dict, 3, None, SAC.__mro__[-1]])
 def test_what_is_no_agent_is_refused(agent: Any) -> None:
     with pytest.raises(ConfigError, match="agent: expected a name or a subclass"):
-        find_agent(agent)
+        get_agent_class(agent)
 
 
 @pytest.mark.parametrize(("name", "module", "extra"), [("TQC", "sb3_contrib", "contrib"), ("SBX-SAC", "sbx", "sbx")])
@@ -86,14 +86,14 @@ def test_a_missing_package_names_the_line_that_installs_it(
 
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtraError, match=rf'pip install "mopo-env\[{extra}\]"'):
-        find_agent(name)
-    assert find_agent("SAC") is SAC
+        get_agent_class(name)
+    assert get_agent_class("SAC") is SAC
 
 
 @pytest.mark.parametrize("name", [name for name in AGENTS if name not in SBX])
 def test_a_class_knows_its_name(name: str) -> None:
     """Files hold the name; it must lead back to the class."""
-    assert agent_name(find_agent(name)) == name
+    assert agent_name(get_agent_class(name)) == name
 
 
 def test_a_class_without_a_name_is_called_by_its_full_name() -> None:
@@ -111,12 +111,12 @@ def test_a_class_without_a_name_is_called_by_its_full_name() -> None:
 def test_sbx_agents_of_the_same_class_name_keep_their_own() -> None:
     """sbx.SAC and stable_baselines3.SAC share a class name; only the package tells them apart."""
     for name in SBX:
-        assert agent_name(find_agent(name)) == name
-    assert find_agent("sbx-sac") is not SAC
+        assert agent_name(get_agent_class(name)) == name
+    assert get_agent_class("sbx-sac") is not SAC
 
 
 @pytest.mark.parametrize("name", TORCH_OFF_POLICY)
-def test_one_learn_is_so_many_epochs(name: str, toy: Simulator) -> None:
+def test_one_learn_is_so_many_epochs(name: str, toy: PenalizedModel) -> None:
     """Two epochs: b·h model rows and `gradient_steps` updates each, as in Algorithm 2, and weights that moved."""
     agent = small(name, toy)
     before = weights(agent)
@@ -130,7 +130,7 @@ def test_one_learn_is_so_many_epochs(name: str, toy: Simulator) -> None:
     assert any((after[key] != before[key]).any() for key in before if key.startswith("actor."))
 
 
-def test_ppo_takes_whole_rollouts(toy: Simulator) -> None:
+def test_ppo_takes_whole_rollouts(toy: PenalizedModel) -> None:
     """On-policy agents have no replay buffer: their n_steps is h, and they do SB3's ten passes over b·h rows."""
     agent = small("PPO", toy)
     agent.learn(2 * B * H, log_interval=None)
@@ -139,8 +139,8 @@ def test_ppo_takes_whole_rollouts(toy: Simulator) -> None:
     assert agent._n_updates == 2 * agent.n_epochs
 
 
-def learn_sbx(name: str, simulator: Simulator) -> None:
-    agent = small(name, simulator)
+def learn_sbx(name: str, penalized_model: PenalizedModel) -> None:
+    agent = small(name, penalized_model)
     agent.learn(2 * B * H, log_interval=None)
     assert agent.num_timesteps == 2 * B * H
     assert agent._n_updates == 2 * UPDATES
@@ -151,18 +151,18 @@ def learn_sbx(name: str, simulator: Simulator) -> None:
 
 
 @quiet_jax
-def test_one_learn_of_sbx_sac_is_so_many_epochs(toy: Simulator) -> None:
+def test_one_learn_of_sbx_sac_is_so_many_epochs(toy: PenalizedModel) -> None:
     learn_sbx("SBX-SAC", toy)
 
 
 @quiet_jax
 @pytest.mark.slow  # each compiles for several seconds
 @pytest.mark.parametrize("name", [name for name in SBX if name != "SBX-SAC"])
-def test_one_learn_of_the_other_sbx_agents_is_so_many_epochs(name: str, toy: Simulator) -> None:
+def test_one_learn_of_the_other_sbx_agents_is_so_many_epochs(name: str, toy: PenalizedModel) -> None:
     learn_sbx(name, toy)
 
 
-def test_every_update_sees_the_share_of_real_rows(toy: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_update_sees_the_share_of_real_rows(toy: PenalizedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent and not the test calls sample: 13 of 256 rows, once an update. Model rows are zeroed to know them."""
     drawn: list[int] = []
     sample = MixedReplayBuffer.sample
@@ -184,7 +184,7 @@ def test_every_update_sees_the_share_of_real_rows(toy: Simulator, monkeypatch: p
     assert drawn == [13] * UPDATES
 
 
-def test_options_of_the_user_come_before_ours(toy: Simulator) -> None:
+def test_options_of_the_user_come_before_ours(toy: PenalizedModel) -> None:
     agent = small("SAC", toy, learning_rate=0.25, batch_size=32, buffer_size=B * H, real_ratio=0.5, seed=4)
     assert agent.learning_rate == 0.25
     assert agent.batch_size == agent.replay_buffer._mini_batch_size == 32
@@ -193,11 +193,11 @@ def test_options_of_the_user_come_before_ours(toy: Simulator) -> None:
     assert agent.seed == 4
 
 
-def test_the_environment_is_the_models(toy: Simulator) -> None:
+def test_the_environment_is_the_models(toy: PenalizedModel) -> None:
     env = small("SAC", toy).get_env()
     assert isinstance(env, PenalizedModelVecEnv)
-    assert (env.num_envs, env.branches.horizon) == (B, H)
-    assert env.branches.simulator is toy
+    assert (env.num_envs, env.rollouts.horizon) == (B, H)
+    assert env.rollouts.penalized_model is toy
 
 
 @pytest.mark.parametrize("name", ["SAC", "TQC", "CrossQ"])
@@ -215,11 +215,11 @@ def test_target_entropy_is_minus_the_number_of_actions(name: str) -> None:
         truncations=rows.truncations,
         action_space=space,
     )
-    assert small(name, Simulator(model, transitions)).target_entropy == -4.0
-    assert small(name, Simulator(model, transitions), target_entropy=-3.0).target_entropy == -3.0
+    assert small(name, PenalizedModel(model, transitions)).target_entropy == -4.0
+    assert small(name, PenalizedModel(model, transitions), target_entropy=-3.0).target_entropy == -3.0
 
 
-def test_the_seed_decides_every_weight(toy: Simulator) -> None:
+def test_the_seed_decides_every_weight(toy: PenalizedModel) -> None:
     """Same seed, same weights bit for bit, whatever the global generators held before; another seed, other weights."""
     runs = []
     for global_seed, seed in ((0, 7), (1, 7), (0, 8)):
@@ -244,13 +244,13 @@ def test_the_seed_decides_every_weight(toy: Simulator) -> None:
         ("real_ratio", 1.5),
     ],
 )
-def test_wrong_numbers_are_refused(toy: Simulator, name: str, value: Any) -> None:
+def test_wrong_numbers_are_refused(toy: PenalizedModel, name: str, value: Any) -> None:
     """SB3 reads gradient_steps=-1 as b·h updates: hours, without a word."""
     with pytest.raises(ConfigError, match="num_envs" if name == "rollout_batch_size" else name):
         small("SAC", toy, **{name: value})
 
 
-def test_another_replay_buffer_is_refused(toy: Simulator) -> None:
+def test_another_replay_buffer_is_refused(toy: PenalizedModel) -> None:
     """The run would silently be one without real data."""
     from stable_baselines3.common.buffers import ReplayBuffer
 
@@ -258,7 +258,7 @@ def test_another_replay_buffer_is_refused(toy: Simulator) -> None:
         small("SAC", toy, replay_buffer_class=ReplayBuffer, replay_buffer_kwargs={})
 
 
-def test_a_class_that_is_neither_on_nor_off_policy_is_refused(toy: Simulator) -> None:
+def test_a_class_that_is_neither_on_nor_off_policy_is_refused(toy: PenalizedModel) -> None:
     class Neither(BaseAlgorithm):
         def _setup_model(self) -> None: ...
 
@@ -268,7 +268,7 @@ def test_a_class_that_is_neither_on_nor_off_policy_is_refused(toy: Simulator) ->
         small(Neither, toy)
 
 
-def test_an_agent_for_other_actions_is_refused_with_names_of_those_that_fit(toy: Simulator) -> None:
+def test_an_agent_for_other_actions_is_refused_with_names_of_those_that_fit(toy: PenalizedModel) -> None:
     """Stable-Baselines3 asserts, which names no way out."""
     with pytest.raises(ConfigError, match=r"DQN cannot choose actions of Box.*SAC"):
         small(DQN, toy)
@@ -277,7 +277,7 @@ def test_an_agent_for_other_actions_is_refused_with_names_of_those_that_fit(toy:
 def test_a_dataset_of_other_widths_never_reaches_an_agent() -> None:
     model = StubEnsemble(3, 1, mean=lambda states, actions: (states, states[:, 0]))
     with pytest.raises(SpaceMismatchError):
-        Simulator(model, LinearGaussianSystem().transitions())
+        PenalizedModel(model, LinearGaussianSystem().transitions())
 
 
 def test_stock_sac_trains_on_the_gymnasium_environment() -> None:
@@ -306,8 +306,8 @@ def test_sac_learns_to_control_the_toy() -> None:
     required = nothing + 0.75 * (best - nothing)
 
     def score(choose: Any) -> float:
-        simulator = Simulator(system.model(), system.start_transitions(start), penalty_coef=0.0)
-        env = PenalizedModelVecEnv(simulator, num_envs=2_000, horizon=horizon)
+        penalized_model = PenalizedModel(system.model(), system.start_transitions(start), penalty_coef=0.0)
+        env = PenalizedModelVecEnv(penalized_model, num_envs=2_000, horizon=horizon)
         observations, total = env.reset(), 0.0
         for _ in range(horizon):
             observations, rewards, _, _ = env.step(choose(observations))
@@ -319,7 +319,7 @@ def test_sac_learns_to_control_the_toy() -> None:
     agent = make_agent(
         "SAC",
         # Short episodes start in the unit square and stay near it; the penalty is the same everywhere.
-        Simulator(system.model(), system.transitions(num_episodes=500, num_steps=2), penalty_coef=1.0),
+        PenalizedModel(system.model(), system.transitions(num_episodes=500, num_steps=2), penalty_coef=1.0),
         horizon=horizon,
         rollout_batch_size=100,
         gradient_steps=200,
@@ -341,10 +341,10 @@ def test_sac_learns_to_control_the_toy() -> None:
 def test_a_device_that_is_not_there_is_a_clear_error() -> None:
     """Torch answers with an assertion or a long traceback, and only once the data are loaded."""
     system = LinearGaussianSystem()
-    simulator = Simulator(system.model(), system.transitions())
+    penalized_model = PenalizedModel(system.model(), system.transitions())
     for device in ("cuda:99", "warp-drive"):
         with pytest.raises(ConfigError, match=f"device: '{device}'"):
-            make_agent("SAC", simulator, horizon=2, rollout_batch_size=2, device=device)
+            make_agent("SAC", penalized_model, horizon=2, rollout_batch_size=2, device=device)
 
 
 def test_unbounded_actions_are_refused() -> None:
@@ -355,12 +355,12 @@ def test_unbounded_actions_are_refused() -> None:
         **{name: getattr(data, name) for name in names}, action_space=Box(-np.inf, np.inf, (1,), np.float32)
     )
     with pytest.raises(ConfigError, match="action_space"):
-        make_agent("SAC", Simulator(LinearGaussianSystem().model(), unbounded), horizon=2, rollout_batch_size=2)
+        make_agent("SAC", PenalizedModel(LinearGaussianSystem().model(), unbounded), horizon=2, rollout_batch_size=2)
 
 
 def test_the_callers_options_are_left_alone() -> None:
     """SB3 writes into the policy_kwargs it is given; the next agent would then refuse them."""
     system = LinearGaussianSystem()
     options = {"policy_kwargs": {"net_arch": [8]}}
-    make_agent("SAC", Simulator(system.model(), system.transitions()), horizon=2, rollout_batch_size=2, **options)
+    make_agent("SAC", PenalizedModel(system.model(), system.transitions()), horizon=2, rollout_batch_size=2, **options)
     assert options == {"policy_kwargs": {"net_arch": [8]}}

@@ -27,12 +27,12 @@ from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.train import train
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.datasets.files import load_transitions, save_transitions
-from mopo_env.datasets.locate import user_folder
+from mopo_env.datasets.folders import user_folder
 from mopo_env.datasets.minari.reader import load_minari, save_minari
 from mopo_env.datasets.relabel import relabel
 from mopo_env.datasets.tables import load_table
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, DatasetError, InputError, SpaceMismatchError
 from mopo_env.models.ensemble import save_ensemble
@@ -63,10 +63,10 @@ def numbers(rows: int = 60, **changes: Any) -> Transitions:
     return Transitions(**{**arrays, **changes})
 
 
-def toy(**options: Any) -> Simulator:
+def toy(**options: Any) -> PenalizedModel:
     """A perfect model of the same system: it sees the actions one-hot."""
     model = StubEnsemble(1, 3, mean=lambda s, a: (s + (a @ STEP)[:, None], s[:, 0] + a @ STEP))
-    return Simulator(model, numbers(), penalty="none", **options)
+    return PenalizedModel(model, numbers(), penalty="none", **options)
 
 
 class TestTransitions:
@@ -159,7 +159,7 @@ class TestTransitions:
 
 
 class TestModel:
-    """It sees the numbers one-hot, in the fit and in the simulator."""
+    """It sees the numbers one-hot, in the fit and in the rollouts."""
 
     @pytest.mark.parametrize("start", [0, 5, -2])
     def test_one_column_for_each_number(self, start: int) -> None:
@@ -169,14 +169,14 @@ class TestModel:
         four = numbers(4, actions=np.array([2, 0, 1, 2]) + start, action_space=space)
         assert four.encoded_actions().tolist() == columns
         assert four.encoded_actions().dtype == np.float32
-        simulator = Simulator(toy().model, four, penalty="none")
-        assert simulator._encode(torch.tensor([2, 0, 1, 2]) + start).tolist() == columns
+        penalized_model = PenalizedModel(toy().model, four, penalty="none")
+        assert penalized_model._encode(torch.tensor([2, 0, 1, 2]) + start).tolist() == columns
 
-    def test_model_and_simulator_see_the_same_columns(self) -> None:
+    def test_model_and_rollouts_see_the_same_columns(self) -> None:
         """Fitted on effects that no order of the numbers explains, the ensemble predicts each action's own effect.
 
         Action 1 lies between 0 and 2 as a number, and its effect does not: a model given the number itself, or other
-        columns in the fit than in the simulator, is far off.
+        columns in the fit than in the rollouts, is far off.
         """
         effects = np.array([1.0, -3.0, 2.0])
         random = np.random.default_rng(0)
@@ -204,8 +204,8 @@ class TestModel:
         assert model.action_dim == 3
         model.max_logvar.fill_(-20.0)  # no noise, to see the mean
         model.min_logvar.fill_(-20.0)
-        simulator = Simulator(model, transitions, penalty="none")
-        step = simulator.step(torch.zeros(3, 1), torch.tensor([7, 8, 9]), torch.Generator().manual_seed(0))
+        penalized_model = PenalizedModel(model, transitions, penalty="none")
+        step = penalized_model.step(torch.zeros(3, 1), torch.tensor([7, 8, 9]), torch.Generator().manual_seed(0))
         np.testing.assert_allclose(step.next_observations[:, 0].numpy(), effects, atol=0.3)
 
 
@@ -228,7 +228,7 @@ class TestEnvironments:
 
     def test_a_first_number_other_than_zero_is_taken_off(self) -> None:
         shifted = numbers(actions=numbers().actions + 5, action_space=Discrete(3, start=5))
-        env = PenalizedModelEnv(Simulator(toy().model, shifted, penalty="none"), horizon=9)
+        env = PenalizedModelEnv(PenalizedModel(toy().model, shifted, penalty="none"), horizon=9)
         start, _ = env.reset(seed=0)
         assert env.step(7)[0] == pytest.approx(start + 2.0, abs=1e-6)
         with pytest.raises(InputError, match="whole numbers from 5 to 7, found 2"):
@@ -263,12 +263,12 @@ class TestEnvironments:
         for env in (vector_env, vec_env):
             with pytest.raises(InputError, match="actions: "):
                 env.step(np.array(actions))
-            assert env.branches._lengths.tolist() == [0, 0, 0]
+            assert env.rollouts._lengths.tolist() == [0, 0, 0]
 
     def test_random_rollouts_of_a_vector_environment(self) -> None:
         """Whatever its own action space draws is welcome, also where the first number is not zero."""
         shifted = numbers(actions=numbers().actions + 5, action_space=Discrete(3, start=5))
-        env = PenalizedModelVectorEnv(Simulator(toy().model, shifted, penalty="none"), num_envs=50, horizon=9)
+        env = PenalizedModelVectorEnv(PenalizedModel(toy().model, shifted, penalty="none"), num_envs=50, horizon=9)
         env.action_space.seed(0)
         before, _ = env.reset(seed=0)
         for _ in range(8):
@@ -289,8 +289,8 @@ class TestEnvironments:
             seen["penalty"] = prediction.actions
             return torch.zeros(len(prediction.observations))
 
-        simulator = Simulator(toy().model, numbers(), penalty=penalty, termination=rule)
-        step = simulator.step(torch.zeros(3, 1), torch.tensor([0, 2, 1]), torch.Generator())
+        penalized_model = PenalizedModel(toy().model, numbers(), penalty=penalty, termination=rule)
+        step = penalized_model.step(torch.zeros(3, 1), torch.tensor([0, 2, 1]), torch.Generator())
         assert seen["rule"].tolist() == [0, 2, 1]
         assert seen["penalty"].argmax(dim=1).tolist() == [0, 2, 1]
         assert step.terminations.tolist() == [False, True, False]
@@ -324,16 +324,16 @@ class TestAgents:
     def test_agents_count_from_zero(self) -> None:
         """They would choose 0 where the first action is called 5."""
         shifted = numbers(actions=numbers().actions + 5, action_space=Discrete(3, start=5))
-        simulator = Simulator(toy().model, shifted, penalty="none")
+        penalized_model = PenalizedModel(toy().model, shifted, penalty="none")
         with pytest.raises(ConfigError, match="agents number actions from 0, but this one starts at 5"):
-            make_agent("DQN", simulator, horizon=4, rollout_batch_size=4)
+            make_agent("DQN", penalized_model, horizon=4, rollout_batch_size=4)
 
     @pytest.mark.parametrize("name", ["DQN", "QRDQN"])
     def test_the_share_of_real_rows_is_exact(self, name: str) -> None:
         """Real rows are told by their reward; their numbers come along unchanged."""
         marked = numbers(rewards=np.arange(60) + 1_000.0)
-        simulator = Simulator(toy().model, marked, penalty="none")
-        agent = make_agent(name, simulator, horizon=4, rollout_batch_size=16, gradient_steps=1, real_ratio=0.25)
+        penalized_model = PenalizedModel(toy().model, marked, penalty="none")
+        agent = make_agent(name, penalized_model, horizon=4, rollout_batch_size=16, gradient_steps=1, real_ratio=0.25)
         agent.learn(64, log_interval=None)  # type: ignore[arg-type]
         buffer: Any = agent.replay_buffer
         batch = buffer.sample(40)

@@ -12,8 +12,8 @@ from gymnasium.spaces import Box
 
 from mopo_agents.agents import make_agent
 from mopo_agents.evaluation import Evaluation, evaluate
-from mopo_env.datasets.own_task import find_task
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.datasets.locate import resolve_task
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import get_task
@@ -120,7 +120,7 @@ def test_an_evaluation_leaves_no_trace() -> None:
     )
     model = StubEnsemble(17, 6, mean=lambda states, actions: (states, states[:, 0]), std=0.1)
     agent = make_agent(
-        "SAC", Simulator(model, transitions), horizon=2, rollout_batch_size=4, policy_kwargs={"net_arch": [4]}
+        "SAC", PenalizedModel(model, transitions), horizon=2, rollout_batch_size=4, policy_kwargs={"net_arch": [4]}
     )
 
     def everything() -> list[np.ndarray]:
@@ -169,7 +169,7 @@ def test_another_version_of_the_real_environment() -> None:
     """Data of D4RL are of v2, which v4 is nearest to. The policy must act in v4 itself: same seed, other rewards."""
     policy = Constant(3, value=0.3)
     v5, v4 = (evaluate(policy, "hopper-mixed", episodes=2, real_env=name) for name in (None, "Hopper-v4"))
-    env = make_real_env(find_task("hopper-mixed", real_env="Hopper-v4"))
+    env = make_real_env(resolve_task("hopper-mixed", real_env="Hopper-v4"))
     assert env.spec is not None
     assert env.spec.id == "Hopper-v4"
     env.reset(seed=1_000_000)

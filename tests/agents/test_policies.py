@@ -20,11 +20,11 @@ from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import load, save
 from stable_baselines3 import SAC
 
-from mopo_agents.agents import AGENTS, find_agent, make_agent, make_offline_agent
+from mopo_agents.agents import AGENTS, get_agent_class, make_agent, make_offline_agent
 from mopo_agents.baselines import OfflineAgent
 from mopo_agents.policies import load_policy, save_policy
 from mopo_env._utils.store import read_artifact
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, MissingExtraError, StoreError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
@@ -40,7 +40,7 @@ class MySAC(SAC):
     """An agent of a user's own."""
 
 
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     """Three numbers to see, two to choose, with bounds that are neither 1 nor symmetric."""
     rows = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
     transitions = Transitions(
@@ -53,25 +53,25 @@ def simulator() -> Simulator:
         action_space=Box(np.float32([0.0, -3.0]), np.float32([10.0, 1.0]), dtype=np.float32),
     )
     model = StubEnsemble(3, 2, mean=lambda states, actions: (0.9 * states, actions[:, 0] - actions[:, 1]), std=0.1)
-    return Simulator(model, transitions)
+    return PenalizedModel(model, transitions)
 
 
-def numbered_simulator() -> Simulator:
+def numbered_model() -> PenalizedModel:
     """Three numbers to see, four actions to choose from."""
-    box = simulator().transitions
+    box = penalized_model().transitions
     transitions = replace(box, actions=np.arange(20) % 4, action_space=Discrete(4))
     model = StubEnsemble(3, 4, mean=lambda states, actions: (0.9 * states, actions[:, 0] - actions[:, 1]), std=0.1)
-    return Simulator(model, transitions)
+    return PenalizedModel(model, transitions)
 
 
 def trained(agent: Any, *, numbered: bool | None = None, **options: Any) -> Any:
     """An agent after a few updates, so that no tensor holds what a fresh one holds."""
     options = {"policy_kwargs": {"net_arch": [16]}, **options}
-    if issubclass(find_agent(agent), OfflineAgent):
-        return make_offline_agent(agent, simulator().transitions, gradient_steps=3, seed=3, **options).learn(6)
+    if issubclass(get_agent_class(agent), OfflineAgent):
+        return make_offline_agent(agent, penalized_model().transitions, gradient_steps=3, seed=3, **options).learn(6)
     if agent == "PPO":
         options["batch_size"] = 40
-    made = numbered_simulator() if numbered or agent in NUMBERED else simulator()
+    made = numbered_model() if numbered or agent in NUMBERED else penalized_model()
     model = make_agent(agent, made, horizon=5, rollout_batch_size=8, gradient_steps=3, seed=3, **options)
     return model.learn(2 * 8 * 5, log_interval=None)
 
@@ -312,7 +312,7 @@ def test_tensors_that_do_not_fit_an_sbx_agent_are_refused(
     tmp_path: Path, tensors: Callable[[dict[str, np.ndarray]], Any]
 ) -> None:
     """Flax puts in whatever it is given: a wrong shape would show in the first action, or broadcast and never show."""
-    agent = make_agent("SBX-SAC", simulator(), horizon=1, rollout_batch_size=2, policy_kwargs={"net_arch": [4]})
+    agent = make_agent("SBX-SAC", penalized_model(), horizon=1, rollout_batch_size=2, policy_kwargs={"net_arch": [4]})
     save_policy(agent, tmp_path)
     change(tmp_path, tensors=tensors)
     with pytest.raises(StoreError, match="do not fit"):
@@ -343,7 +343,7 @@ def test_an_agent_of_ones_own_must_be_given(tmp_path: Path) -> None:
 def test_options_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
     """Writing the rest would lose the activation and load a policy that acts otherwise; nothing is left behind."""
     options = {"net_arch": [4], "activation_fn": torch.nn.Tanh}
-    agent = make_agent("SAC", simulator(), horizon=1, rollout_batch_size=2, policy_kwargs=options)
+    agent = make_agent("SAC", penalized_model(), horizon=1, rollout_batch_size=2, policy_kwargs=options)
     with pytest.raises(ConfigError, match="policy_kwargs cannot be saved here"):
         save_policy(agent, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -393,7 +393,7 @@ def test_reading_runs_no_code(sac: Any, folder: Path, monkeypatch: pytest.Monkey
 def test_loading_moves_no_global_generator(tmp_path: Path) -> None:
     """A network is built with random weights first, and that must not shift the caller's own experiment."""
     system = LinearGaussianSystem()
-    agent = make_agent("SAC", Simulator(system.model(), system.transitions()), horizon=2, rollout_batch_size=2)
+    agent = make_agent("SAC", PenalizedModel(system.model(), system.transitions()), horizon=2, rollout_batch_size=2)
     save_policy(agent, tmp_path)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     load_policy(tmp_path)

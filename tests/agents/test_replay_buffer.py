@@ -17,7 +17,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from mopo_agents.agents import make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
@@ -233,10 +233,12 @@ def test_an_agent_stores_the_last_state_and_the_cause_of_an_end() -> None:
     """From environment to batch: s′ is the true last state and never a restart's, done only where the model died."""
     rows = real_rows(4, width=1, observations=np.array([[0.0], [10.0], [0.0], [10.0]]))
     model = StubEnsemble(1, 1, mean=lambda states, actions: (states + 1.0, states[:, 0]))
-    simulator = Simulator(model, rows, termination=lambda states, actions, next_states: next_states[:, 0] >= 12.0)
+    penalized_model = PenalizedModel(
+        model, rows, termination=lambda states, actions, next_states: next_states[:, 0] >= 12.0
+    )
     agent = make_agent(
         "SAC",
-        simulator,
+        penalized_model,
         horizon=4,
         rollout_batch_size=16,
         gradient_steps=1,
@@ -263,7 +265,7 @@ def test_real_actions_are_scaled_as_the_agent_scales_its_own() -> None:
     np.testing.assert_allclose(samples.actions.numpy(), expected[samples.rewards[:, 0].long().numpy()], atol=1e-6)
 
     model = StubEnsemble(2, 2, mean=lambda states, actions: (states, states[:, 0]))
-    policy = make_agent("SAC", Simulator(model, transitions), horizon=1, rollout_batch_size=2).policy
+    policy = make_agent("SAC", PenalizedModel(model, transitions), horizon=1, rollout_batch_size=2).policy
     np.testing.assert_allclose(policy.scale_action(raw), expected, atol=1e-6)
 
 
@@ -352,7 +354,7 @@ def test_a_saved_agent_holds_no_real_rows(tmp_path: Path) -> None:
     transitions = system.transitions(num_episodes=400, num_steps=50)  # 20,000 rows; 480 kB that do not compress
     agent = make_agent(
         "SAC",
-        Simulator(system.model(), transitions),
+        PenalizedModel(system.model(), transitions),
         horizon=5,
         rollout_batch_size=8,
         gradient_steps=1,

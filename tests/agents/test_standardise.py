@@ -10,17 +10,17 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from mopo_agents.agents import find_agent, make_agent
+from mopo_agents.agents import get_agent_class, make_agent
 from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.standardise import Standardise, standardised
+from mopo_agents.sb3.standardise import Standardise, standardised
 from mopo_env._utils.store import read_artifact, write_artifact
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
 
 
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     """Two columns of very different size, and one that never changes."""
     random = np.random.default_rng(0)
     rows = np.stack([random.normal(5000, 300, 50), random.normal(0, 0.01, 50), np.full(50, 7.0)], axis=1)
@@ -32,17 +32,17 @@ def simulator() -> Simulator:
         terminations=np.zeros(50, dtype=bool),
         truncations=np.zeros(50, dtype=bool),
     )
-    return Simulator(StubEnsemble(3, 2, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
+    return PenalizedModel(StubEnsemble(3, 2, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
 
 
 def make(name: str, **options: Any) -> Any:
     options = {"policy_kwargs": {"net_arch": [8]}, **options}
-    return make_agent(name, simulator(), horizon=2, rollout_batch_size=4, gradient_steps=1, **options)
+    return make_agent(name, penalized_model(), horizon=2, rollout_batch_size=4, gradient_steps=1, **options)
 
 
 def test_networks_see_zero_mean_and_unit_variance() -> None:
     """But for the constant column, which would be divided by nothing."""
-    data = simulator().transitions
+    data = penalized_model().transitions
     extractor = make("SAC", standardise=True).policy.actor.features_extractor
     assert isinstance(extractor, Standardise)
     seen = extractor(torch.tensor(data.observations)).numpy()
@@ -69,8 +69,8 @@ def test_off_by_default() -> None:
 
 
 def test_options_of_ones_own_come_first() -> None:
-    transitions = simulator().transitions
-    options = standardised(find_agent("SAC"), {"net_arch": [3], "features_extractor_class": dict}, transitions)
+    transitions = penalized_model().transitions
+    options = standardised(get_agent_class("SAC"), {"net_arch": [3], "features_extractor_class": dict}, transitions)
     assert (options["net_arch"], options["features_extractor_class"]) == ([3], dict)
 
 
@@ -81,7 +81,7 @@ def test_the_scale_is_saved_with_the_policy(name: str, tmp_path: Path) -> None:
     save_policy(agent, tmp_path)
     options = read_artifact(tmp_path, "policy")[1]["policy_options"]
     assert options["features_extractor_class"] == "Standardise"
-    states = simulator().transitions.observations
+    states = penalized_model().transitions.observations
     expected = agent.predict(states, deterministic=True)[0]
     np.testing.assert_array_equal(load_policy(tmp_path).predict(states, deterministic=True)[0], expected)
 
@@ -109,9 +109,9 @@ def test_a_file_that_asks_for_something_else_is_refused(change: dict[str, Any], 
 
 def test_sbx_cannot() -> None:
     """To ignore the option would give a policy that sees one column alone."""
-    sac = type("SAC", (find_agent("SAC"),), {"__module__": "sbx.sac.sac"})
+    sac = type("SAC", (get_agent_class("SAC"),), {"__module__": "sbx.sac.sac"})
     with pytest.raises(ConfigError, match="SBX"):
-        standardised(sac, None, simulator().transitions)
+        standardised(sac, None, penalized_model().transitions)
 
 
 def test_one_number_for_each_column() -> None:

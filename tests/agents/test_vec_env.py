@@ -13,7 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from torch import Tensor
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
@@ -43,14 +43,14 @@ def counter(
         truncations=flags,
     )
     model = StubEnsemble(1, 1, mean=options.pop("mean", count_up))
-    simulator = Simulator(
+    penalized_model = PenalizedModel(
         model,
         transitions,
         penalty=lambda prediction: prediction.actions[:, 0].abs(),
         penalty_coef=PENALTY_COEF,
         **options,
     )
-    return PenalizedModelVecEnv(simulator, num_envs=num_envs, horizon=horizon, seed=seed)
+    return PenalizedModelVecEnv(penalized_model, num_envs=num_envs, horizon=horizon, seed=seed)
 
 
 def from_state(limit: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -63,9 +63,9 @@ def ones(env: PenalizedModelVecEnv) -> np.ndarray:
 
 
 @pytest.fixture
-def toy() -> Simulator:
+def toy() -> PenalizedModel:
     system = LinearGaussianSystem()
-    return Simulator(system.model(), system.transitions())
+    return PenalizedModel(system.model(), system.transitions())
 
 
 def test_the_horizon_truncates_with_the_true_last_state() -> None:
@@ -151,7 +151,7 @@ def test_episode_holds_return_and_length() -> None:
 
 
 def test_what_an_ended_branch_reports_is_its_own() -> None:
-    """Branches that end at different times: each one's last state, cause, return and length must carry its index."""
+    """Rollouts that end at different times: each one's last state, cause, return and length must carry its index."""
     env = counter(num_envs=40, horizon=4, starts=(0.0, 8.0), termination=from_state(10.0), seed=1)
     start = env.reset()[:, 0]
     assert set(start) == {0.0, 8.0}  # else there is nothing to tell apart
@@ -174,7 +174,7 @@ def test_what_an_ended_branch_reports_is_its_own() -> None:
         assert set(state[dones]) <= {0.0, 8.0}
 
 
-def test_the_same_rollouts_as_gymnasiums_vector_environment(toy: Simulator) -> None:
+def test_the_same_rollouts_as_gymnasiums_vector_environment(toy: PenalizedModel) -> None:
     """Two facades of one core: with the same seed they must agree bit for bit, so that results carry over."""
     b, h = 6, 3
     here = PenalizedModelVecEnv(toy, num_envs=b, horizon=h, seed=3)
@@ -194,7 +194,7 @@ def test_the_same_rollouts_as_gymnasiums_vector_environment(toy: Simulator) -> N
             np.testing.assert_array_equal(infos[index]["terminal_observation"], expected_infos["final_obs"][index])
 
 
-def test_types_are_those_the_buffers_expect(toy: Simulator) -> None:
+def test_types_are_those_the_buffers_expect(toy: PenalizedModel) -> None:
     """SB3 copies what it is given into arrays of these types; another type would be converted row by row."""
     env = PenalizedModelVecEnv(toy, num_envs=4, horizon=2)
     assert env.reset().dtype == np.float32
@@ -221,7 +221,7 @@ def rollout(env: PenalizedModelVecEnv, steps: int = 4) -> np.ndarray:
     return np.array(seen)
 
 
-def test_seed_starts_the_stream_that_the_constructor_would(toy: Simulator) -> None:
+def test_seed_starts_the_stream_that_the_constructor_would(toy: PenalizedModel) -> None:
     """SB3 seeds environments through seed() and never through the constructor."""
     constructed = PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=5)
     seeded = PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=0)
@@ -232,7 +232,7 @@ def test_seed_starts_the_stream_that_the_constructor_would(toy: Simulator) -> No
     assert (rollout(PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=6)) != expected).any()
 
 
-def test_seed_waits_for_the_next_reset(toy: Simulator) -> None:
+def test_seed_waits_for_the_next_reset(toy: PenalizedModel) -> None:
     """That is what SB3's documentation of VecEnv.seed promises."""
     untouched, reseeded = (PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=5) for _ in range(2))
     untouched.reset()
@@ -242,13 +242,13 @@ def test_seed_waits_for_the_next_reset(toy: Simulator) -> None:
     np.testing.assert_array_equal(reseeded.step(actions)[0], untouched.step(actions)[0])
 
 
-def test_reset_without_a_seed_goes_on_with_the_stream(toy: Simulator) -> None:
+def test_reset_without_a_seed_goes_on_with_the_stream(toy: PenalizedModel) -> None:
     """Else every epoch would roll out from the same states with the same noise."""
     env = PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=5)
     assert (rollout(env) != rollout(env)).any()
 
 
-def test_seed_none_is_unpredictable(toy: Simulator) -> None:
+def test_seed_none_is_unpredictable(toy: PenalizedModel) -> None:
     """8 start states out of 1,000 rows: two streams agree by chance once in 10²⁴."""
     env = PenalizedModelVecEnv(toy, num_envs=8, horizon=3)
     assert env.seed(None) == [None] * 8
@@ -257,7 +257,7 @@ def test_seed_none_is_unpredictable(toy: Simulator) -> None:
     assert (env.reset() != first).any()
 
 
-def test_global_generators_are_neither_read_nor_moved(toy: Simulator) -> None:
+def test_global_generators_are_neither_read_nor_moved(toy: PenalizedModel) -> None:
     """Who seeds NumPy or torch for something else must not change a rollout, nor be changed by one."""
     rollouts = []
     for global_seed in (0, 1):
@@ -270,7 +270,7 @@ def test_global_generators_are_neither_read_nor_moved(toy: Simulator) -> None:
     np.testing.assert_array_equal(*rollouts)
 
 
-def test_attributes_can_be_read(toy: Simulator) -> None:
+def test_attributes_can_be_read(toy: PenalizedModel) -> None:
     """SB3 asks for render_mode in every constructor and warns where it cannot be had."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
     assert env.get_attr("render_mode") == [None] * 3
@@ -281,8 +281,8 @@ def test_attributes_can_be_read(toy: Simulator) -> None:
     assert not env.has_attr("no_such_attribute")
 
 
-def test_attributes_of_one_rollout_cannot_be_set(toy: Simulator) -> None:
-    """Silently doing nothing would let a user believe that λ of one branch was changed."""
+def test_attributes_of_one_rollout_cannot_be_set(toy: PenalizedModel) -> None:
+    """Silently doing nothing would let a user believe that λ of one rollout was changed."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
     with pytest.raises(AttributeError, match="penalty_coef: the rollouts share one model"):
         env.set_attr("penalty_coef", 3.0)
@@ -290,7 +290,7 @@ def test_attributes_of_one_rollout_cannot_be_set(toy: Simulator) -> None:
         env.env_method("reset")
 
 
-def test_no_rollout_is_wrapped(toy: Simulator) -> None:
+def test_no_rollout_is_wrapped(toy: PenalizedModel) -> None:
     """SB3's evaluation asks for Monitor and trusts the answer."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
     assert env.env_is_wrapped(Monitor) == [False] * 3
@@ -301,7 +301,7 @@ def test_no_rollout_is_wrapped(toy: Simulator) -> None:
     "actions",
     [np.zeros((4, 1)), np.zeros(3), np.zeros((3, 2)), np.array([[0.0], [np.nan], [0.0]]), np.full((3, 1), np.inf)],
 )
-def test_wrong_actions_are_refused(toy: Simulator, actions: np.ndarray) -> None:
+def test_wrong_actions_are_refused(toy: PenalizedModel, actions: np.ndarray) -> None:
     """They would broadcast or spread as NaN."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
     env.reset()
@@ -310,6 +310,6 @@ def test_wrong_actions_are_refused(toy: Simulator, actions: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_envs", 0), ("num_envs", 1.5), ("horizon", 0), ("horizon", True)])
-def test_sizes_must_be_positive_integers(toy: Simulator, name: str, value: Any) -> None:
+def test_sizes_must_be_positive_integers(toy: PenalizedModel, name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         PenalizedModelVecEnv(toy, **{"num_envs": 2, "horizon": 2, name: value})

@@ -16,9 +16,9 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import mopo_env
-from mopo_env import PenalizedModelEnv, Transitions, find_dataset, load_ensemble, make_simulator, save_transitions
-from mopo_env.datasets import bundled_folder
-from mopo_env.envs.make import find_ensemble
+from mopo_env import PenalizedModelEnv, Transitions, load_dataset, load_ensemble, make_penalized_model, save_transitions
+from mopo_env.datasets.folders import bundled_folder
+from mopo_env.envs.make import load_shared_ensemble
 from mopo_env.errors import DatasetError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import TASKS
@@ -78,7 +78,7 @@ def test_horizon_one_by_hand() -> None:
 
 
 def test_keywords_change_what_the_id_stands_for(folder: Path) -> None:
-    """Each override must reach the simulator, not only be accepted."""
+    """Each override must reach the model, not only be accepted."""
     env = gym.make(
         ID,
         penalty_coef=3.0,
@@ -89,9 +89,9 @@ def test_keywords_change_what_the_id_stands_for(folder: Path) -> None:
         ensemble=str(folder),
     ).unwrapped
     assert isinstance(env, PenalizedModelEnv)
-    assert (env.horizon, env.simulator.penalty_coef) == (7, 3.0)
-    assert env.simulator.penalty is mopo_env.penalties.ensemble_disagreement  # type: ignore[attr-defined]
-    assert env.simulator.termination is mopo_env.terminations.hopper  # type: ignore[attr-defined]
+    assert (env.horizon, env.penalized_model.penalty_coef) == (7, 3.0)
+    assert env.penalized_model.penalty is mopo_env.penalties.ensemble_disagreement  # type: ignore[attr-defined]
+    assert env.penalized_model.termination is mopo_env.terminations.hopper  # type: ignore[attr-defined]
 
 
 def test_penalties_in_units_of_the_data() -> None:
@@ -105,8 +105,8 @@ def test_penalties_in_units_of_the_data() -> None:
         infos.append(env.step(np.zeros(6))[4])
     assert infos[0]["reward_model"] == infos[1]["reward_model"], "the penalty changes nothing else"
     assert infos[0]["penalty"] > 3 * infos[1]["penalty"] > 0
-    transitions = find_dataset("halfcheetah-mixed")
-    model = raw.simulator.model  # type: ignore[attr-defined]
+    transitions = load_dataset("halfcheetah-mixed")
+    model = raw.penalized_model.model  # type: ignore[attr-defined]
     change = transitions.next_observations - transitions.observations
     found = np.column_stack([change, transitions.rewards]).std(axis=0)
     np.testing.assert_allclose(model.target_std, found, rtol=0.01)  # 1,000 of the 101,000 rows are held out
@@ -116,7 +116,7 @@ def test_defaults_are_those_of_table_4() -> None:
     """λ = 1 and h = 5 on halfcheetah-mixed."""
     env = gym.make(ID).unwrapped
     assert isinstance(env, PenalizedModelEnv)
-    assert (env.horizon, env.simulator.penalty_coef) == (5, 1.0)
+    assert (env.horizon, env.penalized_model.penalty_coef) == (5, 1.0)
 
 
 def test_make_vec_is_the_batched_environment() -> None:
@@ -130,14 +130,14 @@ def test_make_vec_is_the_batched_environment() -> None:
 def test_episodes_start_in_the_dataset() -> None:
     """A start outside the data would train the agent where nothing is known."""
     env = gym.make(ID)
-    starts = {row.tobytes() for row in find_dataset("halfcheetah-mixed").observations}
+    starts = {row.tobytes() for row in load_dataset("halfcheetah-mixed").observations}
     for seed in range(20):
         assert env.reset(seed=seed)[0].tobytes() in starts
 
 
 def test_the_model_predicts_the_real_environment(folder: Path) -> None:
     """On states of the dataset the model is far better than "nothing changes", and its doubt grows off the data."""
-    transitions = find_dataset("halfcheetah-mixed")
+    transitions = load_dataset("halfcheetah-mixed")
     rows = np.random.default_rng(0).choice(len(transitions), 2000, replace=False)
     observations, actions, next_observations = (
         torch.tensor(array[rows])
@@ -156,7 +156,7 @@ def test_the_model_predicts_the_real_environment(folder: Path) -> None:
 def test_the_recorded_returns_are_those_of_the_arrays(folder: Path) -> None:
     """The metadata were written while collecting; the arrays are what is trained on."""
     metadata = json.loads((folder / "dataset.json").read_text())["metadata"]
-    returns = find_dataset("halfcheetah-mixed").episode_returns
+    returns = load_dataset("halfcheetah-mixed").episode_returns
     np.testing.assert_allclose(metadata["episode_returns"], returns, atol=0.01)
     fitted = json.loads((folder / "ensemble.json").read_text())["metadata"]
     assert fitted["dataset_fingerprint"] == metadata["fingerprint"]
@@ -164,7 +164,7 @@ def test_the_recorded_returns_are_those_of_the_arrays(folder: Path) -> None:
 
 def test_recorded_transitions_replay_in_mujoco() -> None:
     """The rewards belong to the states: v_x of the next state minus the control cost, as HalfCheetah-v5 pays."""
-    transitions = find_dataset("halfcheetah-mixed")
+    transitions = load_dataset("halfcheetah-mixed")
     env = make_real_env("halfcheetah-mixed")
     for row in (0, 50_000, 100_500):
         env.reset(seed=0)
@@ -201,7 +201,7 @@ def test_bad_keywords_are_named(keywords: dict[str, str], error: type[Exception]
 
 def test_an_ensemble_of_other_spaces_is_refused(folder: Path, tmp_path: Path) -> None:
     """Widths may agree by chance: bounds are what tells one robot's torques from another's."""
-    data = find_dataset("halfcheetah-mixed")
+    data = load_dataset("halfcheetah-mixed")
     names = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
     other = Transitions(
         **{name: getattr(data, name)[:100] for name in names}, action_space=gym.spaces.Box(-2.0, 2.0, (6,))
@@ -221,13 +221,13 @@ def test_a_task_without_data_says_how_to_get_them() -> None:
 
 def test_objects_are_refused_where_only_names_are_kept() -> None:
     """A spec must stay JSON; whoever holds objects is shown the constructor."""
-    with pytest.raises(mopo_env.errors.ConfigError, match="Simulator"):  # type: ignore[attr-defined]
-        gym.make(ID, dataset=find_dataset("halfcheetah-mixed"))
+    with pytest.raises(mopo_env.errors.ConfigError, match="PenalizedModel"):  # type: ignore[attr-defined]
+        gym.make(ID, dataset=load_dataset("halfcheetah-mixed"))
 
 
 def test_loaded_data_are_shared_between_environments() -> None:
     """A hundred environments in one process must not hold a hundred ensembles."""
-    first, second = make_simulator("halfcheetah-mixed"), make_simulator("halfcheetah-mixed")
+    first, second = make_penalized_model("halfcheetah-mixed"), make_penalized_model("halfcheetah-mixed")
     assert first.model is second.model
     assert first.transitions is second.transitions
 
@@ -244,7 +244,7 @@ BUNDLED = {
 @pytest.mark.parametrize("task", BUNDLED)
 def test_every_bundled_task_is_what_its_card_says_and_steps(task: str) -> None:
     """Data, ensemble and documentation must belong together."""
-    transitions, model = find_dataset(task), find_ensemble(task)
+    transitions, model = load_dataset(task), load_shared_ensemble(task)
     returns = transitions.episode_returns
     assert (len(transitions), round(returns.mean(), 1), round(returns.max(), 1)) == BUNDLED[task]
     assert model.metadata["dataset_fingerprint"] == transitions.fingerprint

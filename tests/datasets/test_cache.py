@@ -14,8 +14,9 @@ import pytest
 from helpers.minari_files import ID, write_three_episodes
 
 from mopo_env import Transitions, load_minari, load_transitions, save_transitions
-from mopo_env.datasets import cache, minari, user_folder
-from mopo_env.datasets.cache import read_through
+from mopo_env.datasets import cache, minari
+from mopo_env.datasets.files import read_through
+from mopo_env.datasets.folders import user_folder
 from mopo_env.errors import DatasetError
 from mopo_env.toys import LinearGaussianSystem
 
@@ -57,7 +58,7 @@ def test_another_stamp_means_another_state_of_the_source(tmp_path: Path) -> None
 def test_another_reader_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug that is repaired must not live on in copies."""
     read_through(tmp_path, STAMP, Source())
-    monkeypatch.setattr("mopo_env.datasets.cache._READER", 99)
+    monkeypatch.setattr("mopo_env.datasets.files._READER", 99)
     assert read_through(tmp_path, STAMP, Source(seed=1)).fingerprint == data(1).fingerprint
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mopo_env.datasets.d4rl_files import D4RL_FILES, check_sha256, d4rl_task
+from mopo_env.datasets.d4rl import D4RL_FILES, check_sha256, d4rl_task
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.tasks import TASKS
 

@@ -92,7 +92,7 @@ from helpers.minari_files import ID, write_minari, write_three_episodes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mopo_env import find_dataset, load_d4rl, load_minari, load_table, load_transitions, save_transitions
+from mopo_env import load_d4rl, load_dataset, load_minari, load_table, load_transitions, save_transitions
 from mopo_env.errors import DatasetError, MopoError, StoreError
 from mopo_env.toys import LinearGaussianSystem
 
@@ -148,7 +148,7 @@ def test_pickles_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_transitions(own)
     (own / "dataset.json").write_bytes(body)
     with pytest.raises(StoreError):
-        find_dataset(own)
+        load_dataset(own)
 
     data = write_three_episodes()
     (data / "main_data.hdf5").write_bytes(body)
@@ -167,7 +167,7 @@ def test_pickles_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(MopoError):
             load_table(renamed, **columns)  # type: ignore[arg-type]
         with pytest.raises(MopoError):
-            find_dataset(renamed)
+            load_dataset(renamed)
     assert not marker.exists()
     # The trap is live: this is what the readers above did not do.
     pickle.loads(pickle.dumps(Payload(marker)))  # noqa: S301

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mopo_env.datasets import bundled_folder, find_dataset, locate, save_transitions, user_folder
-from mopo_env.datasets.locate import find_folder
+from mopo_env.datasets import folders, load_dataset, save_transitions
+from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
 from mopo_env.datasets.minari.reader import save_minari
 from mopo_env.errors import DatasetError, StoreError
 from mopo_env.toys import LinearGaussianSystem
@@ -23,7 +23,7 @@ def data(seed: int) -> Transitions:
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand-in for the folder of data that come with the package."""
-    monkeypatch.setattr(locate, "_BUNDLED", tmp_path / "bundle")
+    monkeypatch.setattr(folders, "_BUNDLED", tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
@@ -52,20 +52,20 @@ class TestFound:
         save_transitions(data(1), user_folder() / TASK)
         assert bundled_folder(TASK) is None
         assert find_folder(TASK) == user_folder() / TASK
-        assert find_dataset(TASK).fingerprint == data(1).fingerprint
+        assert load_dataset(TASK).fingerprint == data(1).fingerprint
 
     def test_bundled_data_come_first(self, bundle: Path) -> None:
         """An id must mean the same data on every machine."""
         save_transitions(data(1), user_folder() / TASK)
         save_transitions(data(2), bundle / TASK)
         assert bundled_folder(TASK) == bundle / TASK
-        assert find_dataset(TASK).fingerprint == data(2).fingerprint
+        assert load_dataset(TASK).fingerprint == data(2).fingerprint
 
     def test_folder_by_path_or_text(self, tmp_path: Path) -> None:
         folder = tmp_path / "my data"
         save_transitions(data(3), folder)
         for name in (folder, str(folder), "my data", Path("my data")):
-            assert find_dataset(name).fingerprint == data(3).fingerprint
+            assert load_dataset(name).fingerprint == data(3).fingerprint
 
     def test_home_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -76,17 +76,17 @@ class TestFound:
         """`Path(TASK)` is the way to say that one means a folder of that name."""
         save_transitions(data(2), bundle / TASK)
         save_transitions(data(4), Path(TASK))
-        assert find_dataset(Path(TASK)).fingerprint == data(4).fingerprint
-        assert find_dataset(TASK).fingerprint == data(2).fingerprint
+        assert load_dataset(Path(TASK)).fingerprint == data(4).fingerprint
+        assert load_dataset(TASK).fingerprint == data(2).fingerprint
 
     def test_minari_id(self) -> None:
         save_minari(data(5), "mopo/toy-v0")
-        assert find_dataset("mopo/toy-v0").fingerprint == data(5).fingerprint
+        assert load_dataset("mopo/toy-v0").fingerprint == data(5).fingerprint
 
     def test_folder_comes_before_a_minari_id(self) -> None:
         save_minari(data(5), "mopo/toy-v0")
         save_transitions(data(6), Path("mopo/toy-v0"))
-        assert find_dataset("mopo/toy-v0").fingerprint == data(6).fingerprint
+        assert load_dataset("mopo/toy-v0").fingerprint == data(6).fingerprint
 
 
 class TestNotFound:
@@ -95,25 +95,25 @@ class TestNotFound:
     def test_task_without_data(self, bundle: Path) -> None:
         assert find_folder(TASK) is None
         with pytest.raises(DatasetError) as caught:
-            find_dataset(TASK)
+            load_dataset(TASK)
         for part in (f"'{TASK}'", str(user_folder() / TASK), f"`mopo collect {TASK}`", "dataset="):
             assert part in str(caught.value)
 
     @pytest.mark.parametrize("name", ["nothing", "mopo/nothing-v3", "../nothing-v0", Path("nothing"), ""])
     def test_any_other_name(self, name: str | Path) -> None:
         with pytest.raises(DatasetError) as caught:
-            find_dataset(name)
+            load_dataset(name)
         for part in (repr(str(name)), "no task", "dataset.json", "`mopo tasks`", "`minari list local`"):
             assert part in str(caught.value)
 
     def test_empty_folder(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         with pytest.raises(DatasetError, match="no folder that holds a dataset"):
-            find_dataset(tmp_path / "empty")
+            load_dataset(tmp_path / "empty")
 
     def test_damaged_data_are_not_called_missing(self, tmp_path: Path) -> None:
         """Otherwise a user would collect for an hour what one download repairs."""
         (tmp_path / "damaged").mkdir()
         (tmp_path / "damaged" / "dataset.json").write_text("{")
         with pytest.raises(StoreError, match="damaged"):
-            find_dataset(tmp_path / "damaged")
+            load_dataset(tmp_path / "damaged")

@@ -19,11 +19,11 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 
 import mopo_env
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.registration import TOY_ID
+from mopo_env.tasks import TOY_ID
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
 
@@ -37,19 +37,19 @@ def toy(horizon: int = 20, **options: Any) -> PenalizedModelEnv:
 
 
 @pytest.fixture(scope="module")
-def fitted_simulator() -> Simulator:
+def fitted_model() -> PenalizedModel:
     """Return what a user builds: a dataset and a real, if tiny, ensemble fitted on it."""
     transitions = SYSTEM.transitions(num_episodes=100, num_steps=2)
     config = FitConfig(hidden_sizes=(16, 16), weight_decay=(0.0, 0.0, 0.0), max_epochs=3)
-    return Simulator(fit_ensemble(transitions, config, progress=False), transitions, penalty_coef=0.5)
+    return PenalizedModel(fit_ensemble(transitions, config, progress=False), transitions, penalty_coef=0.5)
 
 
 @pytest.fixture(params=["toy", "fitted"])
 def build(request: pytest.FixtureRequest) -> Callable[[int], PenalizedModelEnv]:
     if request.param == "toy":
         return toy
-    simulator: Simulator = request.getfixturevalue("fitted_simulator")
-    return lambda horizon: PenalizedModelEnv(simulator, horizon=horizon)
+    penalized_model: PenalizedModel = request.getfixturevalue("fitted_model")
+    return lambda horizon: PenalizedModelEnv(penalized_model, horizon=horizon)
 
 
 def dataset(starts: Any = ((0.0,), (0.0,)), rewards: Any = (-3.0, 4.0), **options: Any) -> Transitions:
@@ -67,13 +67,13 @@ def dataset(starts: Any = ((0.0,), (0.0,)), rewards: Any = (-3.0, 4.0), **option
 
 def counting(*, horizon: int, end_above: float = math.inf, **options: Any) -> PenalizedModelEnv:
     """Return a world of one number that counts up from zero."""
-    simulator = Simulator(
+    penalized_model = PenalizedModel(
         StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0])),
         dataset(),
         termination=lambda s, a, following: following[:, 0] > end_above,
         **options,
     )
-    return PenalizedModelEnv(simulator, horizon=horizon)
+    return PenalizedModelEnv(penalized_model, horizon=horizon)
 
 
 ZERO = np.zeros(1, np.float32)
@@ -98,9 +98,9 @@ def test_sb3s_checker(build: Callable[[int], PenalizedModelEnv], horizon: int) -
 def test_the_checkers_on_a_bounded_world() -> None:
     """With bounds there is nothing to let through."""
     transitions = dataset(observation_space=Box(-5, 5, (1,), np.float32))
-    simulator = Simulator(StubEnsemble(1, 1, mean=lambda s, a: (s + a, s[:, 0]), std=0.1), transitions)
-    gymnasium_check(PenalizedModelEnv(simulator, horizon=5), skip_render_check=True)
-    sb3_check(PenalizedModelEnv(simulator, horizon=5))
+    penalized_model = PenalizedModel(StubEnsemble(1, 1, mean=lambda s, a: (s + a, s[:, 0]), std=0.1), transitions)
+    gymnasium_check(PenalizedModelEnv(penalized_model, horizon=5), skip_render_check=True)
+    sb3_check(PenalizedModelEnv(penalized_model, horizon=5))
 
 
 def test_horizon_one(build: Callable[[int], PenalizedModelEnv]) -> None:
@@ -198,7 +198,7 @@ def test_global_generators_are_neither_moved_nor_read(build: Callable[[int], Pen
     env = build(7)
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     first = rollout(env, seed=1)
-    if isinstance(env.simulator.model, StubEnsemble):
+    if isinstance(env.penalized_model.model, StubEnsemble):
         # Around a network, beartype draws from this one itself, to check a random item of a list; only in tests.
         assert random.getstate() == before[0]
     assert equal(list(np.random.get_state()), list(before[1]))  # noqa: NPY002
@@ -246,7 +246,7 @@ def test_a_horizon_that_is_none_is_refused(wrong: Any) -> None:
 def test_each_draw_is_one_elites_and_every_elite_is_drawn() -> None:
     """Members add 10, 11, 12, 13; 13 is no elite. A mean of members would be 11."""
     model = StubEnsemble(1, 1, mean=lambda s, a: (0 * s, 0 * s[:, 0]), offsets=[10, 11, 12, 13], elites=[0, 1, 2])
-    env = PenalizedModelEnv(Simulator(model, dataset(), penalty="none"), horizon=10**6)
+    env = PenalizedModelEnv(PenalizedModel(model, dataset(), penalty="none"), horizon=10**6)
     env.reset(seed=0)
     draws = []
     for _ in range(900):
@@ -267,7 +267,7 @@ def test_a_model_that_breaks_down_ends_the_episode(value: float, where: str) -> 
         bad = torch.where(s > 1.5, value, 0.0)
         return s + 1 + (bad if where == "observation" else 0), s[:, 0] + (bad[:, 0] if where == "reward" else 0)
 
-    env = PenalizedModelEnv(Simulator(StubEnsemble(1, 1, mean=mean), dataset()), horizon=10)
+    env = PenalizedModelEnv(PenalizedModel(StubEnsemble(1, 1, mean=mean), dataset()), horizon=10)
     env.reset()
     for count in (1, 2):
         observation, _, terminated, _, info = env.step(ZERO)
@@ -288,8 +288,10 @@ def test_a_model_that_breaks_down_ends_the_episode(value: float, where: str) -> 
 )
 def test_a_users_function_of_the_wrong_shape_is_refused(option: str, function: Callable[..., Any]) -> None:
     """With a single row (1, 1) looks like one value, and would work until the vector environment broadcasts it."""
-    simulator = Simulator(StubEnsemble(1, 1, mean=lambda s, a: (s, s[:, 0])), dataset(), **{option: function})
-    env = PenalizedModelEnv(simulator, horizon=3)
+    penalized_model = PenalizedModel(
+        StubEnsemble(1, 1, mean=lambda s, a: (s, s[:, 0])), dataset(), **{option: function}
+    )
+    env = PenalizedModelEnv(penalized_model, horizon=3)
     env.reset()
     with pytest.raises(ConfigError, match=option):
         env.step(ZERO)
@@ -346,7 +348,7 @@ def test_a_recorded_action_can_be_replayed() -> None:
 def test_actions_outside_the_box_are_clipped() -> None:
     """As in the real environments, so that a policy that saturates behaves alike in both."""
     env = PenalizedModelEnv(
-        Simulator(
+        PenalizedModel(
             StubEnsemble(1, 1, mean=lambda s, a: (s + a, a[:, 0])),
             dataset(action_space=Box(-1, 2, (1,), np.float32)),
         ),
@@ -358,8 +360,10 @@ def test_actions_outside_the_box_are_clipped() -> None:
 
 def test_observations_stay_in_a_bounded_space() -> None:
     space = Box(-1.5, 2.5, (1,), np.float32)
-    simulator = Simulator(StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0])), dataset(observation_space=space))
-    env = PenalizedModelEnv(simulator, horizon=9)
+    penalized_model = PenalizedModel(
+        StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0])), dataset(observation_space=space)
+    )
+    env = PenalizedModelEnv(penalized_model, horizon=9)
     env.reset()
     observations = [env.step(ZERO)[0] for _ in range(4)]
     assert [float(observation[0]) for observation in observations] == [1.0, 2.0, 2.5, 2.5]
@@ -386,7 +390,7 @@ def test_writing_into_what_was_returned_does_not_move_the_environment() -> None:
 
 def test_starts_come_from_the_dataset() -> None:
     env = toy()
-    rows = {row.tobytes() for row in env.simulator._start_observations.numpy()}
+    rows = {row.tobytes() for row in env.penalized_model._start_observations.numpy()}
     assert all(env.reset()[0].tobytes() in rows for _ in range(50))
 
 
@@ -453,11 +457,11 @@ def test_the_id_needs_no_import_of_its_own() -> None:
 def test_options_arrive() -> None:
     env = toy(horizon=4, penalty="none", penalty_coef=3.0, termination="never")
     assert env.horizon == 4
-    assert env.simulator.penalty_coef == 3.0
+    assert env.penalized_model.penalty_coef == 3.0
     env.reset(seed=0)
     assert env.step(ZERO)[4]["penalty"] == 0.0
     assert toy().horizon == 20
-    assert toy().simulator.penalty_coef == 1.0
+    assert toy().penalized_model.penalty_coef == 1.0
 
 
 def test_no_time_limit_is_wrapped_around_the_horizon() -> None:
@@ -480,21 +484,21 @@ def test_the_spec_survives_pickle_and_json() -> None:
     expected = rollout(env.unwrapped, seed=1, num_steps=10)
     for again in (unpickled, from_json):
         assert again.unwrapped.horizon == 4
-        assert again.unwrapped.simulator.penalty_coef == 2.5
+        assert again.unwrapped.penalized_model.penalty_coef == 2.5
         assert equal(rollout(again.unwrapped, seed=1, num_steps=10), expected)
 
 
 def test_the_package_offers_what_the_readme_builds() -> None:
-    """`from mopo_env import PenalizedModelEnv, Simulator` is how objects, not names, are joined."""
+    """`from mopo_env import PenalizedModelEnv, PenalizedModel` is how objects, not names, are joined."""
     assert mopo_env.PenalizedModelEnv is PenalizedModelEnv
-    assert mopo_env.Simulator is Simulator
+    assert mopo_env.PenalizedModel is PenalizedModel
 
 
 @pytest.mark.parametrize(("member_per", "speakers"), [("rollout", 1), ("step", 3)])
 def test_a_member_may_speak_for_a_whole_episode(member_per: Any, speakers: int) -> None:
     """Three members pay 1, 2 and 3. One episode hears one of them, ten episodes hear all."""
     model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
-    env = PenalizedModelEnv(Simulator(model, dataset(), member_per=member_per), horizon=30)
+    env = PenalizedModelEnv(PenalizedModel(model, dataset(), member_per=member_per), horizon=30)
     env.reset(seed=0)
     heard = []
     for _ in range(10):

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 import mopo_env
 from mopo_env.datasets.files import save_transitions
 from mopo_env.datasets.minari.reader import save_minari
-from mopo_env.envs.make import find_termination, make_env, make_simulator, make_vector_env
+from mopo_env.envs.make import load_shared_termination, make_env, make_penalized_model, make_vector_env
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
@@ -50,7 +50,7 @@ def rule(**metadata: Any) -> LearnedTermination:
 def test_a_dataset_is_enough(folder: Path) -> None:
     """No task, no id: h = 5, λ = 1, and episodes that end at the horizon alone."""
     env = mopo_env.make_env(dataset=str(folder))
-    assert (env.horizon, env.simulator.penalty_coef, env.simulator.termination) == (5, 1.0, never)
+    assert (env.horizon, env.penalized_model.penalty_coef, env.penalized_model.termination) == (5, 1.0, never)
     env.reset(seed=0)
     steps = [env.step(env.action_space.sample()) for _ in range(5)]
     assert [step[3] for step in steps] == [False] * 4 + [True]
@@ -60,15 +60,15 @@ def test_a_dataset_is_enough(folder: Path) -> None:
 def test_the_dataset_may_stand_in_the_tasks_place(folder: Path) -> None:
     """As `mopo train FOLDER` has it."""
     assert make_env(folder, horizon=3).horizon == 3
-    assert make_vector_env(str(folder), num_envs=4).branches.horizon == 5
-    assert mopo_env.make_vector_env(dataset=folder, num_envs=4, horizon=2).branches.horizon == 2
-    simulator = make_simulator(folder, penalty_coef=0.25, termination="hopper")
-    assert (simulator.penalty_coef, simulator.termination) == (0.25, hopper)
+    assert make_vector_env(str(folder), num_envs=4).rollouts.horizon == 5
+    assert mopo_env.make_vector_env(dataset=folder, num_envs=4, horizon=2).rollouts.horizon == 2
+    penalized_model = make_penalized_model(folder, penalty_coef=0.25, termination="hopper")
+    assert (penalized_model.penalty_coef, penalized_model.termination) == (0.25, hopper)
 
 
 def test_a_minari_dataset_with_an_ensemble_elsewhere(folder: Path) -> None:
     save_minari(data(), "plant/pump-v0")
-    assert make_env("plant/pump-v0", ensemble=folder).simulator.transitions.fingerprint == data().fingerprint
+    assert make_env("plant/pump-v0", ensemble=folder).penalized_model.transitions.fingerprint == data().fingerprint
     with pytest.raises(StoreError, match="no ensemble"):
         make_env("plant/pump-v0")
 
@@ -77,55 +77,55 @@ def test_the_learned_rule_is_found_and_obeyed(folder: Path, tmp_path: Path) -> N
     """Beside the dataset or beside the ensemble, by default and by name; others come first if they are named."""
     save_ensemble(fit_ensemble(data(), TINY, progress=False), tmp_path / "model")
     save_termination(rule(), tmp_path / "model")
-    assert make_simulator(folder).termination is never
-    elsewhere = make_simulator(folder, ensemble=tmp_path / "model")
+    assert make_penalized_model(folder).termination is never
+    elsewhere = make_penalized_model(folder, ensemble=tmp_path / "model")
     assert isinstance(elsewhere.termination, LearnedTermination)
     save_termination(rule(), folder)
     env = make_env(dataset=folder)
     env.reset(seed=0)
     assert env.step(np.zeros(1, np.float32))[2]
-    assert make_simulator(folder, termination="never").termination is never
-    assert isinstance(make_simulator(folder, termination="learned").termination, LearnedTermination)
+    assert make_penalized_model(folder, termination="never").termination is never
+    assert isinstance(make_penalized_model(folder, termination="learned").termination, LearnedTermination)
 
 
 def test_a_task_can_use_a_learned_rule(folder: Path) -> None:
     """Its own is analytic, so it must be asked for."""
     save_termination(rule(), folder)
     options = {"dataset": str(folder), "ensemble": str(folder)}
-    assert gym.make("MOPO-hopper-mixed", **options).unwrapped.simulator.termination is hopper  # type: ignore[attr-defined]
+    assert gym.make("MOPO-hopper-mixed", **options).unwrapped.penalized_model.termination is hopper  # type: ignore[attr-defined]
     made = gym.make("MOPO-hopper-mixed", termination="learned", **options).unwrapped
-    assert isinstance(made.simulator.termination, LearnedTermination)  # type: ignore[attr-defined]
+    assert isinstance(made.penalized_model.termination, LearnedTermination)  # type: ignore[attr-defined]
 
 
 def test_a_learned_rule_that_is_not_there(folder: Path) -> None:
     with pytest.raises(StoreError, match=r"no learned termination rule in .*pump.*mopo fit-termination"):
-        make_simulator(folder, termination="learned")
+        make_penalized_model(folder, termination="learned")
     with pytest.raises(StoreError, match="pump"):
-        find_termination(None, folder)
+        load_shared_termination(None, folder)
 
 
 def test_a_learned_rule_of_other_data_is_refused(folder: Path) -> None:
     """Of other widths it would fail in the first step, of other bounds never."""
     save_termination(rule(observation_space=str(Box(-1, 1, (2,)))), folder)
     with pytest.raises(SpaceMismatchError, match="learned termination rule was fitted to data of"):
-        make_simulator(folder)
+        make_penalized_model(folder)
 
 
 def test_a_rule_that_is_written_anew_is_read_anew(folder: Path) -> None:
     save_termination(rule(), folder)
-    first = make_simulator(folder).termination
-    assert make_simulator(folder).termination is first
+    first = make_penalized_model(folder).termination
+    assert make_penalized_model(folder).termination is first
     other = rule(note="new")
     other.threshold.fill_(1.0)
     save_termination(other, folder)
-    found = make_simulator(folder).termination
+    found = make_penalized_model(folder).termination
     assert isinstance(found, LearnedTermination)
     assert torch.equal(found.threshold, other.threshold)
 
 
 def test_two_datasets_are_one_too_many(folder: Path) -> None:
     with pytest.raises(ConfigError, match="is a dataset already; name only one"):
-        make_simulator(folder, dataset="halfcheetah-mixed")
+        make_penalized_model(folder, dataset="halfcheetah-mixed")
 
 
 def test_nothing_at_all_is_refused() -> None:
@@ -140,5 +140,5 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 def test_objects_are_refused_with_the_way_to_use_them() -> None:
     options: Any = {"dataset": data()}
-    with pytest.raises(ConfigError, match=r"^dataset: .*Simulator\(model, transitions"):
+    with pytest.raises(ConfigError, match=r"^dataset: .*PenalizedModel\(model, transitions"):
         make_env(**options)

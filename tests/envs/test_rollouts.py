@@ -1,4 +1,4 @@
-"""Branches restart where they end, one by one, and forget nothing of what the agent needs to store."""
+"""Rollouts restart where they end, one by one, and forget nothing of what the agent needs to store."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches, check_array, new_generator
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts, check_array, new_generator
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
 
 
-def counting(start_values: Any, *, end_above: float = math.inf, **options: Any) -> Simulator:
+def counting(start_values: Any, *, end_above: float = math.inf, **options: Any) -> PenalizedModel:
     """Return a world that counts up by one and pays what it reached; its starts tell one row from another."""
     starts = np.asarray(start_values, dtype=np.float32)[:, None]
     transitions = Transitions(
@@ -28,48 +28,50 @@ def counting(start_values: Any, *, end_above: float = math.inf, **options: Any) 
         truncations=np.ones(len(starts)),
     )
     model = StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0] + 1))
-    return Simulator(model, transitions, termination=lambda s, a, following: following[:, 0] > end_above, **options)
+    return PenalizedModel(
+        model, transitions, termination=lambda s, a, following: following[:, 0] > end_above, **options
+    )
 
 
-def started(simulator: Simulator, num_branches: int, horizon: int) -> tuple[Branches, np.ndarray]:
-    branches = Branches(simulator, num_branches=num_branches, horizon=horizon)
-    return branches, branches.reset(torch.Generator().manual_seed(0))
+def started(penalized_model: PenalizedModel, num_rollouts: int, horizon: int) -> tuple[Rollouts, np.ndarray]:
+    rollouts = Rollouts(penalized_model, num_rollouts=num_rollouts, horizon=horizon)
+    return rollouts, rollouts.reset(torch.Generator().manual_seed(0))
 
 
-def still(num_branches: int) -> np.ndarray:
-    return np.zeros((num_branches, 1), np.float32)
+def still(num_rollouts: int) -> np.ndarray:
+    return np.zeros((num_rollouts, 1), np.float32)
 
 
 def test_a_branch_of_h_steps_by_hand() -> None:
     """Start 10, horizon 3: rewards 11, 12, 13, then a fresh start."""
-    branches, observations = started(counting([10, 10]), 2, 3)
+    rollouts, observations = started(counting([10, 10]), 2, 3)
     assert observations.tolist() == [[10], [10]]
     for length, value in enumerate([11.0, 12.0], start=1):
-        step = branches.step(still(2))
+        step = rollouts.step(still(2))
         assert step.observations.tolist() == step.final_observations.tolist() == [[value]] * 2
         assert step.rewards.tolist() == [value] * 2
         assert step.lengths.tolist() == [length] * 2
         assert not step.dones.any()
-    step = branches.step(still(2))
+    step = rollouts.step(still(2))
     assert step.truncations.tolist() == [True, True]
     assert step.terminations.tolist() == [False, False]
     assert step.final_observations.tolist() == [[13], [13]]
     assert step.observations.tolist() == [[10], [10]]
     assert step.returns.tolist() == [36, 36]
     assert step.lengths.tolist() == [3, 3]
-    after = branches.step(still(2))
-    assert after.returns.tolist() == [11, 11], "a return must not run on into the next branch"
+    after = rollouts.step(still(2))
+    assert after.returns.tolist() == [11, 11], "a return must not run on into the next rollout"
     assert after.lengths.tolist() == [1, 1]
 
 
 def test_each_branch_ends_and_restarts_on_its_own() -> None:
     """A bookkeeping that mixes rows is right on average and wrong in every transition: simulate it in plain Python."""
     starts = [0.0, 100.0, 200.0, 300.0, 296.0, 297.0]
-    branches, observations = started(counting(starts, end_above=300), 40, 4)
+    rollouts, observations = started(counting(starts, end_above=300), 40, 4)
     here, length, total = observations[:, 0].copy(), np.zeros(40, int), np.zeros(40)
     ends = {"terminated": 0, "truncated": 0, "both": 0}
     for _ in range(30):
-        step = branches.step(still(40))
+        step = rollouts.step(still(40))
         here, length = here + 1, length + 1
         total = total + here
         np.testing.assert_array_equal(step.final_observations[:, 0], here)
@@ -92,30 +94,30 @@ def test_each_branch_ends_and_restarts_on_its_own() -> None:
 
 def test_restarts_are_drawn_anew() -> None:
     """Restarting all in one state, or each where it began, would narrow what the agent sees to b states."""
-    branches, first = started(counting(range(1000)), 500, 1)
-    second = branches.step(still(500)).observations
-    third = branches.step(still(500)).observations
+    rollouts, first = started(counting(range(1000)), 500, 1)
+    second = rollouts.step(still(500)).observations
+    third = rollouts.step(still(500)).observations
     assert len(np.unique(second)) > 300, "500 of 1000 leave 394 ± 9 different ones"
     assert (first != second).mean() > 0.9
     assert (second != third).mean() > 0.9
 
 
 def test_every_step_yields_all_branches() -> None:
-    """Algorithm 2 stores b transitions a step; branches that die early must not leave holes."""
-    branches, _ = started(counting([0, 0], end_above=1), 7, 5)
+    """Algorithm 2 stores b transitions a step; rollouts that die early must not leave holes."""
+    rollouts, _ = started(counting([0, 0], end_above=1), 7, 5)
     for _ in range(10):
-        step = branches.step(still(7))
+        step = rollouts.step(still(7))
         assert len(step.rewards) == 7
         assert (step.final_observations <= 2).all(), "nothing may roll on past its end"
 
 
 def speakers(member_per: str, horizon: int, num_steps: int) -> np.ndarray:
-    """Return which of three members spoke, shape ``(step, branch)``: each pays its own number."""
+    """Return which of three members spoke, shape ``(step, rollout)``: each pays its own number."""
     transitions = counting([0, 0]).transitions
     model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
-    simulator = Simulator(model, transitions, member_per=member_per)  # type: ignore[arg-type]
-    branches, _ = started(simulator, 200, horizon)
-    return np.stack([branches.step(still(200)).rewards for _ in range(num_steps)])
+    penalized_model = PenalizedModel(model, transitions, member_per=member_per)  # type: ignore[arg-type]
+    rollouts, _ = started(penalized_model, 200, horizon)
+    return np.stack([rollouts.step(still(200)).rewards for _ in range(num_steps)])
 
 
 def test_a_member_may_speak_for_a_whole_rollout() -> None:
@@ -131,24 +133,24 @@ def test_a_member_may_speak_for_a_whole_rollout() -> None:
 
 
 def test_only_branches_that_end_get_another_member() -> None:
-    """Half of the branches end after a step; the others must keep theirs through it."""
+    """Half of the rollouts end after a step; the others must keep theirs through it."""
     transitions = counting(range(100)).transitions
     model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=np.arange(50) * 1000.0)
-    simulator = Simulator(
+    penalized_model = PenalizedModel(
         model, transitions, member_per="rollout", termination=lambda s, a, following: following[:, 0] % 2 == 1
     )
-    branches, _ = started(simulator, 100, 50)
-    first = branches.step(still(100))
+    rollouts, _ = started(penalized_model, 100, 50)
+    first = rollouts.step(still(100))
     ended = first.terminations
     assert 20 < ended.sum() < 80
-    second = branches.step(still(100))
+    second = rollouts.step(still(100))
     assert (first.rewards == second.rewards)[~ended].all()
     assert (first.rewards == second.rewards)[ended].mean() < 0.2
 
 
 def test_penalty_and_model_reward_are_reported_apart() -> None:
-    simulator = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
-    step = started(simulator, 3, 4)[0].step(still(3))
+    penalized_model = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
+    step = started(penalized_model, 3, 4)[0].step(still(3))
     assert step.model_rewards.tolist() == [6, 6, 6]
     assert step.penalties.tolist() == [5, 5, 5]
     assert step.rewards.tolist() == [-4, -4, -4]
@@ -165,10 +167,10 @@ def test_a_branch_that_diverges_restarts() -> None:
         terminations=np.zeros(2),
         truncations=np.ones(2),
     )
-    simulator = Simulator(StubEnsemble(1, 1, mean=lambda s, a: (s * math.nan, s[:, 0])), rows)
-    branches, _ = started(simulator, 2, 5)
+    penalized_model = PenalizedModel(StubEnsemble(1, 1, mean=lambda s, a: (s * math.nan, s[:, 0])), rows)
+    rollouts, _ = started(penalized_model, 2, 5)
     for _ in range(3):
-        step = branches.step(still(2))
+        step = rollouts.step(still(2))
         assert step.diverged.all()
         assert step.terminations.all()
         assert step.rewards.tolist() == [-3, -3]
@@ -177,28 +179,28 @@ def test_a_branch_that_diverges_restarts() -> None:
 
 
 def test_a_reset_forgets_what_was_under_way() -> None:
-    branches, _ = started(counting([10, 10]), 2, 3)
-    branches.step(still(2))
-    branches.reset(torch.Generator().manual_seed(1))
-    step = branches.step(still(2))
+    rollouts, _ = started(counting([10, 10]), 2, 3)
+    rollouts.step(still(2))
+    rollouts.reset(torch.Generator().manual_seed(1))
+    step = rollouts.step(still(2))
     assert step.lengths.tolist() == [1, 1]
     assert step.returns.tolist() == [11, 11]
 
 
 @pytest.mark.parametrize("horizon", [1, 50])
 def test_writing_into_what_was_returned_moves_nothing(horizon: int) -> None:
-    """SB3's buffers and wrappers normalise in place; the branches must keep their own state."""
+    """SB3's buffers and wrappers normalise in place; the rollouts must keep their own state."""
     system = LinearGaussianSystem()
-    simulator = Simulator(system.model(), system.transitions(num_episodes=2, num_steps=10))
+    penalized_model = PenalizedModel(system.model(), system.transitions(num_episodes=2, num_steps=10))
 
     def rollout(vandal: bool) -> list[np.ndarray]:
-        branches, observations = started(simulator, 4, horizon)
+        rollouts, observations = started(penalized_model, 4, horizon)
         seen = [observations.copy()]
         if vandal:
             observations[:] = 1e6
         for _ in range(5):
             action = np.full((4, 1), 0.3, np.float32)
-            step = branches.step(action)
+            step = rollouts.step(action)
             seen += [np.array(field) for field in step]
             if vandal:
                 action[:] = 1e6
@@ -212,21 +214,21 @@ def test_writing_into_what_was_returned_moves_nothing(horizon: int) -> None:
 
 def test_no_array_is_handed_out_twice() -> None:
     """A buffer that stores without a copy would find its rows rewritten by the next step."""
-    branches, first = started(counting([10, 10]), 2, 3)
+    rollouts, first = started(counting([10, 10]), 2, 3)
     kept = [first]
     for _ in range(4):
-        step = branches.step(still(2))
+        step = rollouts.step(still(2))
         for name, array in step._asdict().items():
             assert not any(np.shares_memory(array, other) for other in kept), name
         kept += [step.observations, step.rewards, step.returns, step.lengths, step.terminations, step.truncations]
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, True, None, "3"])
-@pytest.mark.parametrize(("option", "named"), [("num_branches", "num_envs"), ("horizon", "horizon")])
+@pytest.mark.parametrize(("option", "named"), [("num_rollouts", "num_envs"), ("horizon", "horizon")])
 def test_sizes_are_checked(option: str, named: str, wrong: Any) -> None:
-    """`num_branches` is named as the user knows it: the environments' `num_envs`."""
+    """`num_rollouts` is named as the user knows it: the environments' `num_envs`."""
     with pytest.raises(ConfigError, match=named):
-        Branches(counting([0, 0]), **{"num_branches": 2, "horizon": 2, option: wrong})
+        Rollouts(counting([0, 0]), **{"num_rollouts": 2, "horizon": 2, option: wrong})
 
 
 @pytest.mark.parametrize(
@@ -246,10 +248,10 @@ def test_sizes_are_checked(option: str, named: str, wrong: Any) -> None:
 )
 def test_actions_that_are_no_actions_are_refused_and_change_nothing(actions: np.ndarray) -> None:
     """A refused step must not count: the next good one continues where the last good one ended."""
-    branches, _ = started(counting([10, 10]), 2, 3)
+    rollouts, _ = started(counting([10, 10]), 2, 3)
     with pytest.raises(InputError, match="actions"):
-        branches.step(actions)
-    step = branches.step(still(2))
+        rollouts.step(actions)
+    step = rollouts.step(still(2))
     assert step.observations.tolist() == [[11], [11]]
     assert step.lengths.tolist() == [1, 1]
 

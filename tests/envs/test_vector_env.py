@@ -13,10 +13,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, InputError
-from mopo_env.registration import TOY_ID
+from mopo_env.tasks import TOY_ID
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
 
@@ -35,9 +35,9 @@ def dataset(starts: Any) -> Transitions:
     )
 
 
-def driven(starts: Any = (0.0, 0.0), end_above: float = math.inf) -> Simulator:
+def driven(starts: Any = (0.0, 0.0), end_above: float = math.inf) -> PenalizedModel:
     """Return a world without noise that its action drives, so that rows differ though their starts do not."""
-    return Simulator(
+    return PenalizedModel(
         StubEnsemble(1, 1, mean=lambda s, a: (s + a, 10 * s[:, 0] + a[:, 0])),
         dataset(starts),
         penalty=lambda said: said.actions[:, 0].abs(),
@@ -46,8 +46,8 @@ def driven(starts: Any = (0.0, 0.0), end_above: float = math.inf) -> Simulator:
     )
 
 
-def noisy() -> Simulator:
-    return Simulator(
+def noisy() -> PenalizedModel:
+    return PenalizedModel(
         SYSTEM.model(), SYSTEM.transitions(), termination=lambda s, a, following: following[:, 0].abs() > 3
     )
 
@@ -107,8 +107,8 @@ def test_one_row_is_the_single_environment_bit_for_bit() -> None:
 
 def test_rows_do_not_share_their_noise() -> None:
     """One draw broadcast over the batch would look random from inside every row."""
-    simulator = Simulator(SYSTEM.model(), SYSTEM.start_transitions([0.5, -0.5]))
-    env = PenalizedModelVectorEnv(simulator, num_envs=4000, horizon=10)
+    penalized_model = PenalizedModel(SYSTEM.model(), SYSTEM.start_transitions([0.5, -0.5]))
+    env = PenalizedModelVectorEnv(penalized_model, num_envs=4000, horizon=10)
     env.reset(seed=0)
     observations, rewards, *_ = env.step(np.zeros((4000, 1), np.float32))
     outcome = np.column_stack([observations, rewards])
@@ -174,7 +174,7 @@ def test_returns_and_lengths_through_gymnasiums_recorder() -> None:
     recorded.reset(seed=0)
     random, finished = np.random.default_rng(0), 0
     for _ in range(40):
-        before = env.branches._returns.numpy().copy()
+        before = env.rollouts._returns.numpy().copy()
         _, rewards, terminations, truncations, infos = recorded.step(random.uniform(-0.5, 1.5, (5, 1)))
         done = terminations | truncations
         if done.any():
@@ -190,7 +190,9 @@ def test_a_row_whose_model_breaks_down_restarts_alone(value: float) -> None:
     def mean(s: torch.Tensor, a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.where(s > 1.5, value, s + a), s[:, 0]
 
-    env = PenalizedModelVectorEnv(Simulator(StubEnsemble(1, 1, mean=mean), dataset([0.0, 0.0])), num_envs=3, horizon=10)
+    env = PenalizedModelVectorEnv(
+        PenalizedModel(StubEnsemble(1, 1, mean=mean), dataset([0.0, 0.0])), num_envs=3, horizon=10
+    )
     env.reset()
     actions = np.array([[1.0], [0.5], [1.0]])
     for _ in range(2):
@@ -267,8 +269,8 @@ def test_make_vec_gives_the_batched_environment() -> None:
     env = gym.make_vec(TOY_ID, num_envs=3, horizon=2, penalty_coef=4.0)
     assert isinstance(env.unwrapped, PenalizedModelVectorEnv)
     assert env.num_envs == 3
-    assert env.unwrapped.branches.horizon == 2
-    assert env.unwrapped.branches.simulator.penalty_coef == 4.0
+    assert env.unwrapped.rollouts.horizon == 2
+    assert env.unwrapped.rollouts.penalized_model.penalty_coef == 4.0
     env.reset(seed=0)
     assert not env.step(np.zeros((3, 1), np.float32))[3].any()
     assert env.step(np.zeros((3, 1), np.float32))[3].all()

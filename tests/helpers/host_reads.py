@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mopo_env._utils import devices
-from mopo_env.envs import penalized_model as simulator
-from mopo_env.envs import rollouts as branches
+from mopo_env.envs import penalized_model as penalized_model
+from mopo_env.envs import rollouts as rollouts
 
 # By the names that PyTorch's operators have: a scalar, or a shape that depends on the data.
 _OPERATORS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique"}
@@ -56,7 +56,7 @@ def host_reads() -> Iterator[list[str]]:
     """Collect what is read while computing as on a device that has to be waited for."""
     reads: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        for module in (devices, branches, simulator):
+        for module in (devices, rollouts, penalized_model):
             patch.setattr(module, "perhaps_any", lambda flags: True)
         with _Methods(reads), _Operators(reads):
             yield reads

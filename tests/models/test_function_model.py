@@ -11,7 +11,7 @@ from stable_baselines3.common.env_checker import check_env
 from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.models.function_model import FunctionModel
 from mopo_env.models.protocol import DynamicsModel, Prediction
@@ -98,7 +98,7 @@ def test_draws_come_from_the_given_generator_and_move_no_other() -> None:
 def test_it_makes_an_environment_with_any_error_estimator() -> None:
     """r̃ = r − λ·u(s, a), u a function of the user's."""
     u = error_estimator(lambda observations, actions: observations.abs().sum(dim=1) + actions[:, 0].abs())
-    env = PenalizedModelEnv(Simulator(model(certain), recorded(), penalty=u, penalty_coef=3.0), horizon=5)
+    env = PenalizedModelEnv(PenalizedModel(model(certain), recorded(), penalty=u, penalty_coef=3.0), horizon=5)
     check_env(env, warn=True)
     observation, _ = env.reset(seed=0)
     _, reward, _, _, info = env.step(np.array([0.5]))
@@ -110,10 +110,10 @@ def test_a_penalty_can_look_at_the_distribution() -> None:
     def width(prediction: Any) -> torch.Tensor:
         return prediction.outcome.stddev[:, -1]
 
-    simulator = Simulator(
+    penalized_model = PenalizedModel(
         model(lambda s, a: Independent(Normal(torch.zeros(len(s), 3), 4.0), 1)), recorded(), penalty=width
     )
-    assert simulator.step(torch.zeros(2, 2), torch.zeros(2, 1), generator()).penalties.tolist() == [4.0, 4.0]
+    assert penalized_model.step(torch.zeros(2, 2), torch.zeros(2, 1), generator()).penalties.tolist() == [4.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> No
     """The paper, after Theorem 4.4: with u(s, a) = 0 and perfect dynamics, π* is recovered."""
     mdp = maze(seed)
     perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
-    simulator = Simulator(perfect, mdp.transitions(num_rows=200), penalty="none")
-    found = learned_in(PenalizedModelEnv(simulator, horizon=10), mdp)
+    penalized_model = PenalizedModel(perfect, mdp.transitions(num_rows=200), penalty="none")
+    found = learned_in(PenalizedModelEnv(penalized_model, horizon=10), mdp)
     best = mdp.expected_return(mdp.optimal_policy())
     assert mdp.expected_return(found) == pytest.approx(best, abs=1e-6)
     worst = mdp.expected_return(np.eye(3)[mdp.rewards.argmin(axis=1)])
@@ -196,8 +196,8 @@ def test_doubt_gives_the_optimal_policy_of_the_penalised_process() -> None:
     table = torch.tensor(error, dtype=torch.float32)
     u = error_estimator(lambda observations, actions: table[observations.argmax(dim=1), actions.argmax(dim=1)])
     perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
-    simulator = Simulator(perfect, mdp.transitions(num_rows=200), penalty=u, penalty_coef=2.0)
-    found = learned_in(PenalizedModelEnv(simulator, horizon=10), mdp)
+    penalized_model = PenalizedModel(perfect, mdp.transitions(num_rows=200), penalty=u, penalty_coef=2.0)
+    found = learned_in(PenalizedModelEnv(penalized_model, horizon=10), mdp)
     penalised = mdp.penalised(error, 2.0)
     assert penalised.expected_return(found) == pytest.approx(
         penalised.expected_return(penalised.optimal_policy()), abs=1e-6

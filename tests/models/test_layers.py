@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from mopo_env.errors import StoreError
-from mopo_env.models.layers import StackedLinear, fill_module, mean_and_std
+from mopo_env.models.layers import EnsembleLinear, fill_module, mean_and_std
 
 
 def test_each_member_is_a_linear_layer_of_its_own() -> None:
     """A batched product is an optimisation: the numbers are those of three plain layers."""
-    layer = StackedLinear(3, 4, 2, torch.Generator().manual_seed(0)).requires_grad_(False)
+    layer = EnsembleLinear(3, 4, 2, torch.Generator().manual_seed(0)).requires_grad_(False)
     layer.bias.copy_(torch.randn(layer.bias.shape, generator=torch.Generator().manual_seed(1)))
     inputs = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
     expected = [inputs[k] @ layer.weight[k] + layer.bias[k] for k in range(3)]
@@ -24,7 +24,7 @@ def test_each_member_is_a_linear_layer_of_its_own() -> None:
 
 def test_initial_weights_are_cut_at_two_standard_deviations() -> None:
     """As in the paper's code; that leaves 0.880 of the standard deviation."""
-    layer = StackedLinear(7, 100, 50, torch.Generator().manual_seed(0)).requires_grad_(False)
+    layer = EnsembleLinear(7, 100, 50, torch.Generator().manual_seed(0)).requires_grad_(False)
     std = 1 / (2 * math.sqrt(100))
     assert layer.weight.abs().max() <= 2 * std
     assert float(layer.weight.std()) == pytest.approx(0.8796 * std, rel=0.02)
@@ -39,9 +39,9 @@ def test_mean_and_std_leave_a_constant_column_alone() -> None:
     assert mean_and_std(torch.tensor([[0.0], [4.0]]))[1].tolist() == [2.0]
 
 
-def meta_layer() -> StackedLinear:
+def meta_layer() -> EnsembleLinear:
     with torch.device("meta"):
-        return StackedLinear(2, 1, 1, torch.Generator("cpu"))
+        return EnsembleLinear(2, 1, 1, torch.Generator("cpu"))
 
 
 WEIGHTS = {"weight": np.ones((2, 1, 1), np.float32), "bias": np.zeros((2, 1, 1), np.float32)}

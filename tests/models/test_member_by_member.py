@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mopo_env.models.ensemble import GaussianEnsemble
-from mopo_env.models.member_by_member import MANY_ROWS, evaluate_at_once, evaluate_by_member, evaluate_each
+from mopo_env.models.layers import MANY_ROWS, evaluate_at_once, evaluate_by_member, evaluate_each
 
 
 def ensemble() -> GaussianEnsemble:

@@ -32,22 +32,22 @@ TWO_OUTPUTS = ([[-1.0, -1.0], [1.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]])
 
 # What each formula gives, worked out by hand.
 BY_HAND: dict[str, list[tuple[Any, float]]] = {
-    "largest_std": [
+    "max_aleatoric": [
         (THREE_FOUR_FIVE, 5.0),
         (NORM_OR_ENTRY, math.sqrt(48.0)),
         (APART, math.sqrt(2.0)),
     ],
-    "largest_covariance": [
+    "max_covariance_norm": [
         (THREE_FOUR_FIVE, math.sqrt(81.0 + 256.0)),
         (NORM_OR_ENTRY, math.sqrt(3 * 256.0)),
         (APART, math.sqrt(2.0)),
     ],
-    "largest_deviation": [
+    "max_deviation": [
         (APART, 5.0),  # each is 5 from (3, 4)
         (THREE_IN_A_LINE, 6.0),  # the mean is 3
         (THREE_FOUR_FIVE, 0.0),
     ],
-    "largest_difference": [
+    "max_pairwise_difference": [
         (APART, 10.0),
         (THREE_IN_A_LINE, 9.0),
         (THREE_FOUR_FIVE, 0.0),
@@ -85,16 +85,16 @@ BY_HAND: dict[str, list[tuple[Any, float]]] = {
 
 # How u grows when all lengths double.
 DEGREES = {
-    "largest_std": 1,
-    "largest_covariance": 2,
-    "largest_deviation": 1,
-    "largest_difference": 1,
+    "max_aleatoric": 1,
+    "max_covariance_norm": 2,
+    "max_deviation": 1,
+    "max_pairwise_difference": 1,
     "ensemble_std": 1,
     "ensemble_variance": 2,
     "log_likelihood_variance": 0,
     "leave_one_out_kl": 0,
 }
-ALSO_ROTATES = {"largest_deviation", "largest_difference"}
+ALSO_ROTATES = {"max_deviation", "max_pairwise_difference"}
 
 
 def ours(name: str) -> NumPyFormula:
@@ -214,7 +214,7 @@ def mean_kl(**options: Any) -> NumPyFormula:
 
 
 MUTANTS: dict[str, dict[str, NumPyFormula]] = {
-    "largest_std": {
+    "max_aleatoric": {
         "mean over members": lambda m, s: norm(s).mean(0),
         "variance, not std": lambda m, s: norm(s**2).max(0),
         "sum of squares": lambda m, s: (s**2).sum(-1).max(0),
@@ -230,7 +230,7 @@ MUTANTS: dict[str, dict[str, NumPyFormula]] = {
         "float16 inside": lambda m, s: norm(s.astype(np.float16)).max(0).astype(float),
         "means too": lambda m, s: norm(m + s).max(0),
     },
-    "largest_covariance": {
+    "max_covariance_norm": {
         "std, not variance": lambda m, s: norm(s).max(0),
         "trace": lambda m, s: (s**2).sum(-1).max(0),
         "squared norm of the std": lambda m, s: norm(s).max(0) ** 2,
@@ -238,7 +238,7 @@ MUTANTS: dict[str, dict[str, NumPyFormula]] = {
         "determinant": lambda m, s: (s**2).prod(-1).max(0),
         "one number for the batch": lambda m, s: np.full(s.shape[1], norm(s**2).max()),
     },
-    "largest_deviation": {
+    "max_deviation": {
         "mean over members": lambda m, s: norm(centred(m)).mean(0),
         "from the first member": lambda m, s: norm(m - m[0]).max(0),
         "from zero": lambda m, s: norm(m).max(0),
@@ -250,7 +250,7 @@ MUTANTS: dict[str, dict[str, NumPyFormula]] = {
         "one number for the batch": lambda m, s: np.full(m.shape[1], norm(centred(m)).max()),
         "mean over the batch too": lambda m, s: norm(m - m.mean((0, 1))).max(0),
     },
-    "largest_difference": {
+    "max_pairwise_difference": {
         "from the mean": lambda m, s: norm(centred(m)).max(0),
         "twice the deviation": lambda m, s: 2 * norm(centred(m)).max(0),
         "neighbours only": lambda m, s: norm(np.diff(m, axis=0)).max(0),
@@ -303,17 +303,17 @@ def test_there_are_mutants_of_every_formula() -> None:
     """A formula without mutants has checks that nobody has tried."""
     public = {name for name in formulas.__all__ if name != "Formula"}
     assert set(MUTANTS) == set(BY_HAND) == set(DEGREES) == public
-    assert len(MUTANTS["largest_std"]) >= 13
+    assert len(MUTANTS["max_aleatoric"]) >= 13
     assert all(len(mutants) >= 6 for mutants in MUTANTS.values())
 
 
 def test_the_right_formulas_in_numpy_break_none() -> None:
     """Otherwise mutants would die for a wrong reason."""
     right: dict[str, NumPyFormula] = {
-        "largest_std": lambda m, s: norm(s).max(0),
-        "largest_covariance": lambda m, s: norm(s**2).max(0),
-        "largest_deviation": lambda m, s: norm(centred(m)).max(0),
-        "largest_difference": lambda m, s: norm(m[:, None] - m[None]).max((0, 1)),
+        "max_aleatoric": lambda m, s: norm(s).max(0),
+        "max_covariance_norm": lambda m, s: norm(s**2).max(0),
+        "max_deviation": lambda m, s: norm(centred(m)).max(0),
+        "max_pairwise_difference": lambda m, s: norm(m[:, None] - m[None]).max((0, 1)),
         "ensemble_std": lambda m, s: norm(np.sqrt(mixture(m, s))),
         "ensemble_variance": lambda m, s: norm(mixture(m, s)),
         "leave_one_out_kl": mean_kl(),
@@ -380,7 +380,7 @@ def test_finite_over_the_stds_a_network_can_learn(name: str) -> None:
 def test_one_member_agrees_with_itself() -> None:
     """The "no ens." rows of the paper have one."""
     mean, std = np.array([[[1.0, 2.0]]]), np.array([[[3.0, 4.0]]])
-    expected = {"largest_std": 5.0, "largest_covariance": math.sqrt(337), "ensemble_std": 5.0}
+    expected = {"max_aleatoric": 5.0, "max_covariance_norm": math.sqrt(337), "ensemble_std": 5.0}
     expected |= {"ensemble_variance": math.sqrt(337)}
     for name in BY_HAND:
         if name != "leave_one_out_kl":

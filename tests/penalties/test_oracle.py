@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from mopo_env import OraclePenalty, Simulator, Transitions, TrueDynamics, find_dataset, make_simulator
+from mopo_env import OraclePenalty, PenalizedModel, Transitions, TrueDynamics, load_dataset, make_penalized_model
 from mopo_env.datasets.files import save_transitions
-from mopo_env.datasets.own_task import find_task
-from mopo_env.envs.make import find_penalty
+from mopo_env.datasets.locate import resolve_task
+from mopo_env.envs.make import resolve_penalty
 from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import get_penalty, no_penalty
@@ -123,11 +123,11 @@ def test_each_row_has_its_own_truth() -> None:
 
 
 def test_what_is_paid_is_the_models_reward_less_the_true_error() -> None:
-    """r̃ = r̂ − λ·‖T̂ − T‖, through the simulator, on a toy and without MuJoCo."""
+    """r̃ = r̂ − λ·‖T̂ − T‖, through `PenalizedModel`, on a toy and without MuJoCo."""
     transitions = LinearGaussianSystem().start_transitions([0.0, 0.0])
     penalty = OraclePenalty(truth=constant(TRUTH), max_error=100.0)
-    simulator = Simulator(constant(MODEL, elites=[0]), transitions, penalty=penalty, penalty_coef=2.0)
-    step = simulator.step(torch.zeros(3, 2), torch.zeros(3, 1), torch.Generator().manual_seed(0))
+    penalized_model = PenalizedModel(constant(MODEL, elites=[0]), transitions, penalty=penalty, penalty_coef=2.0)
+    step = penalized_model.step(torch.zeros(3, 2), torch.zeros(3, 1), torch.Generator().manual_seed(0))
     assert step.penalties.tolist() == [5.0] * 3
     assert step.rewards.tolist() == [17.0 - 2.0 * 5.0] * 3
 
@@ -174,18 +174,18 @@ def test_a_prediction_without_means_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     pytest.importorskip("mujoco")
-    return make_simulator(TASK, penalty="oracle", penalty_coef=2.0)
+    return make_penalized_model(TASK, penalty="oracle", penalty_coef=2.0)
 
 
-def test_the_name_is_enough(simulator: Simulator) -> None:
+def test_the_name_is_enough(penalized_model: PenalizedModel) -> None:
     """The whole of it by hand: the bundled model against HalfCheetah-v5, row by row in Gymnasium's own environment."""
     generator = torch.Generator().manual_seed(0)
-    observations = simulator.reset(50, generator)
+    observations = penalized_model.reset(50, generator)
     actions = torch.rand(50, 6, generator=generator) * 2 - 1
-    step = simulator.step(observations, actions, generator)
-    prediction: Any = simulator.model.predict(observations, actions)
+    step = penalized_model.step(observations, actions, generator)
+    prediction: Any = penalized_model.model.predict(observations, actions)
     env: Any = make_real_env(TASK).unwrapped
     expected = []
     for row in range(50):
@@ -200,9 +200,9 @@ def test_the_name_is_enough(simulator: Simulator) -> None:
     assert min(expected) > 0.1
 
 
-def test_the_largest_error_is_the_width_of_the_data(simulator: Simulator) -> None:
-    penalty: Any = simulator.penalty
-    observations = find_dataset(TASK).observations
+def test_the_largest_error_is_the_width_of_the_data(penalized_model: PenalizedModel) -> None:
+    penalty: Any = penalized_model.penalty
+    observations = load_dataset(TASK).observations
     assert penalty.max_error == pytest.approx(np.linalg.norm(observations.max(axis=0) - observations.min(axis=0)))
     assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", torch.get_num_threads())
     assert (penalty.combine, penalty.members, penalty.reward, penalty.units) == ("mean", "elites", False, "raw")
@@ -237,23 +237,23 @@ def test_the_largest_error_has_the_units_of_the_penalty(options: dict[str, Any],
     assert make_oracle_penalty(get_task(TASK), transitions, **options).max_error == pytest.approx(expected)
 
 
-def test_units_and_members_reach_the_task(simulator: Simulator) -> None:
+def test_units_and_members_reach_the_task(penalized_model: PenalizedModel) -> None:
     """The bundled ensemble knows its scale; all seven members are asked, of which five are elites."""
     options = {"name": "oracle", "members": "all", "units": "normalised", "reward": True}
-    penalty: Any = make_simulator(TASK, penalty=options).penalty
-    observations = simulator.reset(20, torch.Generator().manual_seed(0))
-    prediction: Any = simulator.model.predict(observations, torch.zeros(20, 6))
+    penalty: Any = make_penalized_model(TASK, penalty=options).penalty
+    observations = penalized_model.reset(20, torch.Generator().manual_seed(0))
+    prediction: Any = penalized_model.model.predict(observations, torch.zeros(20, 6))
     truth = penalty.truth.predict(observations, torch.zeros(20, 6)).mean[0]
     expected = ((prediction.mean - truth) / prediction.target_std).norm(dim=-1).mean(dim=0)
     torch.testing.assert_close(penalty(prediction), expected)
     assert len(prediction.mean) == 7
 
 
-def test_absurd_states_have_a_finite_price(simulator: Simulator) -> None:
+def test_absurd_states_have_a_finite_price(penalized_model: PenalizedModel) -> None:
     """A state that MuJoCo cannot simulate is paid in full; the model itself may still have something to say of it."""
     observations = torch.full((4, 17), 3e4) * torch.tensor([1.0, -1.0]).repeat(9)[:17]
-    step = simulator.step(observations, torch.zeros(4, 6), torch.Generator().manual_seed(0))
-    penalty: Any = simulator.penalty
+    step = penalized_model.step(observations, torch.zeros(4, 6), torch.Generator().manual_seed(0))
+    penalty: Any = penalized_model.penalty
     assert step.penalties.tolist() == pytest.approx([penalty.max_error] * 4)
     assert step.rewards.isfinite().all()
     assert not step.diverged.any()
@@ -271,7 +271,7 @@ def test_gymnasium_makes_it_by_name() -> None:
         infos.append(each.step(np.zeros(6, dtype=np.float32))[4]["penalty"])
         each.close()
     assert infos[0] == infos[1] > infos[2] > 0.0
-    penalty = env.unwrapped.simulator.penalty  # type: ignore[attr-defined]
+    penalty = env.unwrapped.penalized_model.penalty  # type: ignore[attr-defined]
     assert (penalty.combine, penalty.reward, penalty.max_error, penalty.truth.num_threads) == ("max", True, 50, 2)
     assert json.loads(env.spec.to_json())["kwargs"]["penalty"] == options  # type: ignore[union-attr]
 
@@ -279,7 +279,7 @@ def test_gymnasium_makes_it_by_name() -> None:
 def test_rewards_of_relabelled_tasks_are_their_own() -> None:
     """`halfcheetah-jump` moves as HalfCheetah does and pays otherwise: the oracle must know both."""
     pytest.importorskip("mujoco")
-    transitions = find_dataset(TASK)
+    transitions = load_dataset(TASK)
     observations = torch.tensor(transitions.observations[:20])
     actions = torch.tensor(transitions.actions[:20])
     predictions = [
@@ -335,16 +335,16 @@ def test_data_of_ones_own_have_the_oracle_that_is_named(tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     save_transitions(data_of_widths(17, 6), tmp_path)
     with pytest.raises(ConfigError, match=rf"^penalty: the oracle asks .*, but {tmp_path.name} has none. .*--real-env"):
-        make_simulator(tmp_path, penalty="oracle")
-    named = find_task(tmp_path, real_env="HalfCheetah-v5")
+        make_penalized_model(tmp_path, penalty="oracle")
+    named = resolve_task(tmp_path, real_env="HalfCheetah-v5")
     options = {"name": "oracle", "env_id": "HalfCheetah-v4"}
-    penalties: list[Any] = [find_penalty("oracle", named, tmp_path), find_penalty(options, named, tmp_path)]
+    penalties: list[Any] = [resolve_penalty("oracle", named, tmp_path), resolve_penalty(options, named, tmp_path)]
     assert [penalty.truth.env_id for penalty in penalties] == ["HalfCheetah-v5", "HalfCheetah-v4"]
 
 
 def test_without_a_task_there_is_no_oracle() -> None:
-    """`Simulator` gets objects and knows no task; a name that `make_simulator` knows is not called unknown."""
-    with pytest.raises(ConfigError, match=r"^penalty: the oracle asks the simulator of a task, .*make_simulator"):
+    """`PenalizedModel` knows no task; a name that `make_penalized_model` knows is not called unknown."""
+    with pytest.raises(ConfigError, match=r"^penalty: the oracle asks the simulator of a task, .*make_penalized_model"):
         get_penalty("oracle")
     with pytest.raises(UnknownNameError, match="Did you mean 'oracle'"):
         get_penalty("orcale")
@@ -353,7 +353,7 @@ def test_without_a_task_there_is_no_oracle() -> None:
 def test_other_penalties_are_found_where_the_oracle_is() -> None:
     task, own = get_task("cartpole-mixed"), no_penalty
     for penalty in ("ensemble-std", {"name": "ensemble-std", "units": "normalised"}, own):
-        assert find_penalty(penalty, task, "no such data") == get_penalty(penalty)
+        assert resolve_penalty(penalty, task, "no such data") == get_penalty(penalty)
 
 
 @pytest.mark.parametrize(("widths", "name"), [((11, 6), "observations"), ((17, 3), "actions")])
@@ -366,7 +366,7 @@ def test_data_of_another_robot_are_refused(widths: tuple[int, int], name: str) -
 def test_without_mujoco_the_message_has_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
     with pytest.raises(MissingExtraError, match=r'pip install "mopo-env\[mujoco\]"'):
-        make_simulator(TASK, penalty="oracle")
+        make_penalized_model(TASK, penalty="oracle")
 
 
 def test_the_code_of_the_page_runs() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import (
@@ -82,7 +82,7 @@ def test_learned_variance_of_three_four_five() -> None:
 def test_three_four_five_through_the_environment() -> None:
     """With λ = 2 every step pays exactly 10 less than what the model paid."""
     model = StubEnsemble(1, 1, mean=still, std=[[3.0, 4.0], [1.0, 1.0]])
-    env = PenalizedModelEnv(Simulator(model, one_state(), penalty_coef=2.0), horizon=100)
+    env = PenalizedModelEnv(PenalizedModel(model, one_state(), penalty_coef=2.0), horizon=100)
     env.reset(seed=0)
     for _ in range(20):
         _, reward, _, _, info = env.step(np.zeros(1))
@@ -93,7 +93,9 @@ def test_three_four_five_through_the_environment() -> None:
 def test_three_four_five_without_noise_pays_nothing() -> None:
     """10 − 2·5 = 0, with a prediction that draws its own mean but claims the standard deviations."""
     model = _Claims(np.array([[[3.0, 4.0]], [[1.0, 1.0]]]), np.array([10.0]))
-    step = Simulator(model, one_state(), penalty_coef=2.0).step(torch.zeros(1, 1), torch.zeros(1, 1), torch.Generator())
+    step = PenalizedModel(model, one_state(), penalty_coef=2.0).step(
+        torch.zeros(1, 1), torch.zeros(1, 1), torch.Generator()
+    )
     assert step.rewards.tolist() == [0.0]
     assert step.model_rewards.tolist() == [10.0]
     assert step.penalties.tolist() == [5.0]
@@ -164,7 +166,7 @@ ONE_STATE = one_state()
 def ours(std: Array, coef: float, reward: Array) -> Array:
     """Return r̃ through the whole core: model, penalty, sign and λ."""
     rows = torch.zeros(std.shape[1], 1)
-    step = Simulator(_Claims(std, reward), ONE_STATE, penalty_coef=coef).step(rows, rows, torch.Generator())
+    step = PenalizedModel(_Claims(std, reward), ONE_STATE, penalty_coef=coef).step(rows, rows, torch.Generator())
     return step.rewards.numpy()
 
 
@@ -474,7 +476,7 @@ def test_a_penalty_through_json_and_the_environment() -> None:
     """`gymnasium.make` takes what JSON can hold; with λ = 2 each step pays 10 less."""
     options = json.loads('{"name": "learned-variance", "members": "elites", "reward": false}')
     model = StubEnsemble(2, 1, mean=still, std=[[3.0, 4.0, 9.0], [30.0, 40.0, 0.0]], elites=[0])
-    env = PenalizedModelEnv(Simulator(model, one_state(2), penalty=options, penalty_coef=2.0), horizon=100)
+    env = PenalizedModelEnv(PenalizedModel(model, one_state(2), penalty=options, penalty_coef=2.0), horizon=100)
     env.reset(seed=0)
     _, reward, _, _, info = env.step(np.zeros(1))
     assert info["penalty"] == 5.0

@@ -18,8 +18,8 @@ from stable_baselines3.common.env_checker import check_env as check_stable_basel
 
 import mopo_env
 from mopo_env.errors import ConfigError
-from mopo_env.registration import REWARD_ENV_IDS
 from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
+from mopo_env.tasks import REWARD_ENV_IDS
 from mopo_env.transitions import Episode, Transitions
 
 pytest.importorskip("mujoco")

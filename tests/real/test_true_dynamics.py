@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mopo_env import PenalizedModelEnv, Simulator, Transitions, TrueDynamics, find_dataset
+from mopo_env import PenalizedModel, PenalizedModelEnv, Transitions, TrueDynamics, load_dataset
 from mopo_env.errors import ConfigError, InputError, MissingExtraError
 from mopo_env.penalties import PENALTIES
 from mopo_env.real import true_dynamics
@@ -180,7 +180,7 @@ def test_recorded_data_are_true(task: str, lost: tuple[float, float]) -> None:
 
     The share of rows whose velocities were clipped is what docs/oracle.md says; T answers there, but not for them.
     """
-    transitions, env_id = find_dataset(task), str(get_task(task).real_env_id)
+    transitions, env_id = load_dataset(task), str(get_task(task).real_env_id)
     rows = np.random.default_rng(0).permutation(len(transitions))[:2000]
     observations = transitions.observations[rows]
     found = TrueDynamics(env_id).step(observations, transitions.actions[rows])
@@ -225,7 +225,7 @@ def test_a_perfect_model_is_the_real_environment(
             terminations=np.zeros(2),
             truncations=np.zeros(2),
         )
-        env = PenalizedModelEnv(Simulator(model, start, termination=termination), horizon=50)
+        env = PenalizedModelEnv(PenalizedModel(model, start, termination=termination), horizon=50)
         env.reset(seed=seed)
         random, returns, terminated, truncated = np.random.default_rng(seed), np.zeros(2), False, False
         while not (terminated or truncated):

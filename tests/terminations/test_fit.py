@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.terminations import get_termination, never
@@ -232,7 +232,7 @@ def test_an_ending_that_depends_on_the_action_needs_the_whole_transition() -> No
 
 @pytest.mark.parametrize("first", [0, 3])
 def test_numbered_actions(first: int) -> None:
-    """The second of three stops the machine: no sum of numbers can tell, and the simulator hands over numbers."""
+    """The second of three stops the machine: no sum of numbers can tell, and the rollouts hand over numbers."""
     data = walks(limit=99.0)
     numbers = np.digitize(data.actions[:, 0], (-0.1, 0.1))
     data = replace(
@@ -246,10 +246,10 @@ def test_numbered_actions(first: int) -> None:
     assert (rule.action_dim, rule.first_action) == (3, first)
     assert rule.metadata["test"]["f1"] > 0.9
     model = StubEnsemble(2, 3, mean=lambda states, actions: (states, torch.zeros(len(states))))
-    simulator = Simulator(model, data, termination=rule)
-    states = simulator.reset(60, torch.Generator().manual_seed(0))
+    penalized_model = PenalizedModel(model, data, termination=rule)
+    states = penalized_model.reset(60, torch.Generator().manual_seed(0))
     actions = torch.arange(60) % 3 + first
-    ended = simulator.step(states, actions, torch.Generator().manual_seed(0)).terminations
+    ended = penalized_model.step(states, actions, torch.Generator().manual_seed(0)).terminations
     assert (ended == (actions == 1 + first)).float().mean() > 0.9
     assert fit_termination(data, replace(QUICK, max_epochs=1), progress=False).first_action == first
 

@@ -87,7 +87,7 @@ def test_no_rows_give_no_flags() -> None:
 
 
 def test_it_is_a_termination_and_builds_no_graph() -> None:
-    """The simulator asks for nothing but this; a rollout that kept its graph would fill the memory."""
+    """`PenalizedModel.step` asks for nothing but this; a rollout that kept its graph would fill the memory."""
     rule = random_rule().requires_grad_(True)
     assert isinstance(rule, Termination)
     assert get_termination(rule) is rule

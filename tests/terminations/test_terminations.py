@@ -205,6 +205,6 @@ def test_what_is_neither_name_nor_callable_is_refused() -> None:
 
 
 def test_a_learned_rule_has_no_name_of_its_own() -> None:
-    """It lies in a folder, which only `make_simulator` is told."""
+    """It lies in a folder, which only `make_penalized_model` is told."""
     with pytest.raises(ConfigError, match="load_termination"):
         get_termination("learned")

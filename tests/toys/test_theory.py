@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.toys import LinearGaussianSystem, TabularMDP, tabular_error
 from mopo_env.transitions import Transitions
@@ -209,8 +209,8 @@ def test_the_vector_environment_is_the_penalised_process(seed: int) -> None:
         discount=pair.learned.discount,
     )
     policy = np.random.default_rng(seed).dirichlet(np.ones(model.num_actions), model.num_states)
-    simulator = Simulator(model.model(pair.error), data, penalty=tabular_error, penalty_coef=1.5)
-    env = PenalizedModelVectorEnv(simulator, num_envs=num_envs, horizon=horizon)
+    penalized_model = PenalizedModel(model.model(pair.error), data, penalty=tabular_error, penalty_coef=1.5)
+    env = PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon)
     observations, _ = env.reset(seed=seed)
     random, returns = np.random.default_rng(seed), np.zeros(num_envs)
     for _ in range(horizon):
@@ -237,8 +237,8 @@ def test_the_single_environment_is_the_penalised_process() -> None:
         discount=pair.learned.discount,
     )
     policy = np.full((model.num_states, model.num_actions), 1 / model.num_actions)
-    simulator = Simulator(model.model(pair.error), data, penalty=tabular_error, penalty_coef=1.5)
-    env = PenalizedModelEnv(simulator, horizon=horizon)
+    penalized_model = PenalizedModel(model.model(pair.error), data, penalty=tabular_error, penalty_coef=1.5)
+    env = PenalizedModelEnv(penalized_model, horizon=horizon)
     env.reset(seed=0)
     random, returns = np.random.default_rng(0), []
     for _ in range(episodes):
@@ -259,14 +259,14 @@ SYSTEM = LinearGaussianSystem(input_limit=100.0)
 START, GAIN, PENALTY_COEF = [1.0, 0.5], ((0.6, 0.9),), 2.5
 
 
-def linear_simulator() -> Simulator:
-    return Simulator(SYSTEM.model(), SYSTEM.start_transitions(START), penalty_coef=PENALTY_COEF)
+def linear_model() -> PenalizedModel:
+    return PenalizedModel(SYSTEM.model(), SYSTEM.start_transitions(START), penalty_coef=PENALTY_COEF)
 
 
 def test_linear_quadratic_return_through_the_vector_environment() -> None:
     """20,000 rollouts of 40 steps against the closed form; the discount weighs an error of one step."""
     horizon, num_envs, discount = 40, 20_000, 0.99
-    env = PenalizedModelVectorEnv(linear_simulator(), num_envs=num_envs, horizon=horizon)
+    env = PenalizedModelVectorEnv(linear_model(), num_envs=num_envs, horizon=horizon)
     observations, _ = env.reset(seed=0)
     returns = np.zeros(num_envs)
     for step in range(horizon):
@@ -288,7 +288,7 @@ def test_linear_quadratic_return_through_the_vector_environment() -> None:
 
 def test_linear_quadratic_return_through_the_single_environment() -> None:
     horizon, episodes = 8, 400
-    env = PenalizedModelEnv(linear_simulator(), horizon=horizon)
+    env = PenalizedModelEnv(linear_model(), horizon=horizon)
     env.reset(seed=0)
     returns = []
     for _ in range(episodes):
@@ -309,7 +309,7 @@ def test_the_noise_enters_as_a_standard_deviation() -> None:
     """From rest only noise moves the state: after one step the spread is σ and the mean cost tr(Q·diag σ²)."""
     num_envs = 40_000
     data: Transitions = SYSTEM.start_transitions([0.0, 0.0])
-    env = PenalizedModelVectorEnv(Simulator(SYSTEM.model(), data, penalty="none"), num_envs=num_envs, horizon=9)
+    env = PenalizedModelVectorEnv(PenalizedModel(SYSTEM.model(), data, penalty="none"), num_envs=num_envs, horizon=9)
     env.reset(seed=0)
     observations, *_ = env.step(np.zeros((num_envs, 1)))
     assert np.abs(observations.std(axis=0) / np.array(SYSTEM.noise_std) - 1).max() < 5 / math.sqrt(2 * num_envs)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mopo_env.envs.env import PenalizedModelEnv
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.penalties import learned_variance
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble, TabularMDP, tabular_error
@@ -124,8 +124,8 @@ def test_the_limit_of_the_input_is_the_action_space() -> None:
 
 
 def test_start_transitions_start_where_they_say() -> None:
-    simulator = Simulator(SYSTEM.model(), SYSTEM.start_transitions([0.25, -0.5]))
-    assert simulator.reset(5, torch.Generator()).tolist() == [[0.25, -0.5]] * 5
+    penalized_model = PenalizedModel(SYSTEM.model(), SYSTEM.start_transitions([0.25, -0.5]))
+    assert penalized_model.reset(5, torch.Generator()).tolist() == [[0.25, -0.5]] * 5
 
 
 def test_the_expected_return_of_two_steps_by_hand() -> None:
@@ -297,6 +297,6 @@ def test_a_claimed_error_of_another_shape_is_refused() -> None:
 
 def test_the_model_claims_no_error_by_default() -> None:
     mdp = random_mdp(0)
-    env = PenalizedModelEnv(Simulator(mdp.model(), mdp.transitions(), penalty=tabular_error), horizon=3)
+    env = PenalizedModelEnv(PenalizedModel(mdp.model(), mdp.transitions(), penalty=tabular_error), horizon=3)
     env.reset(seed=0)
     assert env.step(env.action_space.sample())[4]["penalty"] == 0.0

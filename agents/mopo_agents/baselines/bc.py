@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.baselines.cloning import BoundedActorPolicy, Cloner
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_env._utils.checks import check_number
+from mopo_env._utils.options import check_number
 
 __all__ = ["BC"]
 

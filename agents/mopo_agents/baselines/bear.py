@@ -16,7 +16,7 @@ from mopo_agents.baselines.divergences import KERNELS, mmd
 from mopo_agents.baselines.multiplier import Multiplier
 from mopo_agents.baselines.regularised import RegularisedActorCritic
 from mopo_agents.baselines.tanh_gaussian import draw
-from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import UnknownNameError
 
 __all__ = ["BEAR", "BEARPolicy"]

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_env._utils.checks import check_integer
+from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import finite_box
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mopo_agents.baselines.descend import descend
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.options import check_integer, check_number
 
 __all__ = ["RegularisedActorCritic"]
 

@@ -9,9 +9,10 @@ import tyro
 from gymnasium.spaces import Box, Discrete
 from tyro.conf import Positional
 
-from mopo_env._utils.checks import check_integer
+from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
-from mopo_env.datasets.locate import find_dataset, find_folder
+from mopo_env.datasets.folders import find_folder
+from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
@@ -30,7 +31,7 @@ def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | N
         task: Whose termination rule and published returns to compare with; None: the dataset's own, if it names one.
         plot: Also draw a picture into this file, such as card.png.
     """
-    transitions = find_dataset(dataset)
+    transitions = load_dataset(dataset)
     from mopo_env.datasets.card.card import dataset_card
     from mopo_env.datasets.card.text import card_text, printable
 
@@ -142,7 +143,7 @@ def _task_of(dataset: str, transitions: Transitions) -> Task | None:
 
 def _provenance(file: Path, transitions: Transitions) -> str:
     """Say whether a file is one of those that D4RL published."""
-    from mopo_env.datasets.d4rl_files import D4RL_FILES
+    from mopo_env.datasets.d4rl import D4RL_FILES
 
     digest, published = transitions.metadata["sha256"], transitions.metadata.get("d4rl_file")
     if published is not None:

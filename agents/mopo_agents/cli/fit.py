@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_env.datasets.locate import bundled_folder, find_dataset, find_folder
+from mopo_env.datasets.folders import bundled_folder, find_folder
+from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.tasks import ID_PREFIX, TASKS
@@ -32,7 +33,7 @@ def fit_dataset(
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
-    transitions, folder = find_dataset(dataset), out or _own_folder(dataset)
+    transitions, folder = load_dataset(dataset), out or _own_folder(dataset)
     from mopo_env.datasets.files import save_transitions
     from mopo_env.models.ensemble import save_ensemble
     from mopo_env.models.fit import fit_ensemble
@@ -67,7 +68,7 @@ def fit_termination_rule(
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
-    transitions, folder = find_dataset(dataset), out or _own_folder(dataset)
+    transitions, folder = load_dataset(dataset), out or _own_folder(dataset)
     from mopo_env.terminations.fit import fit_termination
     from mopo_env.terminations.learned import save_termination
 

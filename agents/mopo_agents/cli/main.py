@@ -14,8 +14,8 @@ from mopo_agents.cli.data import data_app, refuse_dataset_in, summary
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, get_method, resolve
-from mopo_env.datasets.locate import bundled_folder, find_folder, user_folder
-from mopo_env.datasets.own_task import find_task
+from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
+from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.tasks import TASKS, get_task
 
@@ -179,7 +179,7 @@ def evaluate_policy(
             f"--real-env: needed, since the policy in {folder} was trained on data without a real environment. Give a "
             "Gymnasium id, or module:id of an environment of your own."
         )
-    found = find_task(trained_on, real_env=real_env)
+    found = resolve_task(trained_on, real_env=real_env)
     evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
     score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
     where = found.id if real_env is None or found.id == real_env else f"{found.id} in {real_env}"

@@ -25,7 +25,7 @@ from mopo_agents.runs.state.checkpoint import Checkpoint
 from mopo_agents.runs.state.environment_state import check_environment
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
@@ -145,7 +145,7 @@ def train_behaviour(
         checkpoint = None if folder is None else Checkpoint(folder)
         if folder is not None and checkpoint is not None:
             check_environment(env)  # now, and not by the first checkpoint
-            begin_or_continue(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
+            claim_folder(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
             notes = checkpoint.restore(agent, env)
             if agent.num_timesteps >= steps + _rollout_length(agent):
                 raise ConfigError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mopo_agents.collection.recipes import RECIPES, Order
-from mopo_env._utils.checks import check_integer, check_number
+from mopo_env._utils.options import check_integer, check_number
 from mopo_env.datasets.files import save_transitions
 from mopo_env.errors import ConfigError
 from mopo_env.tasks import get_task

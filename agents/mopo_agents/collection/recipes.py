@@ -11,13 +11,13 @@ from typing import Any
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents.agents import agent_name, find_agent
+from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_behaviour
 from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.collection.training_watch import THRESHOLD_EPISODES
 from mopo_agents.policies import save_policy
-from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env._utils.store import library_versions, write_file
 from mopo_env.datasets.relabel import relabel
@@ -158,7 +158,7 @@ def _train(
     random_steps = order.agent_options["learning_starts"]
     if steps <= random_steps:
         raise ConfigError(f"{name}: found {steps}, expected more than the {random_steps} random steps at the start.")
-    agent_class = find_agent(order.task.agent)
+    agent_class = get_agent_class(order.task.agent)
     if not issubclass(agent_class, OffPolicyAlgorithm):
         raise ConfigError(f"{order.task.name}: {order.task.agent} keeps no replay buffer, so it cannot collect.")
     _claim(order)
@@ -209,7 +209,7 @@ def _roll_out(order: Order, policy: Path | None, *, rows: int, stream: int) -> l
 
 
 def _claim(order: Order) -> None:
-    begin_or_continue(order.unfinished, {"task": order.task.name, "seed": order.seed})
+    claim_folder(order.unfinished, {"task": order.task.name, "seed": order.seed})
 
 
 def _replay_buffer(order: Order, behaviour: Behaviour) -> Transitions:

@@ -23,7 +23,7 @@ from mopo_agents._utils.threads import one_torch_thread
 from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
 from mopo_agents.runs.state.append_log import AppendLog
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions, read_artifact
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
@@ -71,7 +71,7 @@ def roll_out(
     episodes: list[Episode] = []
     if folder is not None:
         configuration = {"policy": _digest(policy), "seed": seed, "stream": stream, "versions": library_versions()}
-        begin_or_continue(folder, configuration)
+        claim_folder(folder, configuration)
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)

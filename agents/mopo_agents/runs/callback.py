@@ -93,10 +93,10 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
-        branches = getattr(self.training_env, "branches", None)
-        if branches is None:  # an agent that learns from the dataset alone takes no steps
+        rollouts = getattr(self.training_env, "rollouts", None)
+        if rollouts is None:  # an agent that learns from the dataset alone takes no steps
             return True
-        step = branches.last_step
+        step = rollouts.last_step
         columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
         means = torch.stack([column.double().mean() for column in columns]).tolist()
         self._steps.append(

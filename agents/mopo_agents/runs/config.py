@@ -7,10 +7,10 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from mopo_env._utils.checks import check_integer, check_number
-from mopo_env._utils.choices import MemberPer, Members, Precision, Units, check_choice
+from mopo_env._utils.options import check_integer, check_number
+from mopo_env._utils.options import MemberPer, Members, Precision, Units, check_choice
 from mopo_env.errors import ConfigError
-from mopo_env.datasets.own_task import find_task
+from mopo_env.datasets.locate import resolve_task
 from mopo_env.tasks import Task
 
 __all__ = ["MODEL_OPTIONS", "TrainConfig"]
@@ -126,7 +126,7 @@ class TrainConfig:
         Raises:
             ConfigError: If one has the wrong type or lies outside its range; the message names it.
         """
-        find_task(self.task, real_env=self.real_env)
+        resolve_task(self.task, real_env=self.real_env)
         for name in ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads"):
             check_integer(name, getattr(self, name))
         for name in ("evaluate_every", "checkpoint_every", "seed"):
@@ -161,5 +161,5 @@ class TrainConfig:
         }
         if self.random_rollouts is not None:
             given["rollout_policy"] = "random" if self.random_rollouts else "agent"
-        task = find_task(self.task, ensemble=self.ensemble, real_env=self.real_env)
+        task = resolve_task(self.task, ensemble=self.ensemble, real_env=self.real_env)
         return replace(task, **{name: value for name, value in given.items() if value is not None})

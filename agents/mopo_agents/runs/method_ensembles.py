@@ -11,12 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mopo_env.datasets.locate import find_dataset, user_folder
+from mopo_env.datasets.folders import user_folder
+
+from mopo_env.datasets.locate import load_dataset
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.envs.make import find_ensemble
+from mopo_env.envs.make import load_shared_ensemble
 from mopo_env._utils.store import json_text
 from mopo_env.transitions import Transitions
 
@@ -45,7 +47,7 @@ def ensemble_with(
         StoreError: If the folder cannot be written.
         ConfigError: If an option is wrong.
     """
-    transitions, own = find_dataset(dataset), _own_config(dataset)
+    transitions, own = load_dataset(dataset), _own_config(dataset)
     base = own or FitConfig()
     config = replace(base, **options)
     if config == own:
@@ -63,7 +65,7 @@ def ensemble_with(
 def _own_config(dataset: str | Path) -> FitConfig | None:
     """Return how the dataset's own ensemble was fitted, or None where there is none that says so."""
     try:
-        return FitConfig.from_recorded(find_ensemble(dataset).metadata["config"])
+        return FitConfig.from_recorded(load_shared_ensemble(dataset).metadata["config"])
     except (StoreError, ConfigError, KeyError, TypeError):
         return None
 
@@ -76,7 +78,7 @@ def _key(config: FitConfig, transitions: Transitions) -> str:
 def _holds(folder: Path, config: FitConfig, transitions: Transitions) -> bool:
     if not (folder / "ensemble.json").is_file():
         return False
-    found = find_ensemble(folder).metadata
+    found = load_shared_ensemble(folder).metadata
     if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:
         raise StoreError(f"{folder}: holds another ensemble than its name says. Remove it; it will be fitted again.")
     return True

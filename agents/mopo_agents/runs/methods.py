@@ -11,7 +11,7 @@ from typing import Any
 
 from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
 from mopo_env.errors import ConfigError, UnknownNameError
-from mopo_env.datasets.own_task import find_task
+from mopo_env.datasets.locate import resolve_task
 from mopo_env.tasks import TASKS
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "changed_options", "get_method", "resolve"]
@@ -185,7 +185,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
         ConfigError: If an option of the model is given, and the method has none.
     """
     method = get_method(config.method or _method_of(config.agent))
-    task = find_task(config.task, ensemble=config.ensemble, real_env=config.real_env)
+    task = resolve_task(config.task, ensemble=config.ensemble, real_env=config.real_env)
     options: dict[str, Any] = {"agent": task.agent, **method.train}
     if method.model_free:
         _refuse_model_options(config, method)

@@ -9,13 +9,13 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from mopo_agents.agents import agent_name, find_agent, make_agent, make_offline_agent
+from mopo_agents.agents import agent_name, get_agent_class, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
 from mopo_agents.runs.method_ensembles import ensemble_with
 from mopo_agents.runs.methods import METHODS, Method, get_method
 from mopo_env.errors import ConfigError
-from mopo_env.envs.make import dataset_of, find_penalty, find_transitions, make_simulator
+from mopo_env.envs.make import dataset_of, resolve_penalty, load_shared_dataset, make_penalized_model
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
@@ -57,7 +57,7 @@ def check_method(method: Method, agent_class: type[BaseAlgorithm]) -> None:
             )
         return
     own = method.train["agent"]
-    if name != own and not issubclass(agent_class, find_agent(own)):
+    if name != own and not issubclass(agent_class, get_agent_class(own)):
         raise ConfigError(
             f"agent: the method {method.name} is {own}, found {name}. Leave the agent out, or the method."
         )
@@ -116,11 +116,11 @@ def _in_model(
     rollout_batch_size = config.rollout_batch_size or default_batch
     method, ensemble, dataset = get_method(str(config.method)), config.ensemble, dataset_of(task, config.dataset)
     # Asked before an ensemble is fitted, which takes minutes.
-    penalty = find_penalty(_penalty_of(config), task, dataset)
+    penalty = resolve_penalty(_penalty_of(config), task, dataset)
     if ensemble is None and method.fit:
         fitted = ensemble_with(method.fit, dataset, device=config.device, progress=progress)
         ensemble = None if fitted is None else str(fitted)
-    simulator = make_simulator(
+    penalized_model = make_penalized_model(
         task,
         dataset=config.dataset,
         ensemble=ensemble,
@@ -134,7 +134,7 @@ def _in_model(
     )
     agent = make_agent(
         agent_class,
-        simulator,
+        penalized_model,
         horizon=task.horizon,
         rollout_batch_size=rollout_batch_size,
         gradient_steps=config.gradient_steps,
@@ -150,17 +150,17 @@ def _in_model(
     description = {
         "rollout_batch_size": rollout_batch_size,
         "ensemble_of_method": ensemble if method.fit else None,
-        "halt_reward": None if config.halt_threshold is None else simulator.halt_reward,
+        "halt_reward": None if config.halt_threshold is None else penalized_model.halt_reward,
         "termination": task.termination,
-        "fit": getattr(simulator.model, "metadata", {}).get("config"),
+        "fit": getattr(penalized_model.model, "metadata", {}).get("config"),
     }
     chosen = f"h = {task.horizon}, λ = {task.penalty_coef:g}, termination: {task.termination}"
     return Prepared(
         agent=agent,
-        transitions=simulator.transitions,
+        transitions=penalized_model.transitions,
         steps_per_epoch=rollout_batch_size * task.horizon,
         description=description,
-        announcement=_announcement(task, chosen) + _hint_at_terminal_rows(task, simulator.transitions),
+        announcement=_announcement(task, chosen) + _hint_at_terminal_rows(task, penalized_model.transitions),
     )
 
 
@@ -171,7 +171,7 @@ def _from_dataset(
     options: dict[str, Any],
     standardise: bool,
 ) -> Prepared:
-    transitions = find_transitions(dataset_of(task, config.dataset))
+    transitions = load_shared_dataset(dataset_of(task, config.dataset))
     agent = make_offline_agent(
         agent_class,
         transitions,

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, configure
 from tqdm import tqdm
 
-from mopo_agents.agents import agent_name, find_agent
+from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow, policy_metadata
@@ -91,10 +91,10 @@ def train(
     if (folder / "config.json").exists():
         raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
     if agent_class is not None:
-        config = replace(config, agent=agent_name(find_agent(agent_class)))
+        config = replace(config, agent=agent_name(get_agent_class(agent_class)))
     changed, config = changed_options(config), resolve(config)
     torch.set_num_threads(config.threads)
-    task, found_class = config.resolve(), find_agent(agent_class or str(config.agent))
+    task, found_class = config.resolve(), get_agent_class(agent_class or str(config.agent))
     check_method(get_method(str(config.method)), found_class)
     prepared = prepare(config, task, found_class, agent_options or {}, progress=progress)
     agent, transitions = prepared.agent, prepared.transitions

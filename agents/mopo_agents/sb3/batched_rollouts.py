@@ -20,9 +20,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_agents.sb3.mixins import put_before
-from mopo_agents.vec_env import BranchInfos, PenalizedModelVecEnv
-from mopo_env.envs.rollouts import BranchStep, check_actions
+from mopo_agents.sb3.mixins import apply_mixin
+from mopo_agents.vec_env import PenalizedModelVecEnv, RolloutInfos
+from mopo_env.envs.rollouts import RolloutStep, check_actions
 from mopo_env.errors import InputError
 
 __all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "unscaled", "with_batched_rollouts"]
@@ -38,7 +38,7 @@ class CollectedStep(NamedTuple):
 
     observations: Float[Tensor, "env observation"]
     buffer_actions: Shaped[Tensor, "env action"]
-    step: BranchStep[Tensor]
+    step: RolloutStep[Tensor]
 
 
 class BatchedRollouts(OffPolicyAlgorithm):
@@ -79,7 +79,7 @@ class BatchedRollouts(OffPolicyAlgorithm):
         for num_steps, (observations, buffer_actions, step) in enumerate(steps, start=1):
             finite &= buffer_actions.isfinite().all().to(self.device)
             self.num_timesteps += env.num_envs
-            rewards, dones, infos = _on_host(step.rewards), _on_host(step.dones), BranchInfos(step)
+            rewards, dones, infos = _on_host(step.rewards), _on_host(step.dones), RolloutInfos(step)
             callback.update_locals(locals())
             if not callback.on_step():
                 return RolloutReturn(num_steps * env.num_envs, num_episodes, continue_training=False)
@@ -101,9 +101,9 @@ class BatchedRollouts(OffPolicyAlgorithm):
     ) -> Iterator[CollectedStep]:
         """Step every rollout so many times; whoever asks for the next step is done with the last one."""
         for _ in range(num_steps):
-            observations = env.branches.observations
+            observations = env.rollouts.observations
             actions, buffer_actions = self._choose(env, learning_starts, action_noise)
-            yield CollectedStep(observations, buffer_actions, env.branches.advance(actions))
+            yield CollectedStep(observations, buffer_actions, env.rollouts.advance(actions))
 
     def _choose(
         self, env: PenalizedModelVecEnv, learning_starts: int, action_noise: ActionNoise | None
@@ -113,14 +113,14 @@ class BatchedRollouts(OffPolicyAlgorithm):
         if action_noise is not None or self.num_timesteps < learning_starts or not policy_decides(self, space):
             chosen = self._sample_action(learning_starts, action_noise, env.num_envs)
             actions = torch.from_numpy(
-                check_actions("actions", chosen[0], env.branches.simulator.action_space, env.num_envs)
+                check_actions("actions", chosen[0], env.rollouts.penalized_model.action_space, env.num_envs)
             )
-            return actions.to(env.branches.simulator.device), torch.from_numpy(np.asarray(chosen[1]))
-        scaled = by_parts(self.policy._predict, env.branches.observations.to(self.device))
+            return actions.to(env.rollouts.penalized_model.device), torch.from_numpy(np.asarray(chosen[1]))
+        scaled = by_parts(self.policy._predict, env.rollouts.observations.to(self.device))
         return unscaled(scaled, env), scaled
 
     def _count_episodes(
-        self, dones: np.ndarray, infos: BranchInfos, action_noise: ActionNoise | None, log_interval: int | None
+        self, dones: np.ndarray, infos: RolloutInfos, action_noise: ActionNoise | None, log_interval: int | None
     ) -> int:
         """Keep Stable-Baselines3's books on rollouts that ended; return how many did."""
         ended = np.flatnonzero(dones)
@@ -144,7 +144,7 @@ def with_batched_rollouts(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorith
     """
     if any(getattr(agent_class, name) is not getattr(OffPolicyAlgorithm, name) for name in _REPLACED):
         return agent_class
-    return put_before(BatchedRollouts, agent_class)
+    return apply_mixin(BatchedRollouts, agent_class)
 
 
 @torch.no_grad()
@@ -157,12 +157,12 @@ def by_parts(
 
 
 def unscaled(actions: Float[Tensor, "env action"], env: PenalizedModelVecEnv) -> Float[Tensor, "env action"]:
-    """Return actions from −1…1 in raw units, on the simulator's device."""
-    space, simulator = env.action_space, env.branches.simulator
+    """Return actions from −1…1 in raw units, on the model's device."""
+    space, penalized_model = env.action_space, env.rollouts.penalized_model
     if not isinstance(space, Box):
         raise TypeError(f"expected actions of a Box, found {space}.")
     low, high = (torch.from_numpy(bound).to(actions) for bound in (space.low, space.high))
-    return (low + 0.5 * (actions + 1.0) * (high - low)).to(simulator.device)
+    return (low + 0.5 * (actions + 1.0) * (high - low)).to(penalized_model.device)
 
 
 def policy_decides(agent: OffPolicyAlgorithm, space: Space[Any]) -> bool:

@@ -18,7 +18,7 @@ from stable_baselines3.common.noise import ActionNoise
 from torch import Tensor, nn
 
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts, CollectedStep, by_parts, policy_decides, unscaled
-from mopo_agents.sb3.mixins import put_before
+from mopo_agents.sb3.mixins import apply_mixin
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.errors import ConfigError
 
@@ -66,7 +66,7 @@ class OverlappedRollouts(BatchedRollouts):
         else:
             steps = self._pending.result()
         for step in steps:
-            env.branches.last_step = step.step
+            env.rollouts.last_step = step.step
             yield step
         self._pending = None
         if self.num_timesteps < self._total_timesteps:
@@ -87,7 +87,7 @@ def with_overlap(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """
     if not issubclass(agent_class, BatchedRollouts):
         raise ConfigError(f"overlap: {agent_class.__name__} has a loop of its own; leave overlap out.")
-    return put_before(OverlappedRollouts, agent_class)
+    return apply_mixin(OverlappedRollouts, agent_class)
 
 
 def _roll_out(
@@ -95,9 +95,9 @@ def _roll_out(
 ) -> list[CollectedStep]:
     steps = []
     for _ in range(num_steps):
-        observations = env.branches.observations
+        observations = env.rollouts.observations
         scaled = by_parts(lambda rows: _draw(actor, rows, generator), observations.to(generator.device))
-        steps.append(CollectedStep(observations, scaled, env.branches.advance(unscaled(scaled, env))))
+        steps.append(CollectedStep(observations, scaled, env.rollouts.advance(unscaled(scaled, env))))
     return steps
 
 

@@ -11,7 +11,7 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 
-from mopo_agents.sb3.mixins import OwnActionRandom, put_before
+from mopo_agents.sb3.mixins import OwnActionRandom, apply_mixin
 
 __all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent", "with_own_exploration"]
 
@@ -80,4 +80,4 @@ def is_value_agent(agent_class: type[BaseAlgorithm]) -> bool:
 
 def with_own_exploration(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """Return a subclass of DQN or QRDQN that is made for many rollouts; it goes by the name of the class given."""
-    return put_before(ValueAgent, agent_class)
+    return apply_mixin(ValueAgent, agent_class)

@@ -11,8 +11,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from mopo_env.datasets.cache import read_through
-from mopo_env.datasets.locate import user_folder
+from mopo_env.datasets.files import read_through
+from mopo_env.datasets.folders import user_folder
 from mopo_env.datasets.minari.metadata import read_minari_metadata
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Episode, Transitions

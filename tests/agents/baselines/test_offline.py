@@ -17,7 +17,7 @@ import mopo_env  # noqa: F401  # registers the ids
 from mopo_agents.agents import make_agent, make_offline_agent
 from mopo_agents.baselines import BC, DatasetEnv, OfflineAgent, OfflineSAC
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Transitions
@@ -172,15 +172,15 @@ def test_an_environment_is_refused_where_a_dataset_is_needed() -> None:
 
 def test_each_kind_of_agent_names_the_function_for_the_other() -> None:
     system = LinearGaussianSystem()
-    simulator = Simulator(system.model(), system.transitions())
+    penalized_model = PenalizedModel(system.model(), system.transitions())
     with pytest.raises(ConfigError, match=r"BEAR learns from a dataset alone.*make_offline_agent"):
-        make_agent("BEAR", simulator, horizon=5)
+        make_agent("BEAR", penalized_model, horizon=5)
     with pytest.raises(ConfigError, match=r"SAC learns from steps.*make_agent"):
-        make_offline_agent(SAC, simulator.transitions)
+        make_offline_agent(SAC, penalized_model.transitions)
     with pytest.raises(UnknownNameError, match="Did you mean 'BEAR'"):
-        make_offline_agent("BAER", simulator.transitions)
+        make_offline_agent("BAER", penalized_model.transitions)
     with pytest.raises(ConfigError, match="device"):
-        make_offline_agent("BC", simulator.transitions, device="warp-drive")
+        make_offline_agent("BC", penalized_model.transitions, device="warp-drive")
 
 
 @pytest.mark.parametrize(

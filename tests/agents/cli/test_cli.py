@@ -53,7 +53,7 @@ def cheetah_data() -> Transitions:
 @pytest.fixture(autouse=True)
 def _nothing_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes with the package must not decide what these tests see."""
-    monkeypatch.setattr("mopo_env.datasets.locate._BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr("mopo_env.datasets.folders._BUNDLED", tmp_path / "bundled")
 
 
 @pytest.fixture
@@ -597,7 +597,7 @@ def test_a_published_name_is_compared_with_the_published_file(
     """The real files are not at hand: this one takes the place of one of them in the table."""
     import h5py
 
-    from mopo_env.datasets.d4rl_files import D4RL_FILES
+    from mopo_env.datasets.d4rl import D4RL_FILES
 
     path, data = tmp_path / "halfcheetah_medium-v2.hdf5", cheetah_data()
     with h5py.File(path, "w") as file:

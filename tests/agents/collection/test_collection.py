@@ -23,9 +23,9 @@ from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.train import train
-from mopo_agents.sb3.random_rollouts import RandomRollouts
+from mopo_agents.sb3.mixins import RandomRollouts
 from mopo_env.datasets.files import load_transitions, save_transitions
-from mopo_env.datasets.locate import find_dataset
+from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
@@ -359,7 +359,7 @@ class TestRecipes:
     @pytest.mark.slow
     def test_the_bundled_data_begin_so(self) -> None:
         """A promise to those who have them: the recipe has not changed since, not in one bit."""
-        collected, bundled = collect("halfcheetah-mixed", seed=1, steps=4000), find_dataset("halfcheetah-mixed")
+        collected, bundled = collect("halfcheetah-mixed", seed=1, steps=4000), load_dataset("halfcheetah-mixed")
         for name in ("observations", "actions", "rewards", "next_observations", "terminations"):
             np.testing.assert_array_equal(getattr(collected, name), getattr(bundled, name)[:4000], err_msg=name)
         np.testing.assert_array_equal(collected.truncations[:-1], bundled.truncations[:3999])

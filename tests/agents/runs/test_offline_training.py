@@ -21,7 +21,7 @@ from mopo_agents.runs.methods import METHODS, Method
 from mopo_agents.runs.train import TrainResult, train
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import save_transitions
-from mopo_env.datasets.locate import find_dataset
+from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
@@ -239,7 +239,7 @@ def test_a_known_class_is_as_good_as_its_name(without_ensemble: Path, tmp_path: 
 def test_from_the_name_of_a_method_to_a_report(mopo: Mopo, without_ensemble: Path, tmp_path: Path) -> None:
     """By the command line alone: BC and BRAC-v beside MOPO on two bundled episodes, the paper's numbers with them."""
     data = tmp_path / "slice"
-    whole = find_dataset(TASK)
+    whole = load_dataset(TASK)
     save_transitions(
         Transitions.from_episodes(itertools.islice(whole.episodes(), 2), action_space=whole.action_space), data
     )

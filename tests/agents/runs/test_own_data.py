@@ -16,7 +16,7 @@ from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.train import TrainResult, train
-from mopo_agents.standardise import Standardise
+from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.minari.reader import save_minari
@@ -134,7 +134,7 @@ def test_the_record_of_a_run_without_an_environment(folder: Path) -> None:
     for row in result.model_rows:
         assert row.reward == pytest.approx(row.model_reward - 1.0 * row.penalty, rel=1e-4)
         assert row.terminated == 0.0
-    transitions = result.agent.env.branches.simulator.transitions  # type: ignore[union-attr]
+    transitions = result.agent.env.rollouts.penalized_model.transitions  # type: ignore[union-attr]
     assert found["dataset_reward"] == pytest.approx(float(transitions.rewards.mean()), rel=1e-5)
     assert found["dataset_terminated"] == pytest.approx(FELL / len(transitions))
 
@@ -151,7 +151,7 @@ def test_the_share_of_terminal_steps_is_counted(folder: Path) -> None:
 
 def test_termination_can_be_chosen(folder: Path) -> None:
     agent: Any = run(folder, termination="hopper", epochs=1).agent
-    assert agent.env.branches.simulator.termination is hopper
+    assert agent.env.rollouts.penalized_model.termination is hopper
     assert json.loads(Path("run/config.json").read_text())["termination"] == "hopper"
 
 
@@ -212,7 +212,7 @@ def test_the_policy_scales_what_it_sees(folder: Path) -> None:
     result = run(folder, epochs=1)
     extractor = result.agent.policy.actor.features_extractor  # type: ignore[union-attr]
     assert isinstance(extractor, Standardise)
-    observations = result.agent.env.branches.simulator.transitions.observations  # type: ignore[union-attr]
+    observations = result.agent.env.rollouts.penalized_model.transitions.observations  # type: ignore[union-attr]
     np.testing.assert_allclose(extractor.std.numpy(), observations.std(axis=0), rtol=1e-4)
     expected = result.agent.predict(observations, deterministic=True)[0]
     np.testing.assert_array_equal(load_policy("run").predict(observations, deterministic=True)[0], expected)

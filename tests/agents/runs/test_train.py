@@ -25,7 +25,7 @@ from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
-from mopo_env.envs.rollouts import Branches
+from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError, MissingExtraError, MopoError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
@@ -100,14 +100,14 @@ def test_progress_csv_has_a_line_for_every_epoch(finished: TrainResult) -> None:
 def test_the_means_of_an_epoch_are_its_own(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Means over all epochs so far would hide a policy that starts to exploit the model."""
     seen: list[tuple[float, float]] = []
-    advance = Branches.advance
+    advance = Rollouts.advance
 
-    def spy(self: Branches, actions: torch.Tensor) -> Any:
+    def spy(self: Rollouts, actions: torch.Tensor) -> Any:
         step = advance(self, actions)
         seen.append((float(step.rewards.mean()), float(step.penalties.mean())))
         return step
 
-    monkeypatch.setattr(Branches, "advance", spy)
+    monkeypatch.setattr(Rollouts, "advance", spy)
     run(dataset, tmp_path / "run", epochs=3)
     expected = np.array(seen, dtype=float).reshape(3, 5, 2).mean(axis=1)  # three epochs of five steps
     found = [
@@ -172,20 +172,20 @@ def test_updates_and_transitions_are_counted(dataset: Path, tmp_path: Path) -> N
     assert [int(line["mopo/epoch"]) for line in rows(tmp_path / "run" / "progress.csv")] == [1, 2, 3]
 
 
-def test_options_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
+def test_options_reach_the_model(dataset: Path, tmp_path: Path) -> None:
     """λ and u of the run are those of the config, and by default those of the task."""
     agent: Any = run(dataset, tmp_path / "one", epochs=1, penalty="none", penalty_coef=2.5).agent
-    assert agent.env.branches.simulator.penalty_coef == 2.5
+    assert agent.env.rollouts.penalized_model.penalty_coef == 2.5
     assert float(rows(tmp_path / "one" / "progress.csv")[0]["mopo/penalty_mean"]) == 0.0
     default: Any = run(dataset, tmp_path / "two", epochs=1).agent
-    assert (default.env.branches.simulator.penalty_coef, default.env.branches.horizon) == (1.0, 5)
+    assert (default.env.rollouts.penalized_model.penalty_coef, default.env.rollouts.horizon) == (1.0, 5)
 
 
 def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
     """`--penalty oracle`: the true error is what is logged and paid, by as many threads as the run has."""
     options: dict[str, Any] = {"penalty_members": "all", "penalty_reward": True, "penalty_units": "normalised"}
     agent: Any = run(dataset, tmp_path / "oracle", epochs=1, penalty="oracle", threads=1, **options).agent
-    penalty = agent.env.branches.simulator.penalty
+    penalty = agent.env.rollouts.penalized_model.penalty
     assert (penalty.members, penalty.reward, penalty.units) == ("all", True, "normalised")
     assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", 1)
     assert 0.0 < float(rows(tmp_path / "oracle" / "progress.csv")[0]["mopo/penalty_mean"]) <= penalty.max_error
@@ -196,28 +196,28 @@ def test_the_methods_with_the_oracle(dataset: Path, tmp_path: Path) -> None:
     """The last two rows of the paper's Table 3, one with an ensemble of its own and one with the dataset's."""
     for method, folders in (("mopo-no-lip-oracle", 0), ("mopo-oracle", 1)):
         agent: Any = run(dataset, tmp_path / method, epochs=1, method=method).agent
-        assert isinstance(agent.env.branches.simulator.penalty, OraclePenalty)
+        assert isinstance(agent.env.rollouts.penalized_model.penalty, OraclePenalty)
         assert len(list((tmp_path / "mopo").glob("ensembles/*"))) == folders
         description = json.loads((tmp_path / method / "config.json").read_text())
         assert (description["method"], description["changed"]) == (method, {})
 
 
-def test_options_of_steps_and_penalty_reach_the_simulator(dataset: Path, tmp_path: Path) -> None:
+def test_options_of_steps_and_penalty_reach_the_model(dataset: Path, tmp_path: Path) -> None:
     """Each is an attribute of what the agent trains in, and a line of the record."""
     options: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6}
     penalty = {"penalty": "ensemble-std", "penalty_members": "elites", "penalty_reward": False, "penalty_units": "raw"}
     agent: Any = run(
         dataset, tmp_path / "run", epochs=1, precision="bfloat16", overlap=True, **options, **penalty
     ).agent
-    simulator = agent.env.branches.simulator
-    assert {name: getattr(simulator, name) for name in options} == options
-    assert simulator.model.precision == "bfloat16"
+    penalized_model = agent.env.rollouts.penalized_model
+    assert {name: getattr(penalized_model, name) for name in options} == options
+    assert penalized_model.model.precision == "bfloat16"
     assert isinstance(agent, OverlappedRollouts)
-    assert simulator.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
+    assert penalized_model.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
     description = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {name: description[name] for name in (*options, *penalty)} == {**options, **penalty}
-    rewards = simulator.transitions.rewards
-    assert description["halt_reward"] == simulator.halt_reward == pytest.approx(-100 * np.abs(rewards).max())
+    rewards = penalized_model.transitions.rewards
+    assert description["halt_reward"] == penalized_model.halt_reward == pytest.approx(-100 * np.abs(rewards).max())
 
 
 def test_the_target_entropy_reaches_the_agent(dataset: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_run_records_its_method(finished: TrainResult, dataset: Path, tmp_path
 def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -> None:
     """Fitted for the first run, found by the second; one's own is used if it is named."""
     agent: Any = run(dataset, tmp_path / "one", epochs=1, method="mopo").agent
-    model = agent.env.branches.simulator.model
+    model = agent.env.rollouts.penalized_model.model
     bound = METHODS["mopo"].fit["lipschitz"]
     np.testing.assert_allclose(spectral_norms(model).prod(dim=0), bound, rtol=1e-4)
     (folder,) = (tmp_path / "mopo" / "ensembles").iterdir()
@@ -283,7 +283,7 @@ def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -
     run(dataset, tmp_path / "two", epochs=1, method="mopo-no-penalty")
     assert (folder / "ensemble.json").stat().st_mtime_ns == changed, "the same ensemble serves another method"
     own: Any = run(dataset, tmp_path / "three", epochs=1, method="mopo", ensemble=str(dataset)).agent
-    assert own.env.branches.simulator.model.metadata["config"]["lipschitz"] is None
+    assert own.env.rollouts.penalized_model.model.metadata["config"]["lipschitz"] is None
     assert json.loads((tmp_path / "three" / "config.json").read_text())["changed"] == {"ensemble": str(dataset)}
 
 
@@ -312,15 +312,15 @@ def test_own_data_with_a_real_environment_have_its_oracle(dataset: Path, tmp_pat
     agent: Any = run(
         dataset, tmp_path / "run", task=str(dataset), dataset=None, real_env="HalfCheetah-v4", penalty="oracle"
     ).agent
-    assert agent.env.branches.simulator.penalty.truth.env_id == "HalfCheetah-v4"
+    assert agent.env.rollouts.penalized_model.penalty.truth.env_id == "HalfCheetah-v4"
 
 
 def test_a_method_of_one_model_has_one(dataset: Path, tmp_path: Path) -> None:
     """The paper's "no ens.": nobody else to disagree with, or to be drawn from."""
     agent: Any = run(dataset, tmp_path / "run", epochs=1, method="mbpo-no-ens").agent
-    simulator = agent.env.branches.simulator
-    assert (simulator.model.num_members, len(simulator.model.elites)) == (1, 1)
-    assert simulator.penalty is no_penalty
+    penalized_model = agent.env.rollouts.penalized_model
+    assert (penalized_model.model.num_members, len(penalized_model.model.elites)) == (1, 1)
+    assert penalized_model.penalty is no_penalty
 
 
 def test_looking_at_a_run_does_not_change_it(dataset: Path, tmp_path: Path) -> None:
@@ -484,7 +484,7 @@ def test_what_cannot_start_leaves_no_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Half a run's folder would be refused the next time, for no reason that the user could see."""
-    monkeypatch.setattr("mopo_env.datasets.locate._BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr("mopo_env.datasets.folders._BUNDLED", tmp_path / "bundled")
     (tmp_path / "empty").mkdir()
     with pytest.raises(error):
         run(dataset, tmp_path / "run", **changes)

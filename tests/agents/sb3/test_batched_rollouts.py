@@ -13,10 +13,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents.agents import find_agent, make_agent
+from mopo_agents.agents import get_agent_class, make_agent
 from mopo_agents.sb3 import batched_rollouts
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts, with_batched_rollouts
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import InputError
 from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
@@ -24,7 +24,7 @@ from mopo_env.transitions import Transitions
 B, H = 24, 4
 
 
-def simulator(*, numbered: bool = False) -> Simulator:
+def penalized_model(*, numbered: bool = False) -> PenalizedModel:
     """A world whose rollouts end at the horizon, before it, and at both at once."""
     random = np.random.default_rng(0)
     low, high = np.float32([-2.0, 0.0]), np.float32([1.0, 5.0])
@@ -39,7 +39,7 @@ def simulator(*, numbered: bool = False) -> Simulator:
         action_space=Discrete(3) if numbered else Box(low, high, dtype=np.float32),
     )
     model = StubEnsemble(3, 3 if numbered else 2, mean=lambda s, a: (s + 0.1 * a[:, :1], s[:, 0] + a[:, 1]), std=0.5)
-    return Simulator(model, transitions, termination=lambda s, a, s2: s2[:, 0] > 1.2)
+    return PenalizedModel(model, transitions, termination=lambda s, a, s2: s2[:, 0] > 1.2)
 
 
 def pair(name: str, **options: Any) -> list[Any]:
@@ -48,9 +48,9 @@ def pair(name: str, **options: Any) -> list[Any]:
     def store(self: Any, *rows: Any) -> None:
         OffPolicyAlgorithm._store_transition(self, *rows)
 
-    plain = type("Plain", (find_agent(name),), {"_store_transition": store})
+    plain = type("Plain", (get_agent_class(name),), {"_store_transition": store})
     policy = {"net_arch": [8], **options.pop("policy_kwargs", {})}
-    world = simulator(numbered=name in ("DQN", "QRDQN"))
+    world = penalized_model(numbered=name in ("DQN", "QRDQN"))
     sizes = {"horizon": H, "rollout_batch_size": B, "retain_epochs": 2, "seed": 5}
     return [make_agent(kind, world, policy_kwargs=policy, **{**sizes, **options}) for kind in (name, plain)]
 
@@ -168,13 +168,13 @@ def test_a_callback_may_stop_the_rollout() -> None:
 def test_no_object_is_made_for_a_transition_unless_someone_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """This is the saving: 50,000 dictionaries a step."""
     made: list[Any] = []
-    infos = batched_rollouts.BranchInfos
+    infos = batched_rollouts.RolloutInfos
 
     def spy(step: Any) -> Any:
         made.append(infos(step))
         return made[-1]
 
-    monkeypatch.setattr(batched_rollouts, "BranchInfos", spy)
+    monkeypatch.setattr(batched_rollouts, "RolloutInfos", spy)
     agent = pair("SAC")[0]
     agent.gradient_steps = 0
     agent.learn(B * H, log_interval=None)
@@ -215,14 +215,14 @@ def test_classes_with_a_loop_of_their_own_keep_it() -> None:
         mine = type("Mine", (SAC,), {name: lambda *_: None})
         assert with_batched_rollouts(mine) is mine
     assert with_batched_rollouts(SAC).__name__ == "SAC"
-    on_policy = make_agent("PPO", simulator(), horizon=H, rollout_batch_size=B, batch_size=B)
+    on_policy = make_agent("PPO", penalized_model(), horizon=H, rollout_batch_size=B, batch_size=B)
     assert type(on_policy) is PPO
 
 
 def test_a_policy_that_chooses_by_itself_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent or a policy with a `predict` of its own, SBX's for one, must have the last word."""
     mine = type("Mine", (SAC,), {"predict": lambda self, *_, **__: (np.full((B, 2), [0.5, 2.0], np.float32), None)})
-    agent: Any = make_agent(mine, simulator(), horizon=H, rollout_batch_size=B)
+    agent: Any = make_agent(mine, penalized_model(), horizon=H, rollout_batch_size=B)
     assert isinstance(agent, BatchedRollouts)
     learn(agent, 1)
     np.testing.assert_allclose(agent.replay_buffer.actions[:H], np.broadcast_to([2 / 3, -0.2], (H, B, 2)), atol=1e-6)
@@ -234,7 +234,7 @@ def test_another_environment_is_stepped_as_ever() -> None:
     from stable_baselines3.common.buffers import ReplayBuffer
     from stable_baselines3.common.env_util import make_vec_env
 
-    agent: Any = make_agent("SAC", simulator(), horizon=H, rollout_batch_size=B)
+    agent: Any = make_agent("SAC", penalized_model(), horizon=H, rollout_batch_size=B)
     space = agent.observation_space, agent.action_space
 
     class Other(gym.Env[Any, Any]):

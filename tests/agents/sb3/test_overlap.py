@@ -15,8 +15,8 @@ from stable_baselines3.common.noise import NormalActionNoise
 from mopo_agents.agents import make_agent
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts
 from mopo_agents.sb3.overlap import OverlappedRollouts
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
 from mopo_env.toys import LinearGaussianSystem
 
@@ -26,8 +26,8 @@ B, H, UPDATES = 40, 3, 4
 def make(name: str = "SAC", **options: Any) -> Any:
     system = LinearGaussianSystem()
     sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES, "retain_epochs": 4, "overlap": True}
-    simulator = Simulator(system.model(), system.transitions(seed=0))
-    return make_agent(name, simulator, **{**sizes, "policy_kwargs": {"net_arch": [8]}, "seed": 1, **options})
+    penalized_model = PenalizedModel(system.model(), system.transitions(seed=0))
+    return make_agent(name, penalized_model, **{**sizes, "policy_kwargs": {"net_arch": [8]}, "seed": 1, **options})
 
 
 def learned(epochs: int = 4, **options: Any) -> Any:
@@ -60,9 +60,9 @@ def test_rollouts_run_beside_the_updates(monkeypatch: pytest.MonkeyPatch) -> Non
     """The updates wait here for a step that only another thread can take."""
     agent = make()
     stepped, threads = threading.Event(), set()
-    advance, train = Branches.advance, type(agent).train
+    advance, train = Rollouts.advance, type(agent).train
 
-    def spy(self: Branches, actions: Any) -> Any:
+    def spy(self: Rollouts, actions: Any) -> Any:
         threads.add(threading.get_ident())
         if threading.current_thread() is not threading.main_thread():
             stepped.set()
@@ -72,7 +72,7 @@ def test_rollouts_run_beside_the_updates(monkeypatch: pytest.MonkeyPatch) -> Non
         assert stepped.wait(timeout=30), "no step was taken while the updates were under way"
         train(self, *args, **options)
 
-    monkeypatch.setattr(Branches, "advance", spy)
+    monkeypatch.setattr(Rollouts, "advance", spy)
     monkeypatch.setattr(type(agent), "train", waiting)
     agent.learn(2 * B * H, log_interval=None)
     assert len(threads) >= 2
@@ -124,7 +124,7 @@ def test_logs_are_of_the_step_that_is_told() -> None:
     agent, told = make(), []
 
     def look(local: Any, _: Any) -> bool:
-        told.append((float(local["rewards"].mean()), float(agent.env.branches.last_step.rewards.mean())))
+        told.append((float(local["rewards"].mean()), float(agent.env.rollouts.last_step.rewards.mean())))
         return True
 
     agent.learn(3 * B * H, log_interval=None, callback=look)
@@ -133,12 +133,12 @@ def test_logs_are_of_the_step_that_is_told() -> None:
 
 
 def test_a_run_that_failed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else its thread would go on stepping branches that the next run has reset."""
+    """Else its thread would go on stepping rollouts that the next run has reset."""
     agent = make()
-    advance, reset, train = Branches.advance, Branches.reset, type(agent).train
+    advance, reset, train = Rollouts.advance, Rollouts.reset, type(agent).train
     pending: list[Any] = []
 
-    def slow(self: Branches, actions: Any) -> Any:
+    def slow(self: Rollouts, actions: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             time.sleep(0.1)
         return advance(self, actions)
@@ -147,12 +147,12 @@ def test_a_run_that_failed_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
         pending.append(self._pending)
         raise ValueError("the updates failed")
 
-    def spy(self: Branches, generator: Any) -> Any:
+    def spy(self: Rollouts, generator: Any) -> Any:
         assert all(future.done() for future in pending)
         return reset(self, generator)
 
-    monkeypatch.setattr(Branches, "advance", slow)
-    monkeypatch.setattr(Branches, "reset", spy)
+    monkeypatch.setattr(Rollouts, "advance", slow)
+    monkeypatch.setattr(Rollouts, "reset", spy)
     monkeypatch.setattr(type(agent), "train", fail)
     with pytest.raises(ValueError, match="updates failed"):
         agent.learn(3 * B * H, log_interval=None)

@@ -13,11 +13,11 @@ from gymnasium.spaces import Box
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise
 
-from mopo_agents.agents import agent_name, find_agent, make_agent
+from mopo_agents.agents import agent_name, get_agent_class, make_agent
 from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.sb3.random_rollouts import with_random_rollouts
-from mopo_env.envs.penalized_model import Simulator
-from mopo_env.envs.rollouts import Branches
+from mopo_agents.sb3.mixins import with_random_rollouts
+from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
 from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
@@ -29,7 +29,7 @@ LOW, HIGH = np.float32([0.0, -3.0]), np.float32([10.0, 1.0])
 quiet_jax = pytest.mark.filterwarnings("ignore:jax.core.pytype_aval_mappings is deprecated:DeprecationWarning")
 
 
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     rows = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
     transitions = Transitions(
         observations=rows,
@@ -41,26 +41,26 @@ def simulator() -> Simulator:
         action_space=Box(LOW, HIGH, dtype=np.float32),
     )
     model = StubEnsemble(3, 2, mean=lambda states, actions: (0.9 * states, actions[:, 0]), std=0.1)
-    return Simulator(model, transitions)
+    return PenalizedModel(model, transitions)
 
 
 def small(agent: Any = "SAC", **options: Any) -> Any:
     defaults = {"policy_kwargs": {"net_arch": [8]}, "random_rollouts": True}
     sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES}
-    return make_agent(agent, simulator(), **{**sizes, **defaults, **options})
+    return make_agent(agent, penalized_model(), **{**sizes, **defaults, **options})
 
 
 def rollout_actions(agent: Any, monkeypatch: pytest.MonkeyPatch, epochs: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Let an agent learn, and return the actions that the model and the buffer got, shapes ``(b·h·epochs, 2)``."""
     stepped: list[np.ndarray] = []
-    advance = Branches.advance
+    advance = Rollouts.advance
 
-    def spy(self: Branches, actions: torch.Tensor) -> Any:
+    def spy(self: Rollouts, actions: torch.Tensor) -> Any:
         stepped.append(actions.numpy().copy())
         return advance(self, actions)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Branches, "advance", spy)
+        patch.setattr(Rollouts, "advance", spy)
         agent.learn(epochs * B * H, log_interval=None)
     return np.concatenate(stepped), agent.replay_buffer.actions[: epochs * H].reshape(-1, 2)
 
@@ -158,7 +158,7 @@ def test_the_class_goes_by_its_own_name() -> None:
     class Mine(SAC):
         """An agent of a user's own."""
 
-    for agent_class in (SAC, find_agent("CrossQ"), Mine):
+    for agent_class in (SAC, get_agent_class("CrossQ"), Mine):
         assert agent_name(with_random_rollouts(agent_class)) == agent_name(agent_class)
         assert with_random_rollouts(agent_class).__doc__ == agent_class.__doc__
 

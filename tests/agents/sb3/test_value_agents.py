@@ -15,7 +15,7 @@ from stable_baselines3 import A2C, DQN, SAC
 
 from mopo_agents.agents import agent_name, make_agent
 from mopo_agents.sb3.value_agents import is_value_agent
-from mopo_env.envs.penalized_model import Simulator
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
 
@@ -23,7 +23,7 @@ B, H, UPDATES, ACTIONS = 400, 4, 5, 3
 NETWORKS = {"DQN": "q_net", "QRDQN": "quantile_net"}
 
 
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     """Nothing moves, and nothing is paid."""
     rows = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
     transitions = Transitions(
@@ -35,12 +35,12 @@ def simulator() -> Simulator:
         truncations=np.zeros(20, dtype=bool),
         action_space=Discrete(ACTIONS),
     )
-    return Simulator(StubEnsemble(2, ACTIONS, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
+    return PenalizedModel(StubEnsemble(2, ACTIONS, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
 
 
 def small(name: Any, *, rollouts: int = B, **options: Any) -> Any:
     defaults = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 16, "gradient_steps": UPDATES}
-    return make_agent(name, simulator(), horizon=H, rollout_batch_size=rollouts, **{**defaults, **options})
+    return make_agent(name, penalized_model(), horizon=H, rollout_batch_size=rollouts, **{**defaults, **options})
 
 
 def rollout(agent: Any, epochs: int = 1) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-from mopo_env import DatasetCard, Transitions, dataset_card, find_dataset
+from mopo_env import DatasetCard, Transitions, dataset_card, load_dataset
 from mopo_env.datasets.card.plot import plot_card, principal_components
 from mopo_env.datasets.card.statistics import correlation, describe_columns
 from mopo_env.datasets.card.text import card_text
@@ -39,7 +39,7 @@ def recorded(**metadata: Any) -> Transitions:
 
 @pytest.fixture
 def bundled() -> DatasetCard:
-    return dataset_card(find_dataset("halfcheetah-mixed"), "halfcheetah-mixed")
+    return dataset_card(load_dataset("halfcheetah-mixed"), "halfcheetah-mixed")
 
 
 class TestNumbers:
@@ -196,7 +196,7 @@ class TestPicture:
 
     def test_png(self, bundled: DatasetCard, tmp_path: Path) -> None:
         pytest.importorskip("matplotlib")
-        path = plot_card(find_dataset("halfcheetah-mixed"), bundled, tmp_path / "card.png")
+        path = plot_card(load_dataset("halfcheetah-mixed"), bundled, tmp_path / "card.png")
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 20_000
 

@@ -10,12 +10,12 @@ from mopo_agents._utils.trees import flatten
 from mopo_env.errors import ConfigError
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
 
-__all__ = ["begin_or_continue"]
+__all__ = ["claim_folder"]
 
 _NAME = "configuration"
 
 
-def begin_or_continue(folder: Path, configuration: Mapping[str, Any]) -> None:
+def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
     """Claim a folder for a configuration, or check that it was claimed for the same one.
 
     Args:

@@ -48,7 +48,7 @@ class FlatAdam:
         means, squares = self._moments
         adam(self._values, self._gradients, means, squares, [], self._steps, fused=True, **self._options)
 
-    def hand_back(self) -> None:
+    def write_back(self) -> None:
         """Give the parameters their values, and the optimizers their state."""
         for index, (optimizer, parameters, values, _) in enumerate(self._parts):
             scatter(values, parameters)

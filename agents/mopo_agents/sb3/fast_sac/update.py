@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from mopo_agents.sb3.fast_sac.dense_networks import DenseNetworks, dense_layers, scatter
 from mopo_agents.sb3.fast_sac.flat_adam import FlatAdam, adam_options
 from mopo_agents.sb3.fast_sac.squashed_gaussian import draw_actions
-from mopo_agents.sb3.mixins import put_before
-from mopo_agents.standardise import Standardise
+from mopo_agents.sb3.mixins import apply_mixin
+from mopo_agents.sb3.standardise import Standardise
 
-__all__ = ["SACUpdate", "WrittenOutSAC", "with_written_out_updates"]
+__all__ = ["FastSAC", "SACUpdate", "with_fast_updates"]
 
 
-class WrittenOutSAC(SAC):
+class FastSAC(SAC):
     """Put before SAC's class, this computes the updates by `SACUpdate`, wherever the agent is one that it can update.
 
     Losses and parameters agree with Stable-Baselines3's to rounding, and draws are the same.
@@ -38,22 +38,22 @@ class WrittenOutSAC(SAC):
         with torch.no_grad():
             for step in range(gradient_steps):
                 update(self.replay_buffer.sample(batch_size), move_target=step % self.target_update_interval == 0)
-        update.hand_back()
+        update.write_back()
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         for name, sum_over_steps in update.sums.items():
             self.logger.record(f"train/{name}", float(sum_over_steps) / max(gradient_steps, 1))
 
 
-def with_written_out_updates(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+def with_fast_updates(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
     """Return a subclass of SAC's that updates by `SACUpdate`; a class with updates of its own is returned as it is."""
     if not issubclass(agent_class, SAC) or agent_class.train is not SAC.train:
         return agent_class
-    return put_before(WrittenOutSAC, agent_class)
+    return apply_mixin(FastSAC, agent_class)
 
 
 class SACUpdate:
-    """Updates of one agent of SAC, on copies of its networks; `hand_back` gives the agent what was learned.
+    """Updates of one agent of SAC, on copies of its networks; `write_back` gives the agent what was learned.
 
     Source: Haarnoja et al., "Soft actor-critic algorithms and applications" (2018), equations 5, 9 and 18.
 
@@ -137,10 +137,10 @@ class SACUpdate:
         if move_target:
             self._targets.values.mul_(1 - agent.tau).add_(self._critics.values, alpha=agent.tau)
 
-    def hand_back(self) -> None:
+    def write_back(self) -> None:
         """Give the agent its networks, and its optimizers their state."""
         for adam in (self._critic_adam, self._actor_adam):
-            adam.hand_back()
+            adam.write_back()
         scatter(self._targets.values, self._targets.parameters)
 
 

@@ -20,7 +20,7 @@ from mopo_agents.runs.state.append_log import AppendLog
 from mopo_agents.runs.state.checkpoint import Checkpoint
 from mopo_agents.runs.state.environment_state import check_environment, environment_state, set_environment_state
 from mopo_agents.runs.state.generators import generators_untouched, global_generators, set_global_generators
-from mopo_agents.runs.state.ownership import begin_or_continue
+from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.real.real_env import make_behaviour_env
 
@@ -144,13 +144,13 @@ class TestOwnership:
     def test_the_same_options_go_on(self, tmp_path: Path) -> None:
         options = {"seed": 1, "agent": {"tau": 0.005, "train_freq": (1, "step")}}
         for _ in range(2):  # a tuple comes back from JSON as a list
-            begin_or_continue(tmp_path, options)
+            claim_folder(tmp_path, options)
 
     def test_other_options_are_named(self, tmp_path: Path) -> None:
-        begin_or_continue(tmp_path, {"seed": 1, "versions": {"mujoco": "3.4.0"}, "same": True})
+        claim_folder(tmp_path, {"seed": 1, "versions": {"mujoco": "3.4.0"}, "same": True})
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         with pytest.raises(ConfigError) as caught:
-            begin_or_continue(tmp_path, {"seed": 2, "versions": {"mujoco": "4.0.0", "torch": "2"}, "same": True})
+            claim_folder(tmp_path, {"seed": 2, "versions": {"mujoco": "4.0.0", "torch": "2"}, "same": True})
         message = str(caught.value)
         assert "seed: begun with 1, now 2" in message
         assert "versions/mujoco: begun with '3.4.0', now '4.0.0'" in message
@@ -161,11 +161,11 @@ class TestOwnership:
     def test_files_of_somebody_else_are_left_alone(self, tmp_path: Path) -> None:
         """The folder is removed when the work is done. What a crash left of the claim itself does no harm."""
         (tmp_path / ".configuration.json.1.a.tmp").touch()
-        begin_or_continue(tmp_path, {"seed": 1})
+        claim_folder(tmp_path, {"seed": 1})
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "thesis.tex").touch()
         with pytest.raises(ConfigError, match="not of unfinished work"):
-            begin_or_continue(tmp_path / "other", {"seed": 1})
+            claim_folder(tmp_path / "other", {"seed": 1})
 
 
 class TestEnvironmentState:

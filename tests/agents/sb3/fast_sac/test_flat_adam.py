@@ -37,7 +37,7 @@ def flat_steps(optimizer: torch.optim.Optimizer, tensors: list[nn.Parameter], st
         for step in steps:
             gradients.copy_(gather(gradient(step)))
             adam.step()
-    adam.hand_back()
+    adam.write_back()
 
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3}])
@@ -80,7 +80,7 @@ def test_several_optimizers_step_as_one_and_keep_their_own_counts() -> None:
     adam = FlatAdam(parts)
     with torch.no_grad():
         adam.step()
-    adam.hand_back()
+    adam.write_back()
     torch.testing.assert_close(gather([third, fourth]), gather([first, second]), rtol=1e-5, atol=1e-6)
     assert [float(o.state[t]["step"]) for o, t in zip(found, (third, fourth), strict=True)] == [2.0, 1.0]
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mopo_agents.agents import make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_agents.sb3.fast_sac.update import SACUpdate, WrittenOutSAC, with_written_out_updates
-from mopo_env.envs.penalized_model import Simulator
+from mopo_agents.sb3.fast_sac.update import FastSAC, SACUpdate, with_fast_updates
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.toys import StubEnsemble
 from mopo_env.transitions import Transitions
@@ -31,7 +31,7 @@ class PlainSAC(SAC):
         super().train(gradient_steps, batch_size)
 
 
-def simulator() -> Simulator:
+def penalized_model() -> PenalizedModel:
     random = np.random.default_rng(0)
     # Of moderate size: where tanh saturates, the last digit of an action decides its density, in either code.
     observations, next_observations = random.normal(size=(2, 40, 3)) * [0.5, 1.0, 0.2]
@@ -44,13 +44,13 @@ def simulator() -> Simulator:
         truncations=np.zeros(40, dtype=bool),
     )
     model = StubEnsemble(3, 2, mean=lambda s, a: (0.9 * s, s[:, 0] * a[:, 0]), std=0.1)
-    return Simulator(model, transitions, termination=lambda s, a, s2: s2[:, 0] > 1.0)
+    return PenalizedModel(model, transitions, termination=lambda s, a, s2: s2[:, 0] > 1.0)
 
 
 def make(kind: type[SAC], **options: Any) -> Any:
     policy = {"net_arch": [24, 16], **options.pop("policy_kwargs", {})}
     sizes = {"horizon": 2, "rollout_batch_size": 30, "gradient_steps": 1, "batch_size": BATCH, "real_ratio": 0.5}
-    agent: Any = make_agent(kind, simulator(), policy_kwargs=policy, seed=3, **{**sizes, **options})
+    agent: Any = make_agent(kind, penalized_model(), policy_kwargs=policy, seed=3, **{**sizes, **options})
     agent.learn(60, log_interval=None)
     return agent
 
@@ -122,8 +122,8 @@ CASES: dict[str, dict[str, Any]] = {
 def test_one_update_is_that_of_stable_baselines(case: str) -> None:
     """Adam's first moments are a tenth of the gradients: here a factor or a missing term cannot hide."""
     found, expected = (trained(kind, 1, **CASES[case]) for kind in (SAC, PlainSAC))
-    assert isinstance(found, WrittenOutSAC)
-    assert not isinstance(expected, WrittenOutSAC)
+    assert isinstance(found, FastSAC)
+    assert not isinstance(expected, FastSAC)
     assert SACUpdate.can_do(found)
     assert_same(found, expected, tolerance=2e-4)
     assert torch.equal(found.draw_after, expected.draw_after), "both must have drawn the same numbers"
@@ -188,18 +188,18 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_what_is_not_plain_is_left_to_stable_baselines(case: str) -> None:
     """Else it would be updated as something it is not."""
     found, expected = (trained(kind, 3, **OTHERS[case]) for kind in (SAC, PlainSAC))
-    assert isinstance(found, WrittenOutSAC)
+    assert isinstance(found, FastSAC)
     assert not SACUpdate.can_do(found)
     for name, tensor in everything(expected).items():
         assert torch.equal(everything(found)[name], tensor), name
 
 
 def test_classes_that_update_by_themselves_are_left_alone() -> None:
-    assert with_written_out_updates(PlainSAC) is PlainSAC
-    assert with_written_out_updates(TD3) is TD3
+    assert with_fast_updates(PlainSAC) is PlainSAC
+    assert with_fast_updates(TD3) is TD3
     mine = type("Mine", (SAC,), {})
-    assert issubclass(with_written_out_updates(mine), mine)
-    assert with_written_out_updates(mine).__name__ == "Mine"
+    assert issubclass(with_fast_updates(mine), mine)
+    assert with_fast_updates(mine).__name__ == "Mine"
 
 
 def test_actions_of_any_bounds_are_learned_on_the_same_scale() -> None:

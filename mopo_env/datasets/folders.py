@@ -1,0 +1,62 @@
+"""Where datasets, ensembles and learned rules lie: names and paths as folders, before anything is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mopo_env.tasks import ID_PREFIX, TASKS
+
+__all__ = ["bundled_folder", "find_artifact", "find_folder", "task_name", "user_folder"]
+
+_BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
+
+
+def user_folder() -> Path:
+    """Return where collected data are kept: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
+    return Path(os.environ.get("MOPO_DATASETS_PATH") or Path.home() / ".mopo" / "datasets")
+
+
+def bundled_folder(task: str) -> Path | None:
+    """Return the folder of data that came with the package, or None."""
+    folder = _BUNDLED / task
+    return folder if task in TASKS and (folder / "dataset.json").is_file() else None
+
+
+def find_folder(name: str | Path) -> Path | None:
+    """Return the folder of a dataset in our own format, or None.
+
+    A task's bundled data come before data of the same name that the user collected, so that an id means the same
+    data on every machine; pass the path to use one's own.
+    """
+    task = task_name(name)
+    try:
+        folder = Path(name).expanduser() if task is None else bundled_folder(task) or user_folder() / task
+        return folder if (folder / "dataset.json").is_file() else None
+    except (OSError, RuntimeError):  # too long a name, or the home of nobody
+        return None
+
+
+def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
+    """Return the first of several folders that holds an artifact, such as an ensemble, or None.
+
+    Args:
+        artifact: What `mopo_env._utils.store` wrote, such as ``"ensemble"``.
+        *names: Task names or folders; None is passed over.
+    """
+    for name in names:
+        if name is None:
+            continue
+        try:
+            folder = find_folder(name) or Path(name).expanduser()
+            if (folder / f"{artifact}.json").is_file():
+                return folder
+        except (OSError, RuntimeError):  # as in find_folder
+            continue
+    return None
+
+
+def task_name(name: str | Path) -> str | None:
+    """Return the task that a name or an id stands for, or None."""
+    task = str(name).removeprefix(ID_PREFIX)
+    return task if isinstance(name, str) and task in TASKS else None

@@ -1,0 +1,131 @@
+"""Analytic termination rules: which predicted states end an episode.
+
+Each is what the Gymnasium environment of the same name (v5; v4 is alike) computes from its simulator state, written
+in terms of the observation. A rule is any callable of observations, actions and next observations.
+"""
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from mopo_env.errors import ConfigError, UnknownNameError
+
+__all__ = [
+    "TERMINATIONS",
+    "Actions",
+    "Termination",
+    "ant",
+    "cartpole",
+    "get_termination",
+    "hopper",
+    "never",
+    "walker2d",
+]
+
+# In raw units; numbered actions come as their numbers.
+Actions = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]
+
+
+@runtime_checkable
+class Termination(Protocol):
+    """Says which next states are terminal."""
+
+    def __call__(
+        self,
+        observations: Float[Tensor, "batch observation"],
+        actions: Actions,
+        next_observations: Float[Tensor, "batch observation"],
+        /,
+    ) -> Bool[Tensor, " batch"]:
+        """Return one flag a row; all arguments are in raw units."""
+        ...
+
+
+def never(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """No state is terminal, as in HalfCheetah."""
+    return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
+
+
+def hopper(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """Terminal unless z > 0.7, |angle| < 0.2, and everything after z lies strictly between −100 and 100.
+
+    Both bounds count: a misplaced parenthesis in the paper's code dropped the lower one. The environment clips the
+    velocities it shows to ±10, so a real velocity beyond 100 ends the episode there and cannot be seen here.
+    """
+    height, angle = next_observations[:, 0], next_observations[:, 1]
+    bounded = (next_observations[:, 1:].abs() < 100.0).all(dim=1)
+    return ~((height > 0.7) & (angle.abs() < 0.2) & bounded)
+
+
+def walker2d(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """Terminal unless 0.8 < z < 2 and |angle| < 1."""
+    height, angle = next_observations[:, 0], next_observations[:, 1]
+    return ~((height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
+
+
+def ant(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """Terminal unless every number is finite and 0.2 ≤ z ≤ 1."""
+    height = next_observations[:, 0]
+    finite = next_observations.isfinite().all(dim=1)
+    return ~(finite & (height >= 0.2) & (height <= 1.0))
+
+
+def cartpole(
+    observations: Float[Tensor, "batch observation"],
+    actions: Actions,
+    next_observations: Float[Tensor, "batch observation"],
+) -> Bool[Tensor, " batch"]:
+    """Terminal if the cart is beyond ±2.4 or the pole beyond ±12°."""
+    position, angle = next_observations[:, 0], next_observations[:, 2]
+    return (position.abs() > 2.4) | (angle.abs() > math.radians(12.0))
+
+
+TERMINATIONS: dict[str, Termination] = {
+    "never": never,
+    "halfcheetah": never,
+    "hopper": hopper,
+    "walker2d": walker2d,
+    "ant": ant,
+    "cartpole": cartpole,
+}
+
+
+def get_termination(termination: Any) -> Termination:
+    """Look a rule up by name; a callable is returned as it is.
+
+    Raises:
+        UnknownNameError: If no rule has this name.
+        ConfigError: If it is neither a name nor callable.
+    """
+    if isinstance(termination, str):
+        if termination == "learned":
+            raise ConfigError(
+                "termination: 'learned' is a rule that lies in a folder. Load it with "
+                "mopo_env.load_termination(folder), or let make_penalized_model find it."
+            )
+        if termination not in TERMINATIONS:
+            raise UnknownNameError("termination", termination, [*TERMINATIONS, "learned"])
+        return TERMINATIONS[termination]
+    if not callable(termination):
+        raise ConfigError(f"termination: found {termination!r}, expected a name or a callable.")
+    rule: Termination = termination
+    return rule
