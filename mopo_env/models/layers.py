@@ -89,7 +89,7 @@ MANY_ROWS = 256
 # 512 rows of 200 float32 take 0.4 MB; what goes into a layer, what comes out and its weights fit a cache of 1 MB.
 _BYTES_PER_CHUNK = 512 * 4
 
-Layer = tuple[Float[Tensor, "member fan_in fan_out"], Float[Tensor, "member 1 fan_out"]]
+Layer = tuple[Float[Tensor, "member _ _"], Float[Tensor, "member 1 _"]]
 
 
 def evaluate_by_member(

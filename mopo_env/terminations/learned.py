@@ -13,8 +13,8 @@ from torch.nn import functional
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.layers import EnsembleLinear, fill_module
-from mopo_env.terminations import Actions
 from mopo_env.terminations.config import TerminationInputs
+from mopo_env.terminations.rules import Actions
 
 __all__ = ["LearnedTermination", "load_termination", "save_termination"]
 

@@ -14,9 +14,10 @@ import pytest
 from helpers.minari_files import ID, write_three_episodes
 
 from mopo_env import Transitions, load_minari, load_transitions, save_transitions
-from mopo_env.datasets import cache, minari
+from mopo_env.datasets import files as cache
 from mopo_env.datasets.files import read_through
 from mopo_env.datasets.folders import user_folder
+from mopo_env.datasets.minari import reader as minari
 from mopo_env.errors import DatasetError
 from mopo_env.toys import LinearGaussianSystem
 
