@@ -1,1 +1,1 @@
-"""TODO."""
+"""Small tools of this package alone."""
