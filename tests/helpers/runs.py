@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import TrainResult, train
@@ -17,6 +17,7 @@ from mopo_env.tasks import TASKS
 
 TASK = "halfcheetah-mixed"  # h = 5, λ = 1
 B, UPDATES = 8, 2
+MODEL_OPTIONS = [name for name, needs in NEEDS.items() if "model" in needs]
 # Options that leave `config` one that an on-policy agent can use.
 ON_POLICY: dict[str, Any] = {"agent": "PPO", "gradient_steps": 1000}
 

@@ -161,7 +161,7 @@ def evaluate_policy(
         real_env: The Gymnasium id of the environment, instead of the task's own; Hopper-v4, say, for policies from
             D4RL's data.
         episodes: How many.
-        seed: Of the start states.
+        seed: Of the start states; the last in evaluations.csv repeats the run's last evaluation.
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy

@@ -14,7 +14,7 @@ from mopo_env._utils.options import MemberPer, Members, Precision, Units, check_
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["MODEL_OPTIONS", "NEEDS", "ROLES", "Need", "Role", "TrainConfig"]
+__all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig"]
 
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """What an option is to a run.
@@ -169,8 +169,6 @@ class TrainConfig:
 
 ROLES: dict[str, Role] = {option.name: option.metadata["role"] for option in fields(TrainConfig)}
 NEEDS: dict[str, frozenset[Need]] = {option.name: option.metadata["needs"] for option in fields(TrainConfig)}
-MODEL_OPTIONS = tuple(name for name, needs in NEEDS.items() if "model" in needs)
-"""What is said about the model and its rollouts; agents that learn from the dataset alone have neither."""
 
 
 def _as_data(options: Any) -> dict[str, Any]:

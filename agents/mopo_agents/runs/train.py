@@ -176,8 +176,8 @@ def _check_policy_can_be_saved(agent: BaseAlgorithm) -> None:
 
 
 def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
-    updates = isinstance(agent, OfflineAgent)
-    steps_per_epoch = run.config.gradient_steps if updates else run.rollout_batch_size * run.task.horizon
+    without_model = isinstance(agent, OfflineAgent)
+    steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
     formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") is not None else ["csv"]
     agent.set_logger(configure(str(epochs.folder), formats))
     try:
@@ -213,10 +213,7 @@ def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epoc
     )
     summary = {
         "task": run.task.name,
-        "dataset_mean": result.dataset_mean,
-        "dataset_max": result.dataset_max,
-        "dataset_reward": result.dataset_reward,
-        "dataset_terminated": result.dataset_terminated,
+        **{f"dataset_{name}": getattr(result, f"dataset_{name}") for name in ("mean", "max", "reward", "terminated")},
         "model_first_epoch": asdict(result.model_rows[0]) if result.model_rows else None,
         "model_last_epoch": asdict(result.model_rows[-1]) if result.model_rows else None,
         "real_env": run.task.real_env_id,

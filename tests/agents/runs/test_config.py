@@ -7,9 +7,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from helpers.runs import MODEL_OPTIONS
 from torch import nn
 
-from mopo_agents.runs.config import MODEL_OPTIONS, NEEDS, ROLES, Role, TrainConfig
+from mopo_agents.runs.config import NEEDS, ROLES, Role, TrainConfig
 from mopo_env.errors import ConfigError
 
 TASK = "halfcheetah-mixed"

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from helpers.runs import TASK, UPDATES, config, recorded, rows, run, small, weights
+from helpers.runs import MODEL_OPTIONS, TASK, UPDATES, config, recorded, rows, run, small, weights
 
 from mopo_agents.baselines import BEAR, OfflineSAC
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
+from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS, Method
 from mopo_agents.runs.train import TrainResult, train
 from mopo_env._utils.store import read_artifact

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.runs import TASK, resolved
+from helpers.runs import MODEL_OPTIONS, TASK, resolved
 from stable_baselines3 import A2C, SAC
 
 from mopo_agents.baselines import OfflineSAC
-from mopo_agents.runs.config import MODEL_OPTIONS, NEEDS, TrainConfig
+from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.methods import METHODS, Method
 from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
