@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from mopo_agents.cli.data import data_app, refuse_dataset_in, summary
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
 from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, get_method, resolve
+from mopo_agents.runs.methods import METHODS
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
@@ -129,13 +129,8 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     from mopo_agents.runs.report import plot_learning_curve, result_table
     from mopo_agents.runs.train import train
 
-    config = resolve(config)
-    task = config.resolve()
-    method = get_method(str(config.method))
-    # The default method is left out of the name, and the agent of a method that is one.
-    run = [method.name] * (method.name != DEFAULT_METHOD) + [str(config.agent)] * (not method.model_free)
-    folder = out or _new_folder(Path("runs"), "-".join([task.label, *run, f"seed{config.seed}"]))
-    result = train(config, folder=folder)
+    result = train(config, folder=out)
+    task, folder = result.run.task, result.folder
     print(result_table(task, result))
     if result.diverged_epoch is not None:
         print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
@@ -166,7 +161,7 @@ def evaluate_policy(
         real_env: The Gymnasium id of the environment, instead of the task's own; Hopper-v4, say, for policies from
             D4RL's data.
         episodes: How many.
-        seed: Of the start states.
+        seed: Of the start states; the last in evaluations.csv repeats the run's last evaluation.
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -202,7 +197,7 @@ def evaluate_policy(
 
 @app.command(name="report")
 def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
-    """Put training runs side by side: a row for each task, method and agent, over its seeds.
+    """Put training runs side by side: a row for all runs that differ in nothing but their seed.
 
     Args:
         runs: Folders of runs, or folders that hold them; none: runs/.
@@ -220,7 +215,9 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
     print(markdown(rows))
     print(
         "\nReturns in the real environment: the last evaluation, and the mean of the last 10, or of all where there "
-        "are fewer; ± is one standard deviation over seeds. The paper's returns are on its own data."
+        "are fewer; ± is one standard deviation over seeds. A seed that diverged counts with the policy that it left, "
+        "of the epoch before.\nThe paper's returns are on its own data, and stand beside its methods unchanged. "
+        "Identity is the beginning of the digest in config.json."
     )
     if csv is not None:
         write_file(csv, csv_text(rows).encode())
@@ -243,10 +240,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("mopo: interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    folder, number = parent / name, 2
-    while folder.exists():
-        folder, number = parent / f"{name}-{number}", number + 1
-    return folder

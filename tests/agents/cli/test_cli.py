@@ -123,6 +123,7 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
                 "--rollout-batch-size",
                 "--real-ratio",
                 "--dataset",
+                "--agent-options JSON",
             ],
         ),
         ("evaluate", ["--task", "--real-env", "--episodes", "--seed"]),
@@ -191,6 +192,8 @@ def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str],
         (["train", TASK, "--epochs", "0"], "epochs: expected an integer of at least 1, found 0"),
         (["train", TASK, "--real-ratio", "2"], "real_ratio: expected a finite number"),
         (["train", TASK, "--penalty-coeff", "2"], "--penalty-coeff"),
+        (["train", TASK, "--agent-options", "{learning_rate: 1}"], "Error parsing --agent-options"),
+        (["train", TASK, "--agent-options", "[1]"], "agent_options: expected a mapping"),
         (["fit", "data", "--num-elites", "9"], "num_elites: 9 exceeds num_members, 7"),
         (["fit", "data", "--max-epochs", "many"], "many"),
         (["collect"], "required"),
@@ -271,8 +274,12 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     content = json.loads((folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").read_text())
     assert (content["task"], content["real_env"]) == (TASK, "HalfCheetah-v4")
 
-    # The same command again is a new run in a new folder.
-    code, out, _ = mopo("train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN)
+    # The same command again is a new run in a new folder; its agent can have options of its own.
+    options = '{"learning_rate": 1e-4}'
+    code, out, _ = mopo(
+        "train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN, "--agent-options", options
+    )
+    assert json.loads((Path(f"{folder}-2") / "config.json").read_text())["agent_options"] == {"learning_rate": 1e-4}
     assert code == 0
     assert out.splitlines()[-1].startswith(f"Policy, logs and result.json are in {folder}-2.")
     # A wrong task is noticed before SB3 stumbles over it.
@@ -315,10 +322,18 @@ def test_methods_and_their_report(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
     assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [line[:6] for line in lines[2:]] == [
-        [TASK, "mopo-no-lip, penalty=ensemble-std, penalty_members=elites", "SAC", "8", "1", "1"],
-        [TASK, "mbpo-no-ens", "SAC", "8", "1", "2"],
+        [
+            f"{TASK} on data",
+            "mopo-no-lip, penalty=ensemble-std, penalty_members=elites, fit.num_members=2, fit.num_elites=1, "
+            "fit.hidden_sizes=[8], evaluation_episodes=1",
+            "SAC",
+            "8",
+            "1",
+            "1",
+        ],
+        [f"{TASK} on data", "mbpo-no-ens, fit.hidden_sizes=[8], evaluation_episodes=1", "SAC", "8", "1", "1"],
     ]
-    assert [line[12] for line in lines[2:]] == ["–", "2247.2"]
+    assert [[line[6], line[13]] for line in lines[2:]] == [["1", "–"], ["2", "–"]]
     with (tmp_path / "table.csv").open(newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [row["seeds"] for row in table] == ["1", "2"]

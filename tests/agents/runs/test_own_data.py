@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.runs import run as small_run
 
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.train import TrainResult, train
+from mopo_agents.runs.train import TrainResult
 from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -63,9 +63,8 @@ def folder(mopo: Mopo, tmp_path: Path) -> Path:
 
 
 def run(data: Path, **changes: Any) -> TrainResult:
-    options = {"epochs": 2, "gradient_steps": 1, "rollout_batch_size": B, "evaluation_episodes": 1}
-    config = TrainConfig(**{"task": str(data), **options, **changes})
-    return train(config, folder="run", agent_options={"policy_kwargs": {"net_arch": [8]}}, progress=False)
+    options = {"gradient_steps": 1, "rollout_batch_size": B, "dataset": None, "task": str(data), "evaluate_every": 10}
+    return small_run(data, Path("run"), **{**options, **changes})
 
 
 def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:

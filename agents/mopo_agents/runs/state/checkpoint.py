@@ -14,13 +14,13 @@ import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
 from mopo_agents.runs.state.append_log import AppendLog
 from mopo_agents.runs.state.environment_state import environment_state, set_environment_state
 from mopo_agents.runs.state.generators import global_generators, set_global_generators
-from mopo_agents._utils.trees import flatten, unflatten
-from mopo_env.errors import ConfigError, MopoError, StoreError
 from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.errors import ConfigError, MopoError, StoreError
 
 __all__ = ["Checkpoint"]
 

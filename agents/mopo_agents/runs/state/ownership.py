@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mopo_agents._utils.trees import flatten
-from mopo_env.errors import ConfigError
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
+from mopo_env.errors import ConfigError
 
 __all__ = ["claim_folder"]
 
