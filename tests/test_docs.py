@@ -121,6 +121,17 @@ def test_commands_and_options_exist(
     assert re.search(rf"(?<![\w-]){option}(?![\w-])", capsys.readouterr().out)
 
 
+def test_options_in_prose_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options that are named without their command: some command has them, or a benchmark."""
+    for command in sorted({command for command, _ in OPTIONS}):
+        assert mopo(f"mopo {command} --help", monkeypatch) == 0
+    parameters = re.findall(r"\b\w+(?=: )", "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")))
+    known = {*re.findall(r"--[\w-]+", capsys.readouterr().out), *(f"--{name.replace('_', '-')}" for name in parameters)}
+    for page in PAGES:
+        for code in re.findall(r"`([^`\n]+)`", text_of(page)):
+            assert set(re.findall(r"(?<!\S)--[a-z0-9-]+", code)) <= known, (page, code)
+
+
 @pytest.mark.parametrize("command", sorted({*commands_in("\n".join(blocks_of("docs/data.md")))}))
 def test_commands_of_the_page_on_data(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
