@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import re
 import shlex
@@ -82,38 +81,6 @@ def test_a_name_that_is_gone_is_noticed() -> None:
     assert resolves("mopo_env.envs.penalized_model.PenalizedModel.step")
     assert not resolves("mopo_env.envs.make.no_such")
     assert not resolves("mopo_agents.nowhere")
-
-
-def imports_of_modules() -> dict[str, set[str]]:
-    """Return, for each module of the packages, the modules of theirs that it imports, wherever in it."""
-    sources: dict[str, str] = {}
-    for folder in (ROOT / "mopo_env", ROOT / "agents" / "mopo_agents"):
-        for path in folder.rglob("*.py"):
-            steps = path.relative_to(folder.parent).with_suffix("").parts
-            sources[".".join(steps).removesuffix(".__init__")] = path.read_text()
-    imports: dict[str, set[str]] = {module: set() for module in sources}
-    for module, source in sources.items():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom):
-                full = {f"{node.module}.{alias.name}" for alias in node.names}
-                imports[module] |= {name if name in sources else str(node.module) for name in full} & set(sources)
-    return imports
-
-
-def test_import_contract_of_the_page_on_architecture() -> None:
-    """No circles, and no reader in the environments; `test_source.py` and `test_import.py` check the other two."""
-    imports = imports_of_modules()
-    assert "mopo_env.envs.penalized_model" in imports["mopo_env.envs.env"]
-    for module in imports:
-        reached, ahead = set[str](), [module]
-        while ahead:
-            found = imports[ahead.pop()] - reached
-            reached |= found
-            ahead += found
-        assert module not in reached, f"{module} imports itself by way of others"
-        if module.startswith("mopo_env.envs"):
-            data = {name for name in imports[module] if name.startswith("mopo_env.datasets.")}
-            assert data <= {"mopo_env.datasets.folders", "mopo_env.datasets.locate"}
 
 
 def anchors_of(page: Path) -> set[str]:
