@@ -9,6 +9,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
+from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents.agents import agent_name, get_agent_class, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
@@ -222,11 +223,7 @@ def _announcement(task: Task, chosen: str) -> str:
 
 
 def _hint_at_terminal_rows(task: Task, transitions: Transitions) -> str:
-    """Return a line on terminal states that no rollout will have, or nothing."""
-    terminal = int(transitions.terminations.sum())
-    if not terminal or task.recipe is not None or task.termination != "never":
+    if task.recipe is not None or task.termination != "never":
         return ""
-    return (
-        f"\n{terminal:,} of {len(transitions):,} recorded transitions end in a terminal state, and no rollout will. "
-        "Learn a rule with `mopo fit-termination`, or name one with --termination."
-    )
+    hint = terminal_rows_hint(transitions, task.name)
+    return f"\n{hint}" if hint else ""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from mopo_env.datasets.card.statistics import correlation, describe_columns
 
 from mopo_env import DatasetCard, Transitions, dataset_card, load_dataset
 from mopo_env.datasets.card.plot import plot_card, principal_components
-from mopo_env.datasets.card.statistics import correlation, describe_columns
 from mopo_env.datasets.card.text import card_text
 from mopo_env.errors import StoreError, UnknownNameError
 from mopo_env.tasks import get_task

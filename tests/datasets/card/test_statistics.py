@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mopo_env.datasets.card.statistics import correlation, describe, describe_columns, effective_dimension
 
 from mopo_env.datasets.card import statistics
-from mopo_env.datasets.card.statistics import correlation, describe, describe_columns, effective_dimension
 
 
 def test_a_distribution() -> None:
