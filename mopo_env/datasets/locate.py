@@ -35,8 +35,8 @@ def load_dataset(name: str | Path) -> Transitions:
     if isinstance(name, str) and has_minari_dataset(name):
         return load_minari(name)
     raise DatasetError(
-        f"no dataset {str(name)!r}: there is no task, no folder with a dataset.json and no local Minari dataset of this "
-        "name. `mopo tasks` lists the tasks, `minari list local` the Minari datasets."
+        f"no dataset {str(name)!r}: no task, no folder with a dataset.json and no local Minari dataset has this name. "
+        "`mopo tasks` lists the tasks, `minari list local` the Minari datasets."
     )
 
 

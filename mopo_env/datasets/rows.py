@@ -88,7 +88,7 @@ def as_flags(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
     Raises:
         DatasetError: If there is another value.
     """
-    wrong = [] if values.dtype == bool else np.flatnonzero((values != 0) & (values != 1))
+    wrong = np.flatnonzero((values != 0) & (values != 1))
     if len(wrong):
         row = int(wrong[0])
         raise DatasetError(f"{place(row)}: found {values[row]:g}, expected booleans or zeros and ones.")

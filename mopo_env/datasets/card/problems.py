@@ -122,7 +122,7 @@ def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
     copies = int((keys[1:] == keys[:-1]).sum())
     if copies == 0:
         return None
-    return f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others. This is normal only in a system of few states."
+    return f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others. Only few states make that normal."
 
 
 def constant_observations(transitions: Transitions, task: Task | None) -> str | None:

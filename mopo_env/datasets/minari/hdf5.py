@@ -102,10 +102,12 @@ def _read_episode(file: h5py.File, name: str, described: MinariMetadata) -> Epis
     steps = (*found["actions"].shape, 0)[0]
     if steps == 0:
         raise DatasetError(f"actions: found the shape {found['actions'].shape}, expected at least one action.")
-    expected = dict.fromkeys(_FIELDS, (steps,))
-    expected["observations"] = (steps + 1, *(described.observation_space.shape or ()))
-    expected["actions"] = (steps, *(described.action_space.shape or ()))
-    for field, shape in expected.items():
+    shapes = {
+        "observations": (steps + 1, *described.observation_space.shape),
+        "actions": (steps, *(described.action_space.shape or ())),
+    }
+    for field in _FIELDS:
+        shape = shapes.get(field, (steps,))
         if found[field].shape != shape:
             raise DatasetError(f"{field}: found the shape {found[field].shape}, expected {shape} for {steps} actions.")
     terminated, truncated = (

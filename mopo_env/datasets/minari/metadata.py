@@ -51,7 +51,7 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
     """Read and check `metadata.json`.
 
     Raises:
-        DatasetError: If it is damaged or incomplete, or describes data that cannot be read; the message names the field.
+        DatasetError: If it is damaged or incomplete, or describes data of another kind; the message names the field.
     """
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
