@@ -103,7 +103,7 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
             ["--steps", "--behaviour-steps", "--seed", "--workers", "--checkpoint-minutes", "--out", "--minari"],
         ),
         ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs", "--lipschitz"]),
-        ("fit-termination", ["--out", "--device", "--inputs", "--sparsity-coef", "--test-share"]),
+        ("fit-termination", ["--out", "--device", "--inputs", "--patience", "--test-share"]),
         (
             "train",
             [
