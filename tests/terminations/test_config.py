@@ -1,4 +1,4 @@
-"""`TerminationConfig` refuses what cannot be fitted before anything is; the ranges are tested where they are checked."""
+"""`TerminationConfig` refuses bad options before anything is fitted. Ranges are tested where they are checked."""
 
 from __future__ import annotations
 
