@@ -159,7 +159,7 @@ class TestWithoutNextObservations:
         with pytest.raises(DatasetError, match=r"hopper_medium.hdf5: found 0 transitions.*2 such rows were dropped"):
             load_d4rl(write(path, content))
 
-    @pytest.mark.parametrize("steps", [0, -1, 1.5, True])
+    @pytest.mark.parametrize("steps", [0, 1.5])
     def test_time_limit_is_checked(self, path: Path, steps: Any) -> None:
         with pytest.raises(ConfigError, match="max_episode_steps"):
             load_d4rl(write(path, layout("v0")), max_episode_steps=steps)
