@@ -69,7 +69,7 @@ def resolve_task(
 
 def _named(name: Any, ensemble: str | Path | None) -> Task:
     if name is None:
-        raise ConfigError("task: found None, expected a task's name, or a dataset's folder or Minari id.")
+        raise ConfigError("task: found none, expected a task's name, or a dataset's folder or Minari id.")
     if not isinstance(name, str | Path):
         raise ConfigError(f"task: expected a name or a path, found {name!r}.")
     if isinstance(name, str) and name.removeprefix(ID_PREFIX) in TASKS:
