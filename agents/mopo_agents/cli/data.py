@@ -173,7 +173,7 @@ def _action_space(
         check_integer("--discrete-actions", discrete)
         if width != 1 or low is not None or high is not None:
             raise ConfigError(
-                "--discrete-actions: expected one column in --actions, without --action-low and --action-high."
+                "--discrete-actions: expected one column in --actions, and neither --action-low nor --action-high."
             )
         return Discrete(discrete)
     if low is None and high is None:
