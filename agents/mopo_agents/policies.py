@@ -17,6 +17,7 @@ from mopo_agents.agents import AGENTS, agent_name, get_agent_class
 from mopo_agents.evaluation import Policy
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.sb3.standardise import Standardise
+from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
@@ -79,7 +80,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
                 f"{folder}: the policy belongs to the agent {name!r}, which has no name here. "
                 "Import its class yourself and pass it as agent=."
             )
-        spaces = [_space(name, tensors) for name in ("observation", "action")]
+        spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = get_agent_class(agent or name)
         with generators_untouched():  # the first weights of a network are drawn, and thrown away here
@@ -107,18 +108,9 @@ def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
-    if isinstance(space, Discrete):
-        return {f"{name}_numbers": np.array([space.n, space.start], dtype=np.int64)}
-    if not isinstance(space, Box):
+    if not isinstance(space, Box | Discrete):
         raise ConfigError(f"only policies with box or discrete spaces can be saved, found {space}.")
-    return {f"{name}_bounds": np.stack([space.low, space.high])}
-
-
-def _space(name: str, tensors: dict[str, np.ndarray]) -> Box | Discrete:
-    if f"{name}_numbers" in tensors:
-        count, first = tensors[f"{name}_numbers"].tolist()
-        return Discrete(count, start=first)
-    return Box(*tensors[f"{name}_bounds"], dtype=np.float32)
+    return space_tensors(name, space)
 
 
 def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:

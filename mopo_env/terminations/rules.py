@@ -25,7 +25,7 @@ __all__ = [
     "walker2d",
 ]
 
-# In raw units; numbered actions come as their numbers.
+# In raw units; discrete actions come as integers.
 Actions = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]
 
 

@@ -116,7 +116,7 @@ class TestTransitions:
             numbers(actions=np.full(60, "1"))
         with pytest.raises(DatasetError, match=r"found shape \(60,\).*action_space=gymnasium\.spaces\.Discrete\(n\)"):
             numbers(action_space=None)
-        with pytest.raises(DatasetError, match=r"Discrete\(1000000000000\), expected at most 10,000 numbered"):
+        with pytest.raises(DatasetError, match=r"Discrete\(1000000000000\), expected at most 10,000 discrete"):
             numbers(action_space=Discrete(10**12))
 
     def test_rewards_are_relabelled_by_the_numbers(self) -> None:

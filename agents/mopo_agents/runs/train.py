@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, configure
 from tqdm import tqdm
 
+from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
 from mopo_agents.agents import make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
@@ -242,10 +243,6 @@ def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
     if issubclass(run.agent_class, OfflineAgent):
         return f"{task.label}: {run.config.agent} learns from the dataset alone, real environment: {real_env}"
     chosen = f"h = {task.horizon}, λ = {task.penalty_coef:g}, termination: {task.termination}"
-    line, terminal = f"{task.label}: {chosen}, real environment: {real_env}", int(transitions.terminations.sum())
-    if not terminal or task.recipe is not None or task.termination != "never":
-        return line
-    return (
-        f"{line}\n{terminal:,} of {len(transitions):,} recorded transitions end in a terminal state, and no rollout "
-        "will. Learn a rule with `mopo fit-termination`, or name one with --termination."
-    )
+    line = f"{task.label}: {chosen}, real environment: {real_env}"
+    hint = terminal_rows_hint(transitions, task.name) if task.recipe is None and task.termination == "never" else ""
+    return f"{line}\n{hint}" if hint else line

@@ -103,7 +103,7 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
             ["--steps", "--behaviour-steps", "--seed", "--workers", "--checkpoint-minutes", "--out", "--minari"],
         ),
         ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs", "--lipschitz"]),
-        ("fit-termination", ["--out", "--device", "--inputs", "--sparsity-coef", "--test-share"]),
+        ("fit-termination", ["--out", "--device", "--inputs", "--patience", "--test-share"]),
         (
             "train",
             [
@@ -468,7 +468,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "6 transitions; episode returns: mean 3.0, max 3.0",
-        "2 rows were dropped, the last of each episode: their next states are not in the file.",
+        "2 rows were dropped, the last of each episode, since the file lacks their next states.",
         f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
     loaded = load_transitions(folder)
@@ -627,7 +627,7 @@ def test_a_published_name_is_compared_with_the_published_file(
     assert code == 0
     note = "the halfcheetah_medium-v2.hdf5 that D4RL published."
     if not published:
-        note = f"not that of the halfcheetah_medium-v2.hdf5 that D4RL published, which is {expected}."
+        note = f"not the halfcheetah_medium-v2.hdf5 that D4RL published, whose SHA-256 is {expected}."
     assert out.splitlines()[1] == f"SHA-256 {digest}: {note}"
     assert (load_transitions(tmp_path / "data").metadata.get("d4rl_file") is not None) == published
     # The name also tells the task, and with it the batch of the paper to compare with.

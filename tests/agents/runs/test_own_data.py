@@ -102,7 +102,7 @@ def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:
         f"recall {test['recall']:.3f}, F1 {test['f1']:.3f}"
     ) in out
     right = 1 - test["terminal_rows"] / test["rows"]
-    assert f"To call no row terminal has F1 0, and is right in {right:.1%} of the rows." in out
+    assert f"A rule that predicts no terminal row has F1 0 and is right in {right:.1%} of the rows." in out
     assert (
         out.splitlines()[-1] == f"The termination rule is in {folder}. Next: mopo train {folder} --termination learned"
     )
