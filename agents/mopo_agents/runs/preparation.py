@@ -112,8 +112,8 @@ def _in_model(
     progress: bool,
 ) -> Prepared:
     # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow for them.
-    default_batch = 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000
-    rollout_batch_size = config.rollout_batch_size or default_batch
+    on_policy = issubclass(agent_class, OnPolicyAlgorithm)
+    rollout_batch_size = config.rollout_batch_size or (1_024 if on_policy else 50_000)
     method, ensemble, dataset = get_method(str(config.method)), config.ensemble, dataset_of(task, config.dataset)
     # Asked before an ensemble is fitted, which takes minutes.
     penalty = resolve_penalty(_penalty_of(config), task, dataset)
@@ -132,14 +132,13 @@ def _in_model(
         precision=config.precision,
         device=config.device,
     )
+    for_buffers = () if on_policy else ("gradient_steps", "real_ratio", "retain_epochs")
     agent = make_agent(
         agent_class,
         penalized_model,
         horizon=task.horizon,
         rollout_batch_size=rollout_batch_size,
-        gradient_steps=config.gradient_steps,
-        real_ratio=config.real_ratio,
-        retain_epochs=config.retain_epochs,
+        **{name: getattr(config, name) for name in for_buffers},
         random_rollouts=task.rollout_policy == "random",
         standardise=standardise,
         overlap=config.overlap,
