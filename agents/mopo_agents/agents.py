@@ -159,7 +159,6 @@ def make_agent(
         )
     check_device(device)
     _check_action_space(penalized_model.action_space)
-    _check_policy(agent_class, policy)
     name = agent_class.__name__
     options: dict[str, Any] = {"seed": seed, "device": device}
     for_buffers: dict[str, Any] = {
@@ -180,6 +179,7 @@ def make_agent(
             options |= VALUE_AGENT_OPTIONS
     else:
         raise ConfigError(f"agent: {name} is neither an off-policy nor an on-policy algorithm.")
+    _check_policy(agent_class, policy)
     env = PenalizedModelVecEnv(penalized_model, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
     if standardise:
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), penalized_model.transitions)

@@ -75,7 +75,8 @@ class BatchedRollouts(FastPath):
             )
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        num_collected_episodes, finite = 0, torch.ones((), dtype=torch.bool, device=self.device)
+        num_collected_episodes, continue_training = 0, True
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         steps = self._steps(env, train_freq.frequency, learning_starts, action_noise)
         for num_collected_steps, (observations, raw_actions, scaled_actions, step) in enumerate(steps, start=1):
             finite &= scaled_actions.isfinite().all().to(self.device)
@@ -97,7 +98,7 @@ class BatchedRollouts(FastPath):
         if not finite:  # asked once, since a GPU has to be waited for
             raise InputError("actions: the policy's are not finite any more. Were rewards or learning rate too large?")
         callback.on_rollout_end()
-        return RolloutReturn(train_freq.frequency * env.num_envs, num_collected_episodes, continue_training=True)
+        return RolloutReturn(train_freq.frequency * env.num_envs, num_collected_episodes, continue_training)
 
     def _can_batch(self, env: Any, replay_buffer: Any, train_freq: Any) -> bool:
         return (
