@@ -34,7 +34,7 @@ install_import_hook(
         "mopo_env.toys",
         "mopo_agents.baselines.action_vae",
         "mopo_agents.baselines.divergences",
-        "mopo_agents.baselines.tanh_gaussian",
+        "mopo_agents.sb3.squashed_gaussian",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )

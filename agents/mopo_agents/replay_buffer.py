@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
+from mopo_agents._utils.action_scale import scale_actions
 from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.transitions import Transitions
@@ -224,5 +225,4 @@ def _stored_actions(transitions: Transitions) -> np.ndarray:
     space = transitions.action_space
     if isinstance(space, spaces.Discrete):
         return transitions.actions[:, None]
-    scaled: np.ndarray = 2.0 * (transitions.actions - space.low) / (space.high - space.low) - 1.0
-    return scaled
+    return scale_actions(transitions.actions, space)

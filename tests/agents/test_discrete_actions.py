@@ -301,7 +301,8 @@ class TestAgents:
 
     @pytest.mark.parametrize("name", ["DQN", "PPO"])
     def test_learns_saves_and_loads(self, name: str, tmp_path: Path) -> None:
-        agent = make_agent(name, toy(), horizon=4, rollout_batch_size=16, gradient_steps=5, batch_size=32)
+        updates = {"gradient_steps": 5} if name == "DQN" else {}
+        agent = make_agent(name, toy(), horizon=4, rollout_batch_size=16, batch_size=32, **updates)
         agent.learn(2 * 64, log_interval=None)  # type: ignore[arg-type]
         save_policy(agent, tmp_path)
         loaded = load_policy(tmp_path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mopo_agents.baselines.cloning import BoundedActorCriticPolicy, Cloner
 from mopo_agents.baselines.divergences import kl_estimate
 from mopo_agents.baselines.regularised import RegularisedActorCritic
-from mopo_agents.baselines.tanh_gaussian import draw
+from mopo_agents.sb3.squashed_gaussian import draw
 from mopo_env._utils.options import check_integer, check_number
 
 __all__ = ["BRAC", "BRACp", "BRACv"]

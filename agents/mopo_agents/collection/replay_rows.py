@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from mopo_agents._utils.action_scale import unscale_actions
 from mopo_env._utils.spaces import ActionSpace, as_action_space
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
@@ -56,12 +57,13 @@ def transitions_from_replay_buffer(
         """From (n_envs, rows, …) to (n_envs · rows, …)."""
         return array.reshape(-1, *array.shape[2:])
 
+    actions = rows(streams(buffer.actions))
     dones, truncations = streams(buffer.dones).astype(bool), streams(buffer.timeouts).astype(bool)
     terminations = dones & ~truncations
     truncations[:, -1] = ~terminations[:, -1]  # collection stopped here, whatever the episode was doing
     return Transitions(
         observations=rows(streams(buffer.observations)),
-        actions=_unscaled(rows(streams(buffer.actions)), action_space),
+        actions=actions if isinstance(action_space, Discrete) else unscale_actions(actions, action_space),
         rewards=rows(streams(buffer.rewards)),
         next_observations=rows(streams(buffer.next_observations)),
         terminations=rows(terminations),
@@ -69,11 +71,3 @@ def transitions_from_replay_buffer(
         action_space=as_action_space(action_space, "actions"),
         metadata=metadata or {},
     )
-
-
-def _unscaled(stored: np.ndarray, space: ActionSpace) -> np.ndarray:
-    """Return actions in raw units, from what Stable-Baselines3 keeps: −1…1, or numbers."""
-    if isinstance(space, Discrete):
-        return stored
-    actions: np.ndarray = space.low + (stored + 1.0) * 0.5 * (space.high - space.low)
-    return actions

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Space
 from stable_baselines3.sac.policies import SACPolicy
 
 from mopo_agents.policies import load_policy
+from mopo_agents.sb3.squashed_gaussian import squash
 from mopo_env.errors import ConfigError
 
 __all__ = ["RolloutPolicy", "SquashedGaussianPolicy", "UniformPolicy", "make_rollout_policy"]
@@ -68,7 +69,7 @@ class SquashedGaussianPolicy:
             generators[index].standard_normal(dtype=np.float32, out=noise[index])
         with torch.inference_mode():
             mean, log_std, _ = self._policy.actor.get_action_dist_params(torch.from_numpy(observations))
-            squashed = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise))
+            squashed = squash(mean, log_std, torch.from_numpy(noise))
         return self._policy.unscale_action(squashed.numpy())
 
 

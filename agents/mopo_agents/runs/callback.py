@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
 from mopo_agents.policies import save_policy
 from mopo_agents.runs.resolve import ResolvedRun
+from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.store import write_file
 from mopo_env.tasks import Task
 
@@ -97,12 +98,12 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
-        rollouts = getattr(self.training_env, "rollouts", None)
-        if rollouts is None:  # an agent that learns from the dataset alone takes no steps
+        infos = self.locals.get("infos")
+        if not isinstance(infos, RolloutInfos):  # an agent that learns from the dataset alone takes no steps
             return True
-        step = rollouts.last_step
+        step = infos.step
         columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
-        means = torch.stack([column.double().mean() for column in columns]).tolist()
+        means = torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist()
         self._steps.append(
             ModelRow(**dict(zip(("reward", "model_reward", "penalty", "terminated"), means, strict=True)))
         )

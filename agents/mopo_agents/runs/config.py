@@ -93,6 +93,8 @@ class TrainConfig:
         precision: Of the numbers between the model's hidden layers: float32, or bfloat16, which is faster.
         overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before, by a
             policy that is one epoch older.
+        fast: Whether rollouts and SAC's updates run by this package's own faster code, where the agent is one that it
+            knows; results agree with Stable-Baselines3's to rounding.
         device: Where model and agent compute, such as cpu or cuda.
         threads: CPU threads of PyTorch; more than one is slower where cores are shared.
     """
@@ -129,6 +131,7 @@ class TrainConfig:
     seed: int = field(default=0, metadata=_is("seed"))
     precision: Precision = field(default="float32", metadata=_is("method", "model"))
     overlap: bool = field(default=False, metadata=_is("method", "model", "off-policy"))
+    fast: bool = field(default=True, metadata=_is("how"))
     device: str = field(default="cpu", metadata=_is("how"))
     threads: int = field(default=1, metadata=_is("how"))
 
@@ -156,7 +159,7 @@ class TrainConfig:
         for name in ("random_rollouts", "standardise", "penalty_reward"):
             if not isinstance(getattr(self, name), bool | None):
                 raise ConfigError(f"{name}: expected True, False or None, found {getattr(self, name)!r}.")
-        for name in ("deterministic", "overlap"):
+        for name in ("deterministic", "overlap", "fast"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}: expected True or False, found {getattr(self, name)!r}.")
         check_choice("member_per", self.member_per, MemberPer)

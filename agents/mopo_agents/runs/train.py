@@ -23,6 +23,7 @@ from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.identity import describe
 from mopo_agents.runs.method_ensembles import ensemble_with
 from mopo_agents.runs.resolve import ResolvedRun, resolve
+from mopo_agents.sb3.mixins import fast_path
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -107,6 +108,7 @@ def train(
         write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
         if progress:
             tqdm.write(_announcement(run, transitions))
+            tqdm.write(fast_path(agent))
         epochs = EpochCallback(run, folder, progress=progress)
         _learn(agent, run, epochs)
         return _save(agent, run, transitions, epochs)
@@ -153,14 +155,14 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
             device=config.device,
             **run.agent_options,
         )
+    for_buffers = ("gradient_steps", "real_ratio", "retain_epochs")
     return make_agent(
         run.agent_class,
         penalized_model,
         horizon=run.task.horizon,
         rollout_batch_size=run.rollout_batch_size,
-        gradient_steps=config.gradient_steps,
-        real_ratio=config.real_ratio,
-        retain_epochs=config.retain_epochs,
+        **{name: run.options[name] for name in for_buffers if run.options[name] is not None},
+        fast=config.fast,
         random_rollouts=run.task.rollout_policy == "random",
         standardise=run.standardise,
         overlap=config.overlap,
