@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from mopo_agents._utils.threads import one_torch_thread
 from mopo_agents.agents import agent_name
-from mopo_agents.collection.training_watch import THRESHOLD_EPISODES, Finished, TrainingWatch
-from mopo_agents.runs.state.checkpoint import Checkpoint
-from mopo_agents.runs.state.environment_state import check_environment
+from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES, BehaviourCallback, TrainingFinished
+from mopo_agents.collection.checkpoint import Checkpoint
+from mopo_agents.collection.environment_state import check_environment
+from mopo_agents.runs.state.folder import claim_folder
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
@@ -139,7 +139,7 @@ def train_behaviour(
             "verbose": 0,
             **(agent_options or {}),
         }
-        agent = agent_class("MlpPolicy", env, seed=seed, **{**options, **(agent_options or {})})
+        agent = agent_class("MlpPolicy", env, seed=seed, **options)
         agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
         notes = None
         checkpoint = None if folder is None else Checkpoint(folder)
@@ -151,7 +151,7 @@ def train_behaviour(
                 raise ConfigError(
                     f"steps: {folder} has done {agent.num_timesteps:,} already; ask for at least as many."
                 )
-        watch = TrainingWatch(
+        callback = BehaviourCallback(
             env,
             threshold=threshold,
             at_threshold=at_threshold,
@@ -162,17 +162,17 @@ def train_behaviour(
             bar=tqdm(initial=agent.num_timesteps, total=steps, desc=title, unit="step", disable=not progress),
         )
         try:
-            if not watch.is_finished and agent.num_timesteps < steps:
+            if not callback.is_finished and agent.num_timesteps < steps:
                 agent.learn(
                     steps - agent.num_timesteps,
-                    callback=watch,
+                    callback=callback,
                     log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None
                     reset_num_timesteps=notes is None,
                 )
-        except Finished:
+        except TrainingFinished:
             pass
         finally:
-            watch.bar.close()
+            callback.bar.close()
             env.close()
     steps = min(steps, agent.num_timesteps)
     lengths = np.array(env.episode_lengths, dtype=np.int64)
@@ -181,7 +181,7 @@ def train_behaviour(
         agent=agent,
         steps=steps,
         threshold=threshold,
-        threshold_step=watch.threshold_step,
+        threshold_step=callback.threshold_step,
         episode_returns=np.array(env.episode_returns[:counted], dtype=np.float64),
         episode_lengths=lengths[:counted],
     )

@@ -6,24 +6,23 @@ import contextlib
 import hashlib
 import itertools
 import multiprocessing
-import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from mopo_agents._utils.processes import follow_parent
 from mopo_agents._utils.threads import one_torch_thread
-from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
+from mopo_agents.collection.episodes import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
 from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.folder import claim_folder
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions, read_artifact
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
@@ -108,14 +107,13 @@ def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[
         runner = EpisodeRunner(*arguments)
         yield from map(runner.run, itertools.count(first))
     # A forked copy of a process with PyTorch's threads in it may hang, so the workers are started afresh.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=arguments)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
     try:
-        upcoming = itertools.count(first)
-        waiting = deque(pool.submit(_run_in_worker, next(upcoming)) for _ in range(2 * workers))
+        upcoming = (pool.submit(_run_in_worker, arguments, group) for group in itertools.count(first))
+        waiting = deque(itertools.islice(upcoming, 2 * workers))
         while True:
             yield waiting.popleft().result()
-            waiting.append(pool.submit(_run_in_worker, next(upcoming)))
+            waiting.append(next(upcoming))
     except BrokenProcessPool as error:
         raise ConfigError(
             f"workers: one of {workers} processes ended early. If memory ran out, use fewer; in a script, the call "
@@ -125,16 +123,11 @@ def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(*arguments: Any) -> None:
+def _run_in_worker(arguments: _RunnerArguments, group: int) -> list[Episode]:
     global _runner
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    torch.set_num_threads(1)
-    _runner = EpisodeRunner(*arguments)
-
-
-def _run_in_worker(group: int) -> list[Episode]:
     if _runner is None:
-        raise RuntimeError("a worker runs episodes only after it was started as one")
+        torch.set_num_threads(1)
+        _runner = EpisodeRunner(*arguments)
     return _runner.run(group)
 
 

@@ -17,8 +17,14 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents.collection import RECIPES, collect, recipes, roll_out, transitions_from_replay_buffer
+from mopo_agents.collection import collector as collector_module
+from mopo_agents.collection import recipes
 from mopo_agents.collection.behaviour import train_behaviour
+from mopo_agents.collection.collector import Collector
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.recipes import RECIPES
+from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
+from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
@@ -45,6 +51,19 @@ SMALL: dict[str, Any] = {
 MEDIUM: dict[str, Any] = {"steps": 500, "behaviour_steps": 700, "threshold": 5.0, "seed": 2, **SMALL}
 
 
+def collect(
+    task: str,
+    *,
+    folder: Path | None = None,
+    agent_options: dict[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Transitions:
+    """Collect by a configuration of these options."""
+    config = CollectConfig(task=task, **options)
+    return recipes.collect(config, folder=folder, agent_options=agent_options, progress=progress)
+
+
 def collect_small(
     task: str, *, steps: int = STEPS, seed: int = 0, max_episode_steps: int | None = None
 ) -> tuple[Transitions, Any]:
@@ -62,8 +81,8 @@ def collect_small(
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "train_behaviour", spied)
-        patch.setattr(recipes, "make_behaviour_env", make)
+        patch.setattr(collector_module, "train_behaviour", spied)
+        patch.setattr(collector_module, "make_behaviour_env", make)
         return collect(task, steps=steps, seed=seed, **SMALL), agents[0]
 
 
@@ -397,7 +416,7 @@ class TestUnfinished:
     def test_interrupted_while_rolling_out(self, tmp_path: Path) -> None:
         """Training is over then: it is not begun anew, and the policy stays where it is."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recipes, "roll_out", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+            patch.setattr(Collector, "roll_out", lambda *args, **options: signal.raise_signal(signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
                 collect("hopper-medium", folder=tmp_path, **MEDIUM)
         assert (tmp_path / "unfinished").is_dir()
@@ -454,17 +473,18 @@ class TestUnfinished:
     @pytest.mark.parametrize("task", ["hopper-med-expert", "halfcheetah-jump"])
     def test_after_kill_9(self, tmp_path: Path, task: str) -> None:
         """Whole processes, killed again and again at moments of chance, against one that was left in peace."""
-        options = {**MEDIUM, "checkpoint_minutes": 0.0}
+        config = {name: value for name, value in MEDIUM.items() if name not in SMALL}
+        config |= {"task": task, "checkpoint_minutes": 0.0}
         program = f"""
 import os, random, signal, sys, threading, time
-from mopo_agents.collection import collect
+from mopo_agents import CollectConfig, collect
 
 def kill():
     time.sleep(random.Random(int(sys.argv[1])).uniform(0.5, 4))
     os.kill(os.getpid(), signal.SIGKILL)
 
 threading.Thread(target=kill, daemon=True).start()
-collect({task!r}, folder={str(tmp_path)!r}, **{options!r})
+collect(CollectConfig(**{config!r}), folder={str(tmp_path)!r}, **{SMALL!r})
 """
         codes = []
         for seed in range(40):
@@ -473,7 +493,7 @@ collect({task!r}, folder={str(tmp_path)!r}, **{options!r})
                 break
         assert codes[-1] == 0
         assert codes[0] == -signal.SIGKILL
-        assert load_transitions(tmp_path).fingerprint == collect(task, **options).fingerprint
+        assert load_transitions(tmp_path).fingerprint == collect(**config, **SMALL).fingerprint
 
 
 def buffer_of(size: int, rows: int, *, space: Box | None = None, ends: dict[int, bool] | None = None) -> ReplayBuffer:

@@ -17,8 +17,13 @@ from gymnasium.spaces import Box
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.sac.policies import SACPolicy
 
-from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner
-from mopo_agents.collection.rollout_policies import SquashedGaussianPolicy, UniformPolicy, make_rollout_policy
+from mopo_agents.collection.episodes import (
+    EPISODES_SIDE_BY_SIDE,
+    EpisodeRunner,
+    SquashedGaussianPolicy,
+    UniformPolicy,
+    make_rollout_policy,
+)
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.policies import save_policy
 from mopo_agents.runs.state.append_log import AppendLog

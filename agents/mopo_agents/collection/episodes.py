@@ -1,0 +1,168 @@
+"""Run episodes of a fixed policy side by side, each with random numbers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Space
+from stable_baselines3.sac.policies import SACPolicy
+
+from mopo_agents.policies import load_policy
+from mopo_env.errors import ConfigError
+from mopo_env.transitions import Episode
+
+__all__ = [
+    "EPISODES_SIDE_BY_SIDE",
+    "EpisodeRunner",
+    "MakeEnv",
+    "RolloutPolicy",
+    "SquashedGaussianPolicy",
+    "UniformPolicy",
+    "make_rollout_policy",
+]
+
+# One pass of the policy's network serves them all. The number is part of the data: in a batch of another size, sums
+# differ in the last bit.
+EPISODES_SIDE_BY_SIDE = 16
+
+MakeEnv = Callable[[], gym.Env[Any, Any]]
+
+
+class EpisodeRunner:
+    """Runs numbered groups of episodes; each group comes out the same, whatever was run before it."""
+
+    def __init__(self, make_env: MakeEnv, policy: Path | None, seed: int, stream: int) -> None:
+        """Build what is slow to build.
+
+        Args:
+            make_env: Builds the environment; one is built for each episode of a group.
+            policy: The folder of a policy, or None for uniform random actions.
+            seed: Of all episodes.
+            stream: Tells apart the rollouts of one seed.
+        """
+        self._envs = [make_env() for _ in range(EPISODES_SIDE_BY_SIDE)]
+        self._act = make_rollout_policy(policy, self._envs[0].action_space)
+        self._seed, self._stream = seed, stream
+
+    def run(self, group: int) -> list[Episode]:
+        """Run a group of whole episodes side by side."""
+        first = group * EPISODES_SIDE_BY_SIDE
+        seeds = [_seeds_of_episode(self._seed, self._stream, first + index) for index in range(len(self._envs))]
+        generators = [np.random.default_rng(action_seed) for _, action_seed in seeds]
+        starts = [env.reset(seed=start_seed)[0] for env, (start_seed, _) in zip(self._envs, seeds, strict=True)]
+        latest = np.stack(starts)  # finished episodes keep their place, so that the batch keeps its size
+        recorders = [_Recorder(start) for start in starts]
+        running = list(range(len(self._envs)))
+        while running:
+            actions = self._act(latest, generators, running)
+            for index in running:
+                observation, reward, terminated, truncated, _ = self._envs[index].step(actions[index])
+                recorders[index].add(actions[index], float(reward), observation)
+                recorders[index].ended, recorders[index].terminated = terminated or truncated, terminated
+                latest[index] = observation
+            running = [index for index in running if not recorders[index].ended]
+        return [recorder.episode() for recorder in recorders]
+
+
+class _Recorder:
+    """One episode as it grows."""
+
+    def __init__(self, start: np.ndarray) -> None:
+        self.ended = self.terminated = False
+        self._observations, self._actions, self._rewards = [start], list[np.ndarray](), list[float]()
+
+    def add(self, action: np.ndarray, reward: float, observation: np.ndarray) -> None:
+        self._actions.append(action)
+        self._rewards.append(reward)
+        self._observations.append(observation)
+
+    def episode(self) -> Episode:
+        return Episode(
+            observations=np.array(self._observations, dtype=np.float32),
+            actions=np.array(self._actions, dtype=np.float32),
+            rewards=np.array(self._rewards, dtype=np.float32),
+            terminated=self.terminated,
+        )
+
+
+def _seeds_of_episode(seed: int, stream: int, episode: int) -> tuple[int, int]:
+    """Return the seed of an episode's start and that of its actions; 64 bits, so that no two of many are the same."""
+    start, actions = np.random.SeedSequence(seed, spawn_key=(stream, episode)).generate_state(2, np.uint64).tolist()
+    return start, actions
+
+
+class RolloutPolicy(Protocol):
+    """Chooses actions for a batch of episodes."""
+
+    def __call__(
+        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
+    ) -> np.ndarray:
+        """Return actions for a batch.
+
+        Args:
+            observations: Shape ``(episode, observation)``, float32.
+            generators: One for each episode.
+            running: The episodes that still need an action; only their generators are drawn from.
+
+        Returns:
+            Shape ``(episode, action)``, float32, in raw units; the rows of other episodes mean nothing.
+        """
+        ...
+
+
+class UniformPolicy:
+    """Any action of a box with the same probability."""
+
+    def __init__(self, space: Box) -> None:
+        self._space = space
+
+    def __call__(
+        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
+    ) -> np.ndarray:
+        """Return uniform actions, whatever is observed."""
+        shares = np.zeros((len(observations), *self._space.shape), dtype=np.float32)
+        for index in running:
+            generators[index].random(dtype=np.float32, out=shares[index])
+        actions: np.ndarray = self._space.low + shares * (self._space.high - self._space.low)
+        return actions
+
+
+class SquashedGaussianPolicy:
+    """SAC's stochastic policy: tanh of a Gaussian, scaled to the box (Haarnoja et al., 2018, Appendix C)."""
+
+    def __init__(self, policy: SACPolicy) -> None:
+        self._policy = policy
+
+    def __call__(
+        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
+    ) -> np.ndarray:
+        """Return actions that are drawn as Stable-Baselines3 draws them, but from these generators."""
+        noise = np.zeros((len(observations), *self._policy.action_space.shape), dtype=np.float32)  # type: ignore[misc]
+        for index in running:
+            generators[index].standard_normal(dtype=np.float32, out=noise[index])
+        with torch.inference_mode():
+            mean, log_std, _ = self._policy.actor.get_action_dist_params(torch.from_numpy(observations))
+            squashed = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise))
+        return self._policy.unscale_action(squashed.numpy())
+
+
+def make_rollout_policy(folder: Path | None, action_space: Space[Any]) -> RolloutPolicy:
+    """Return the policy that lies in a folder, or uniform random actions for None.
+
+    Raises:
+        StoreError: If the policy's files are missing or damaged.
+        ConfigError: If its actions are not SAC's, or the actions have no bounds.
+    """
+    if folder is None:
+        if not isinstance(action_space, Box) or not action_space.is_bounded():
+            raise ConfigError(f"random actions need a box with finite bounds, found {action_space}.")
+        return UniformPolicy(action_space)
+    policy = load_policy(folder)
+    if not isinstance(policy, SACPolicy) or policy.actor.use_sde:
+        raise ConfigError(f"{folder}: only policies of SAC without gSDE can be rolled out, found {type(policy)}.")
+    return SquashedGaussianPolicy(policy)
