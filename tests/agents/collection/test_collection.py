@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from mopo_agents.collection import recipes
 from mopo_agents.collection.behaviour import train_behaviour
 from mopo_agents.collection.collector import Collector
 from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.episodes import EpisodeRunner
 from mopo_agents.collection.recipes import RECIPES
 from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
 from mopo_agents.collection.rollouts import roll_out
@@ -468,6 +472,59 @@ class TestUnfinished:
         with pytest.raises(ConfigError, match=f"{option}: expected"):
             collect("hopper-medium", folder=tmp_path / "data", **{option: value})
         assert not (tmp_path / "data").exists()
+
+    def test_killed_while_tidying_up(self, tmp_path: Path) -> None:
+        """The dataset is saved, the unfinished work still there: the same call must end as one that was left alone."""
+        options: dict[str, Any] = {"steps": 50, "folder": tmp_path, "progress": False}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recipes, "remove_folder", lambda folder: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                collect("hopper-random", **options)
+        saved = load_transitions(tmp_path).fingerprint
+        with pytest.raises(ConfigError, match="seed: begun with 0, now 3"):
+            collect("hopper-random", seed=3, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EpisodeRunner, "run", lambda *args: pytest.fail("rolled out again"))
+            assert collect("hopper-random", **options).fingerprint == saved
+        assert load_transitions(tmp_path).fingerprint == saved
+        assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"dataset.json", "dataset"}
+        with pytest.raises(ConfigError, match="already holds a dataset"):
+            collect("hopper-random", **options)
+
+    @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in Linux's /proc")
+    def test_workers_die_with_their_parent(self, tmp_path: Path) -> None:
+        """Killed, a process cannot tell its workers to end; left alone they would compute for nobody, for ever."""
+        config = {"task": "hopper-random", "steps": 10**7, "workers": 2, "checkpoint_minutes": 0.0}
+        program = (
+            "from mopo_agents import CollectConfig, collect\n"
+            f"collect(CollectConfig(**{config!r}), folder={str(tmp_path)!r}, progress=False)"
+        )
+
+        def is_alive(process: int) -> bool:
+            stat = Path(f"/proc/{process}/stat")
+            return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+        def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+            deadline = time.monotonic() + seconds
+            while not condition() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            return condition()
+
+        parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        children: list[int] = []
+        try:
+            assert wait_for(lambda: any((tmp_path / "unfinished" / "random").glob("part-*.json")), 60)
+            found = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+            children = [int(process) for process in found.split()]
+            assert len(children) >= 2
+            parent.kill()
+            parent.wait()
+            assert wait_for(lambda: not any(map(is_alive, children)), 2)
+        finally:
+            parent.kill()
+            parent.wait()
+            for process in filter(is_alive, children):
+                os.kill(process, signal.SIGKILL)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("task", ["hopper-med-expert", "halfcheetah-jump"])

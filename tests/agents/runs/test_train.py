@@ -37,6 +37,7 @@ from mopo_env.transitions import Transitions
 
 pytest.importorskip("mujoco")
 
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a dataset of HalfCheetah's widths and an ensemble: random numbers do, nothing is learned here."""
