@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,12 +81,9 @@ class Behaviour:
 
     def curve(self) -> bytes:
         """Return the training curve as CSV: the step at which each episode ended, its return, its length."""
-        table = io.StringIO(newline="")
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("step", "return", "length"))
-        ends = np.cumsum(self.episode_lengths)
-        writer.writerows(zip(ends.tolist(), self.episode_returns.tolist(), self.episode_lengths.tolist(), strict=True))
-        return table.getvalue().encode()
+        columns = (self.episode_lengths.cumsum(), self.episode_returns, self.episode_lengths)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return "".join(["step,return,length\n", *(f"{end},{value},{length}\n" for end, value, length in rows)]).encode()
 
 
 def train_behaviour(
@@ -133,19 +128,14 @@ def train_behaviour(
     """
     with generators_untouched(), one_torch_thread(), interruptible() as interrupted:
         env = Monitor(make_env())
-        options: dict[str, Any] = {
-            "buffer_size": steps + _LONGEST_ROLLOUT,
-            "device": "cpu",
-            "verbose": 0,
-            **(agent_options or {}),
-        }
+        options = {"buffer_size": steps + _LONGEST_ROLLOUT, "device": "cpu", "verbose": 0, **(agent_options or {})}
         agent = agent_class("MlpPolicy", env, seed=seed, **options)
         agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
-        notes = None
-        checkpoint = None if folder is None else Checkpoint(folder)
-        if folder is not None and checkpoint is not None:
+        notes, checkpoint = None, None
+        if folder is not None:
             check_environment(env)  # now, and not by the first checkpoint
             claim_folder(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
+            checkpoint = Checkpoint(folder)
             notes = checkpoint.restore(agent, env)
             if agent.num_timesteps >= steps + _rollout_length(agent):
                 raise ConfigError(

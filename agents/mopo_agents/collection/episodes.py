@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -31,6 +31,10 @@ __all__ = [
 EPISODES_SIDE_BY_SIDE = 16
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
+# From observations, shape ``(episode, observation)``, a generator for each episode, and the episodes that still need an
+# action, to actions in raw units, shape ``(episode, action)``. Only the generators of running episodes are drawn from,
+# and the rows of the others mean nothing.
+RolloutPolicy = Callable[[np.ndarray, Sequence[np.random.Generator], Sequence[int]], np.ndarray]
 
 
 class EpisodeRunner:
@@ -56,63 +60,29 @@ class EpisodeRunner:
         generators = [np.random.default_rng(action_seed) for _, action_seed in seeds]
         starts = [env.reset(seed=start_seed)[0] for env, (start_seed, _) in zip(self._envs, seeds, strict=True)]
         latest = np.stack(starts)  # finished episodes keep their place, so that the batch keeps its size
-        recorders = [_Recorder(start) for start in starts]
-        running = list(range(len(self._envs)))
+        observations, terminated = [[start] for start in starts], [False] * len(starts)
+        actions, rewards = [list[np.ndarray]() for _ in starts], [list[float]() for _ in starts]
+        running = list(range(len(starts)))
         while running:
-            actions = self._act(latest, generators, running)
-            for index in running:
-                observation, reward, terminated, truncated, _ = self._envs[index].step(actions[index])
-                recorders[index].add(actions[index], float(reward), observation)
-                recorders[index].ended, recorders[index].terminated = terminated or truncated, terminated
-                latest[index] = observation
-            running = [index for index in running if not recorders[index].ended]
-        return [recorder.episode() for recorder in recorders]
-
-
-class _Recorder:
-    """One episode as it grows."""
-
-    def __init__(self, start: np.ndarray) -> None:
-        self.ended = self.terminated = False
-        self._observations, self._actions, self._rewards = [start], list[np.ndarray](), list[float]()
-
-    def add(self, action: np.ndarray, reward: float, observation: np.ndarray) -> None:
-        self._actions.append(action)
-        self._rewards.append(reward)
-        self._observations.append(observation)
-
-    def episode(self) -> Episode:
-        return Episode(
-            observations=np.array(self._observations, dtype=np.float32),
-            actions=np.array(self._actions, dtype=np.float32),
-            rewards=np.array(self._rewards, dtype=np.float32),
-            terminated=self.terminated,
-        )
+            chosen = self._act(latest, generators, running)
+            for index in tuple(running):
+                latest[index], reward, terminated[index], truncated, _ = self._envs[index].step(chosen[index])
+                observations[index].append(latest[index].copy())
+                actions[index].append(chosen[index])
+                rewards[index].append(float(reward))
+                if terminated[index] or truncated:
+                    running.remove(index)
+        columns = ([np.array(column, dtype=np.float32) for column in part] for part in (observations, actions, rewards))
+        return [
+            Episode(observations=seen, actions=done, rewards=paid, terminated=ended)
+            for seen, done, paid, ended in zip(*columns, terminated, strict=True)
+        ]
 
 
 def _seeds_of_episode(seed: int, stream: int, episode: int) -> tuple[int, int]:
     """Return the seed of an episode's start and that of its actions; 64 bits, so that no two of many are the same."""
     start, actions = np.random.SeedSequence(seed, spawn_key=(stream, episode)).generate_state(2, np.uint64).tolist()
     return start, actions
-
-
-class RolloutPolicy(Protocol):
-    """Chooses actions for a batch of episodes."""
-
-    def __call__(
-        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
-    ) -> np.ndarray:
-        """Return actions for a batch.
-
-        Args:
-            observations: Shape ``(episode, observation)``, float32.
-            generators: One for each episode.
-            running: The episodes that still need an action; only their generators are drawn from.
-
-        Returns:
-            Shape ``(episode, action)``, float32, in raw units; the rows of other episodes mean nothing.
-        """
-        ...
 
 
 class UniformPolicy:

@@ -29,6 +29,8 @@ from mopo_env.transitions import Episode
 
 __all__ = ["roll_out"]
 
+_COLUMNS = ("observations", "actions", "rewards")
+
 
 def roll_out(
     make_env: MakeEnv,
@@ -74,14 +76,7 @@ def roll_out(
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)
-    steps, logged, logged_at = _steps_in(episodes), len(episodes), time.monotonic()
-
-    def write() -> None:
-        nonlocal logged, logged_at
-        if log is not None and len(episodes) > logged:
-            log.append(_packed(episodes[logged:]), length=len(episodes) - logged)
-        logged, logged_at = len(episodes), time.monotonic()
-
+    steps, logged_at = _steps_in(episodes), time.monotonic()
     groups = _groups(workers, len(episodes) // EPISODES_SIDE_BY_SIDE, (make_env, policy, seed, stream))
     bar = tqdm(initial=min(steps, rows), total=rows, desc=title, unit="step", disable=not progress)
     with one_torch_thread(), interruptible() as interrupted, contextlib.closing(groups), bar:
@@ -91,7 +86,9 @@ def roll_out(
             bar.update(min(_steps_in(group), rows - steps))
             steps += _steps_in(group)
             if steps >= rows or interrupted() or time.monotonic() - logged_at >= 60.0 * checkpoint_minutes:
-                write()
+                if log is not None:
+                    log.append(_packed(episodes[log.position :]), length=len(episodes) - log.position)
+                logged_at = time.monotonic()
             if interrupted():
                 raise KeyboardInterrupt
     return _cut(episodes, rows)
@@ -149,37 +146,27 @@ def _steps_in(episodes: Iterable[Episode]) -> int:
 def _cut(episodes: list[Episode], rows: int) -> list[Episode]:
     """Return the first episodes that have so many rows; the last is cut off where they end."""
     kept: list[Episode] = []
-    for episode in episodes:
+    while rows > 0:
+        episode = episodes[len(kept)]
         if rows < len(episode.rewards):
             head = {"actions": episode.actions[:rows], "rewards": episode.rewards[:rows]}
             episode = Episode(observations=episode.observations[: rows + 1], **head, terminated=False)
         kept.append(episode)
         rows -= len(episode.rewards)
-        if rows == 0:
-            break
     return kept
 
 
 def _packed(episodes: list[Episode]) -> dict[str, np.ndarray]:
-    return {
-        "observations": np.concatenate([episode.observations for episode in episodes]),
-        "actions": np.concatenate([episode.actions for episode in episodes]),
-        "rewards": np.concatenate([episode.rewards for episode in episodes]),
-        "lengths": np.array([len(episode.rewards) for episode in episodes]),
-        "terminated": np.array([episode.terminated for episode in episodes]),
-    }
+    columns = {name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in _COLUMNS}
+    lengths = np.array([len(episode.rewards) for episode in episodes])
+    return {**columns, "lengths": lengths, "terminated": np.array([episode.terminated for episode in episodes])}
 
 
 def _unpacked(part: dict[str, np.ndarray]) -> list[Episode]:
     ends = np.cumsum(part["lengths"])[:-1]
-    fields = zip(
-        np.split(part["observations"], ends + np.arange(1, len(ends) + 1)),  # one more than there are actions
-        np.split(part["actions"], ends),
-        np.split(part["rewards"], ends),
-        part["terminated"].tolist(),
-        strict=True,
-    )
+    splits = (ends + np.arange(1, len(ends) + 1), ends, ends)  # of observations there is one more
+    columns = [np.split(part[name], where) for name, where in zip(_COLUMNS, splits, strict=True)]
     return [
         Episode(observations=observations, actions=actions, rewards=rewards, terminated=terminated)
-        for observations, actions, rewards, terminated in fields
+        for observations, actions, rewards, terminated in zip(*columns, part["terminated"].tolist(), strict=True)
     ]
