@@ -16,15 +16,7 @@ from mopo_agents.policies import load_policy
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
-__all__ = [
-    "EPISODES_SIDE_BY_SIDE",
-    "EpisodeRunner",
-    "MakeEnv",
-    "RolloutPolicy",
-    "SquashedGaussianPolicy",
-    "UniformPolicy",
-    "make_rollout_policy",
-]
+__all__ = ["EPISODES_SIDE_BY_SIDE", "EpisodeRunner", "MakeEnv", "make_rollout_policy", "squashed_gaussian", "uniform"]
 
 # One pass of the policy's network serves them all. The number is part of the data: in a batch of another size, sums
 # differ in the last bit.
@@ -85,40 +77,35 @@ def _seeds_of_episode(seed: int, stream: int, episode: int) -> tuple[int, int]:
     return start, actions
 
 
-class UniformPolicy:
-    """Any action of a box with the same probability."""
+def uniform(space: Box) -> RolloutPolicy:
+    """Return the policy that chooses any action of a box with the same probability, whatever is observed."""
 
-    def __init__(self, space: Box) -> None:
-        self._space = space
-
-    def __call__(
-        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
-    ) -> np.ndarray:
-        """Return uniform actions, whatever is observed."""
-        shares = np.zeros((len(observations), *self._space.shape), dtype=np.float32)
+    def act(observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]) -> np.ndarray:
+        shares = np.zeros((len(observations), *space.shape), dtype=np.float32)
         for index in running:
             generators[index].random(dtype=np.float32, out=shares[index])
-        actions: np.ndarray = self._space.low + shares * (self._space.high - self._space.low)
+        actions: np.ndarray = space.low + shares * (space.high - space.low)
         return actions
 
+    return act
 
-class SquashedGaussianPolicy:
-    """SAC's stochastic policy: tanh of a Gaussian, scaled to the box (Haarnoja et al., 2018, Appendix C)."""
 
-    def __init__(self, policy: SACPolicy) -> None:
-        self._policy = policy
+def squashed_gaussian(policy: SACPolicy) -> RolloutPolicy:
+    """Return SAC's stochastic policy, as Stable-Baselines3 draws from it but with the noise of these generators.
 
-    def __call__(
-        self, observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]
-    ) -> np.ndarray:
-        """Return actions that are drawn as Stable-Baselines3 draws them, but from these generators."""
-        noise = np.zeros((len(observations), *self._policy.action_space.shape), dtype=np.float32)  # type: ignore[misc]
+    It is the tanh of a Gaussian, scaled to the box (Haarnoja et al., 2018, Appendix C).
+    """
+
+    def act(observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]) -> np.ndarray:
+        noise = np.zeros((len(observations), *policy.action_space.shape), dtype=np.float32)  # type: ignore[misc]
         for index in running:
             generators[index].standard_normal(dtype=np.float32, out=noise[index])
-        with torch.inference_mode():
-            mean, log_std, _ = self._policy.actor.get_action_dist_params(torch.from_numpy(observations))
+        with torch.no_grad():
+            mean, log_std, _ = policy.actor.get_action_dist_params(torch.from_numpy(observations))
             squashed = torch.tanh(mean + log_std.exp() * torch.from_numpy(noise))
-        return self._policy.unscale_action(squashed.numpy())
+        return policy.unscale_action(squashed.numpy())
+
+    return act
 
 
 def make_rollout_policy(folder: Path | None, action_space: Space[Any]) -> RolloutPolicy:
@@ -131,8 +118,8 @@ def make_rollout_policy(folder: Path | None, action_space: Space[Any]) -> Rollou
     if folder is None:
         if not isinstance(action_space, Box) or not action_space.is_bounded():
             raise ConfigError(f"random actions need a box with finite bounds, found {action_space}.")
-        return UniformPolicy(action_space)
+        return uniform(action_space)
     policy = load_policy(folder)
     if not isinstance(policy, SACPolicy) or policy.actor.use_sde:
         raise ConfigError(f"{folder}: only policies of SAC without gSDE can be rolled out, found {type(policy)}.")
-    return SquashedGaussianPolicy(policy)
+    return squashed_gaussian(policy)
