@@ -61,6 +61,16 @@ class TestGenerators:
             set_global_generators(state)
             assert [self.draws() for _ in range(3)] == expected
 
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_those_of_gpus_too(self) -> None:
+        """An agent on a GPU draws its actions there."""
+        with generators_untouched():
+            torch.rand(1, device="cuda")
+            state = unflatten(flatten(global_generators()))
+            expected = torch.rand(3, device="cuda")
+            set_global_generators(state)
+            assert torch.equal(torch.rand(3, device="cuda"), expected)
+
     def test_they_are_left_alone_even_by_what_fails(self) -> None:
         def fail() -> None:
             with generators_untouched():
