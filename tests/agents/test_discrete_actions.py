@@ -19,7 +19,9 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 from mopo_agents.agents import make_agent
-from mopo_agents.collection import collect, transitions_from_replay_buffer
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.recipes import collect
+from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
 from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy, save_policy
 from mopo_agents.replay_buffer import MixedReplayBuffer
@@ -379,9 +381,9 @@ class TestCartPole:
 
     def test_from_collection_to_evaluation(self, tmp_path: Path) -> None:
         """The plumbing, in seconds; the slow test below asks for a good policy."""
-        transitions = collect("cartpole-mixed", steps=1_500, progress=False)
+        transitions = collect(CollectConfig(task="cartpole-mixed", steps=1_500), progress=False)
         assert (len(transitions), transitions.action_space, transitions.observation_dim) == (1_500, Discrete(2), 4)
-        again = collect("cartpole-mixed", steps=1_500, progress=False)
+        again = collect(CollectConfig(task="cartpole-mixed", steps=1_500), progress=False)
         assert again.fingerprint == transitions.fingerprint
         assert transitions.terminations.any()
         folder = user_folder() / "cartpole-mixed"
@@ -426,7 +428,7 @@ class TestCartPole:
     )
     def test_learns_to_balance(self, agent: str, options: dict[str, Any], expected: float, tmp_path: Path) -> None:
         """Collect, fit, train, with the commands of docs/discrete.md."""
-        transitions = collect("cartpole-mixed", steps=30_000, progress=False)
+        transitions = collect(CollectConfig(task="cartpole-mixed", steps=30_000), progress=False)
         folder = user_folder() / "cartpole-mixed"
         save_transitions(transitions, folder)
         save_ensemble(fit_ensemble(transitions, FitConfig(max_epochs=30), progress=False), folder)

@@ -10,8 +10,9 @@ from pathlib import Path
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.data import data_app, refuse_dataset_in, summary
+from mopo_agents.cli.data import data_app, summary
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
+from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
@@ -59,45 +60,22 @@ def list_methods() -> None:
 
 @app.command(name="collect")
 def collect_dataset(
-    task: Positional[str],
-    /,
-    *,
-    steps: int | None = None,
-    behaviour_steps: int = 1_000_000,
-    seed: int = 0,
-    workers: int = 1,
-    checkpoint_minutes: float = 1.0,
-    out: Path | None = None,
-    minari: str | None = None,
+    *, config: OmitArgPrefixes[CollectConfig], out: Path | None = None, minari: str | None = None
 ) -> None:
     """Collect a task's dataset in the real environment, by its recipe.
 
     Interrupted, the same command goes on where it stopped and ends with the same data.
 
     Args:
-        task: A task's name; `mopo tasks` lists them.
-        steps: Number of transitions; None: the recipe's own.
-        behaviour_steps: Steps that train SAC fully; "medium" and "mixed" stop before, at a return.
-        seed: The same seed gives the same data on one machine.
-        workers: Processes that roll a policy out; the data do not depend on it.
-        checkpoint_minutes: Minutes between checkpoints.
+        config: What to collect.
         out: Folder for the dataset and the behaviour policy; None: where the task's id looks for it.
         minari: Also write a Minari dataset of this id, such as mopo/halfcheetah/mixed-v0.
     """
-    folder = out or user_folder() / get_task(task).name
-    refuse_dataset_in(folder)
-    from mopo_agents.collection import collect
+    from mopo_agents.collection.recipes import collect
 
+    folder = out or user_folder() / get_task(config.task).name
     try:
-        transitions = collect(
-            task,
-            folder=folder,
-            steps=steps,
-            behaviour_steps=behaviour_steps,
-            seed=seed,
-            workers=workers,
-            checkpoint_minutes=checkpoint_minutes,
-        )
+        transitions = collect(config, folder=folder)
     except KeyboardInterrupt:
         print(f"mopo: what is done so far is in {folder}; the same command goes on from there", file=sys.stderr)
         raise

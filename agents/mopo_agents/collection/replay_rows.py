@@ -49,25 +49,22 @@ def transitions_from_replay_buffer(
             "episode is the start of another; expected False."
         )
 
-    def streams(array: np.ndarray) -> np.ndarray:
-        """From (ring, n_envs, …) to (n_envs, rows, …)."""
-        return array[order].swapaxes(0, 1)
+    def column(array: np.ndarray) -> np.ndarray:
+        """From (ring, n_envs, …) to (n_envs · rows, …)."""
+        streams = array[order].swapaxes(0, 1)
+        return streams.reshape(-1, *streams.shape[2:])
 
-    def rows(array: np.ndarray) -> np.ndarray:
-        """From (n_envs, rows, …) to (n_envs · rows, …)."""
-        return array.reshape(-1, *array.shape[2:])
-
-    actions = rows(streams(buffer.actions))
-    dones, truncations = streams(buffer.dones).astype(bool), streams(buffer.timeouts).astype(bool)
-    terminations = dones & ~truncations
-    truncations[:, -1] = ~terminations[:, -1]  # collection stopped here, whatever the episode was doing
+    actions, timeouts = column(buffer.actions), column(buffer.timeouts).astype(bool)
+    terminations = column(buffer.dones).astype(bool) & ~timeouts
+    # Collection stopped at the last row of each environment, whatever the episode was doing.
+    last = np.arange(1, len(timeouts) + 1) % len(order) == 0
     return Transitions(
-        observations=rows(streams(buffer.observations)),
+        observations=column(buffer.observations),
         actions=actions if isinstance(action_space, Discrete) else unscale_actions(actions, action_space),
-        rewards=rows(streams(buffer.rewards)),
-        next_observations=rows(streams(buffer.next_observations)),
-        terminations=rows(terminations),
-        truncations=rows(truncations),
+        rewards=column(buffer.rewards),
+        next_observations=column(buffer.next_observations),
+        terminations=terminations,
+        truncations=np.where(last, ~terminations, timeouts),
         action_space=as_action_space(action_space, "actions"),
         metadata=metadata or {},
     )

@@ -20,7 +20,8 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_agents.cli import data as cli_data
 from mopo_agents.cli import main as cli
-from mopo_agents.collection.episode_runner import EpisodeRunner
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.episodes import EpisodeRunner
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.methods import METHODS
@@ -387,11 +388,7 @@ def test_collect_refuses_a_folder_that_holds_a_dataset(
     mopo: Mopo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
-
-    def collect(*args: Any, **options: Any) -> Transitions:
-        raise AssertionError("collecting began")
-
-    monkeypatch.setattr("mopo_agents.collection.collect", collect)
+    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {})
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2
@@ -405,23 +402,16 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     """Then `mopo fit TASK` needs no path. The collecting itself is replaced: it has tests of its own."""
     asked: dict[str, Any] = {}
 
-    def collect(task: str, *, folder: Path, **options: Any) -> Transitions:
-        asked.update(options, task=task, folder=folder)
+    def collect(config: CollectConfig, *, folder: Path) -> Transitions:
+        asked.update(config=config, folder=folder)
         return cheetah_data()
 
-    monkeypatch.setattr("mopo_agents.collection.collect", collect)
-    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3, "--workers", 2)
+    monkeypatch.setattr("mopo_agents.collection.recipes.collect", collect)
+    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3, "--workers", 2, "--threshold", 9.5)
     folder = tmp_path / "mopo" / TASK
     assert code == 0
-    assert asked == {
-        "task": TASK,
-        "folder": folder,
-        "steps": 100,
-        "behaviour_steps": 1_000_000,
-        "seed": 3,
-        "workers": 2,
-        "checkpoint_minutes": 1.0,
-    }
+    expected = CollectConfig(task=TASK, steps=100, seed=3, workers=2, threshold=9.5)
+    assert asked == {"config": expected, "folder": folder}
     assert out.splitlines()[0].startswith("100 transitions; episode returns: mean ")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
 
