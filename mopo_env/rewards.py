@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mopo_env.errors import InputError
+from mopo_env._utils.arrays import check_rows
 
 __all__ = ["RewardFunction", "ant_angle", "ant_forward", "halfcheetah_capped", "halfcheetah_jump"]
 
@@ -138,17 +138,15 @@ def _prepared(
     observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray, widths: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check shapes, and return actions and next observations as float64 with the precision of float32."""
-    rows = len(actions) if np.ndim(actions) else 0
-    for name, array, width in (
-        ("observations", observations, widths[0]),
-        ("actions", actions, widths[1]),
-        ("next_observations", next_observations, widths[0]),
-    ):
-        if np.shape(array) != (rows, width):
-            raise InputError(
-                f"{name}: found shape {np.shape(array)}, expected ({rows}, {width}), one row a transition. "
-                "Is this the reward of another robot?"
-            )
+    state, action = widths
+    check_rows(
+        {
+            "observations": (observations, state),
+            "next_observations": (next_observations, state),
+            "actions": (actions, action),
+        },
+        "Is this the reward of another robot?",
+    )
     actions, next_observations = (
         np.asarray(array).astype(np.float32).astype(np.float64) for array in (actions, next_observations)
     )

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.options import Members, Units, check_choice
+from mopo_env._utils.options import Members, Units, check_boolean, check_choice
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction, Prediction
 from mopo_env.penalties import formulas
@@ -41,7 +41,7 @@ class Penalty(Protocol):
     """Maps what the model predicts for a batch to the penalty of each row."""
 
     def __call__(self, prediction: Any, /) -> Float[Tensor, " batch"]:
-        """Return u(s, a), not negative, of shape ``(batch,)``."""
+        """Return u(s, a), of shape ``(batch,)``; a negative number would pay for uncertainty, and is refused."""
         ...
 
 
@@ -70,8 +70,7 @@ class EnsemblePenalty:
         """
         check_choice("members", self.members, Members)
         check_choice("units", self.units, Units)
-        if not isinstance(self.reward, bool):
-            raise ConfigError(f"reward: expected True or False, found {self.reward!r}.")
+        check_boolean("reward", self.reward)
 
     def __call__(self, prediction: GaussianPrediction, /) -> Float[Tensor, " batch"]:
         """Return u(s, a).

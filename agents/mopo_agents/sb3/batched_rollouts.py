@@ -22,7 +22,8 @@ from torch import Tensor
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.sb3.mixins import apply_mixin
 from mopo_agents.vec_env import PenalizedModelVecEnv, RolloutInfos
-from mopo_env.envs.rollouts import RolloutStep, check_actions
+from mopo_env._utils.arrays import check_actions
+from mopo_env.envs.rollouts import RolloutStep
 from mopo_env.errors import InputError
 
 __all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "unscaled", "with_batched_rollouts"]
