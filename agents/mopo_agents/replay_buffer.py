@@ -191,7 +191,7 @@ class MixedReplayBuffer(ReplayBuffer):
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
-    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "update batch column"]:
         chosen = torch.randint(len(rows), shape, generator=self._generator, device=self.device)
         return rows.index_select(0, chosen.view(-1)).view(*shape, -1)
 

@@ -92,14 +92,12 @@ class TrueDynamics:
         self.observation_dim = self._model.nq + self._model.nv - self._robot.num_hidden
         self.action_dim = self._model.nu
 
-    def step(
-        self, observations: Float[np.ndarray, "batch observation"], actions: Float[np.ndarray, "batch action"]
-    ) -> TrueStep:
+    def step(self, observations: np.ndarray, actions: np.ndarray) -> TrueStep:
         """Step the simulator from every row.
 
         Args:
-            observations: s, raw units.
-            actions: a, raw units; they are not clipped, and cost what the environment says they cost.
+            observations: s, shape ``(rows, observation)``, raw units.
+            actions: a, shape ``(rows, action)``, raw units; they are not clipped, and cost what the environment says.
 
         Raises:
             InputError: If an array has the wrong shape.

@@ -38,7 +38,7 @@ class CollectedStep(NamedTuple):
     """One step of every rollout: s, a as the replay buffer keeps it, and what came of them."""
 
     observations: Float[Tensor, "env observation"]
-    buffer_actions: Shaped[Tensor, "env action"]
+    buffer_actions: Shaped[Tensor, "env ..."]
     step: RolloutStep[Tensor]
 
 
@@ -108,7 +108,7 @@ class BatchedRollouts(OffPolicyAlgorithm):
 
     def _choose(
         self, env: PenalizedModelVecEnv, learning_starts: int, action_noise: ActionNoise | None
-    ) -> tuple[Shaped[Tensor, "env action"], Shaped[Tensor, "env action"]]:
+    ) -> tuple[Shaped[Tensor, "env ..."], Shaped[Tensor, "env ..."]]:
         """Return actions in raw units, and as the replay buffer keeps them."""
         space = env.action_space
         if action_noise is not None or self.num_timesteps < learning_starts or not policy_decides(self, space):
