@@ -166,7 +166,7 @@ class MixedReplayBuffer(ReplayBuffer):
     def add_rows(
         self,
         observations: Float[Tensor, "env observation"],
-        actions: Shaped[Tensor, "env action"],
+        actions: Shaped[Tensor, "env ..."],
         next_observations: Float[Tensor, "env observation"],
         rewards: Float[Tensor, " env"],
         dones: Shaped[Tensor, " env"],
