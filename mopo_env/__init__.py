@@ -6,9 +6,9 @@ imported when it is first used, so that importing the package stays quick.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mopo_env._utils.lazy import lazy_names
 from mopo_env.tasks import register_all
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ _HOMES = {
     "mopo_env.real.true_dynamics": ("TrueDynamics",),
     "mopo_env.envs.vector_env": ("PenalizedModelVectorEnv",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "TASKS",
@@ -107,16 +106,6 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module on first use."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'mopo_env' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    """List the public names, also those not imported yet."""
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 register_all()

@@ -13,31 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from helpers.array_types import check_array_types
 
 torch.set_num_threads(1)
 # What runs in the background of a shell is started with SIGINT ignored, and tests send it to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Shapes and types are checked at run time where the mathematics is. Elsewhere our own errors must get their say.
-install_import_hook(
-    [
-        "mopo_env.models.protocol",
-        "mopo_env.models.layers",
-        "mopo_env.models.ensemble",
-        "mopo_env.models.fit",
-        "mopo_env.models.lipschitz",
-        "mopo_env.penalties.formulas",
-        "mopo_env.terminations.rules",
-        "mopo_env.terminations.learned",
-        "mopo_env.terminations.fit",
-        "mopo_env.toys",
-        "mopo_agents.baselines.action_vae",
-        "mopo_agents.baselines.divergences",
-        "mopo_agents.sb3.squashed_gaussian",
-    ],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+_ROOT = Path(__file__).resolve().parent.parent
+check_array_types(_ROOT / "mopo_env", _ROOT / "agents" / "mopo_agents")
 
 
 @pytest.fixture(autouse=True)

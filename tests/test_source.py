@@ -87,23 +87,6 @@ def offences(source: str) -> list[tuple[str, int]]:
     return sorted(set(found), key=lambda offence: offence[1])
 
 
-def imported_packages(source: str) -> set[str]:
-    """Return the top-level packages that a module imports, wherever in it and however."""
-    packages = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            packages |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            packages.add((node.module or "").split(".")[0] if node.level == 0 else "")
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "require_extra"):
-            packages |= {
-                argument.value.split(".")[0]
-                for argument in node.args[:1]
-                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-            }
-    return packages
-
-
 def test_there_is_something_to_look_at() -> None:
     """A scan of no files finds nothing wrong."""
     names = {path.name for path in SOURCES}
@@ -168,33 +151,6 @@ def test_the_exceptions_are_still_needed() -> None:
     """An exception that nothing uses any more would let the next offence through."""
     used = {(path.name, name) for path in SOURCES for name, _ in offences(path.read_text())}
     assert set(ALLOWED) <= used
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import mopo_agents.runs.train",
-        "def f():\n    from mopo_agents.agents import make_agent",
-        "import importlib\nimportlib.import_module('mopo_agents.runs.train')",
-        "require_extra('mopo_agents', 'x')",
-    ],
-)
-def test_the_scan_of_imports_finds_them(source: str) -> None:
-    """However an import is written."""
-    assert "mopo_agents" in imported_packages(source)
-
-
-@pytest.mark.parametrize("path", sorted(ENV.rglob("*.py")), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_the_environments_know_no_agents(path: Path) -> None:
-    """Imports go one way: whoever brings their own agent needs no Stable-Baselines3, and no cycle can arise."""
-    assert not imported_packages(path.read_text()) & {
-        "mopo_agents",
-        "stable_baselines3",
-        "sb3_contrib",
-        "sbx",
-        "jax",
-        "flax",
-    }
 
 
 def test_the_environments_work_without_stable_baselines() -> None:

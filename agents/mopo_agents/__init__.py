@@ -5,8 +5,9 @@ Everything named here is imported when it is first used, so that the command lin
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mopo_env._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mopo_agents.agents import AGENTS, make_agent, make_offline_agent
@@ -34,7 +35,6 @@ _HOMES = {
     "mopo_agents.runs.train": ("TrainResult", "train"),
     "mopo_agents.vec_env": ("PenalizedModelVecEnv",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AGENTS",
@@ -57,13 +57,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module on first use."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'mopo_agents' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    """List the public names, also those not imported yet."""
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

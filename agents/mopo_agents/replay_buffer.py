@@ -167,7 +167,7 @@ class MixedReplayBuffer(ReplayBuffer):
     def add_rows(
         self,
         observations: Float[Tensor, "env observation"],
-        actions: Shaped[Tensor, "env action"],
+        actions: Shaped[Tensor, "env ..."],
         next_observations: Float[Tensor, "env observation"],
         rewards: Float[Tensor, " env"],
         dones: Shaped[Tensor, " env"],
@@ -192,7 +192,7 @@ class MixedReplayBuffer(ReplayBuffer):
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
-    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "batch row column"]:
+    def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "update batch column"]:
         chosen = torch.randint(len(rows), shape, generator=self._generator, device=self.device)
         return rows.index_select(0, chosen.view(-1)).view(*shape, -1)
 

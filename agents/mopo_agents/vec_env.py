@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
+from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import Rollouts, RolloutStep, new_generator
+from mopo_env.envs.rollouts import Rollouts, RolloutStep
 
 __all__ = ["PenalizedModelVecEnv", "RolloutInfos"]
 
@@ -83,7 +84,7 @@ class PenalizedModelVecEnv(VecEnv):
         """
         self.rollouts = Rollouts(penalized_model, num_rollouts=num_envs, horizon=horizon)
         self.render_mode = None
-        super().__init__(num_envs, penalized_model.observation_space, penalized_model.action_space)
+        super().__init__(self.rollouts.num_rollouts, penalized_model.observation_space, penalized_model.action_space)
         self._reseed(seed)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:

@@ -1,4 +1,5 @@
-"""What every folder needs and nobody else should import: checks of options, spaces, devices, and the file store.
+"""What every folder needs and nobody else should import; it imports nothing of the other folders but the errors.
 
-`options` checks what a user gives, `spaces` and `devices` what it is given for; `store` writes and reads every file.
+`options`, `arrays`, `spaces` and `devices` check what a user gives. `store` writes and reads every file, and `tensors`
+puts what was read into modules. `lazy` keeps imports quick.
 """

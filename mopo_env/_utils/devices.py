@@ -1,12 +1,13 @@
 """Where to compute: checked before anything is loaded, and never waited for in between."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["check_device", "perhaps_any"]
+__all__ = ["certainly_any", "check_device", "new_generator", "perhaps_any"]
 
 
 def check_device(name: torch.device | str) -> torch.device:
@@ -18,15 +19,27 @@ def check_device(name: torch.device | str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "meta":
+            raise ValueError("Nothing is computed on it.")
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device: {name!r} cannot be used here: {reason} Use 'cpu', or 'cuda' with a GPU.") from error
     return device
 
 
+def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
+    """Derive a torch generator from an environment's own, so that its seed decides every draw."""
+    return torch.Generator(device).manual_seed(int(np_random.integers(2**63 - 1)))
+
+
 def perhaps_any(flags: Bool[Tensor, "..."]) -> bool:
-    """Return False only if no flag is set; of a device that would have to be waited for, True unasked.
+    """Return whether any flag is set; on a GPU, return True without waiting for it.
 
     What is skipped on False must leave everything as it is where no flag is set.
     """
     return flags.device.type != "cpu" or bool(flags.any())
+
+
+def certainly_any(flags: Bool[Tensor, "..."]) -> bool:
+    """Return whether any flag is set; on a GPU, return False without waiting for it."""
+    return flags.device.type == "cpu" and bool(flags.any())

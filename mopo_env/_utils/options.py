@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["MemberPer", "Members", "Precision", "Schedule", "Units", "check_choice", "check_integer", "check_number"]
+__all__ = [
+    "MemberPer",
+    "Members",
+    "Precision",
+    "Schedule",
+    "Units",
+    "check_boolean",
+    "check_choice",
+    "check_fields",
+    "check_integer",
+    "check_number",
+]
 
 
 def check_number(
@@ -18,12 +31,12 @@ def check_number(
     maximum: float = math.inf,
     above: float = -math.inf,
 ) -> float:
-    """Return a finite number as a float.
+    """Return a finite number, NumPy's included, as a float.
 
     Raises:
         ConfigError: If it is no number, not finite, or outside the range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not _is(Real, value):
         raise ConfigError(f"{name}: expected a number, found {value!r}.")
     try:
         number = float(value)
@@ -39,14 +52,42 @@ def check_number(
 
 
 def check_integer(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Return an integer.
+    """Return an integer, NumPy's included, as an int.
 
     Raises:
         ConfigError: If it is no integer, or below the minimum.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+    if not _is(Integral, value) or value < minimum:
         raise ConfigError(f"{name}: expected an integer of at least {minimum}, found {value!r}.")
+    return int(value)
+
+
+def _is(kind: type, value: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check_boolean(name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: expected True or False, found {value!r}.")
     return value
+
+
+def check_fields(config: Any, check: Callable[..., Any], *names: str, **limits: Any) -> None:
+    """Check fields of a frozen dataclass, and keep what the check returns: plain ints and floats.
+
+    Args:
+        config: Written to, so call this in its `__post_init__`.
+        check: One of the checks of this module.
+        *names: Of the fields.
+        **limits: Passed to the check.
+    """
+    for name in names:
+        object.__setattr__(config, name, check(name, getattr(config, name), **limits))
 
 
 Members = Literal["all", "elites"]

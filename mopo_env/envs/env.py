@@ -6,9 +6,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from mopo_env._utils.arrays import check_actions
+from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import check_actions, check_array, new_generator
+from mopo_env.envs.rollouts import given_starts
 
 __all__ = ["PenalizedModelEnv"]
 
@@ -55,11 +57,10 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             options: ``{"observation": array}`` starts from this state instead.
 
         Raises:
+            UnknownNameError: If another option is given.
             InputError: If the given observation has the wrong shape or is not finite.
         """
-        start = (options or {}).get("observation")
-        if start is not None:
-            start = check_array("observation", start, self.observation_space.shape or ())
+        start = given_starts(options, *(self.observation_space.shape or ()))
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
             self._generator = new_generator(self.np_random, self.penalized_model.device)

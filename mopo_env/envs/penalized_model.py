@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from mopo_env._utils.devices import perhaps_any
-from mopo_env._utils.options import MemberPer, check_choice, check_number
+from mopo_env._utils.arrays import check_same_widths
+from mopo_env._utils.devices import certainly_any, perhaps_any
+from mopo_env._utils.options import MemberPer, check_boolean, check_choice, check_number
 from mopo_env._utils.spaces import ActionSpace, finite_box
-from mopo_env.errors import ConfigError, InputError, SpaceMismatchError
+from mopo_env.errors import ConfigError, InputError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
 from mopo_env.penalties import Penalty, get_penalty
 from mopo_env.terminations import Termination, get_termination, never
@@ -100,13 +101,16 @@ class PenalizedModel:
             SpaceMismatchError: If the model is of other widths than the dataset.
             ConfigError: If an option is wrong, or asks for members of a model that has none.
         """
-        check_same_widths(model, transitions)
+        remedy = "Fit an ensemble on this dataset, or pass the dataset that the model was fitted on."
+        check_same_widths(transitions, model, whose="the model was made for", remedy=remedy)
         self.model = model
         self.transitions = transitions
         self.penalty = get_penalty(penalty)
         self.penalty_coef = check_number("penalty_coef", penalty_coef, minimum=0.0)
         self.termination = get_termination(termination)
-        self.member_per, self.deterministic = _check_members(model, member_per, deterministic)
+        self.member_per: MemberPer = check_choice("member_per", member_per, MemberPer)
+        self.deterministic = check_boolean("deterministic", deterministic)
+        self._check_members()
         self.halt_threshold = None if halt_threshold is None else check_number("halt_threshold", halt_threshold)
         largest = float(np.abs(transitions.rewards).max())
         self.halt_reward = -_FOREVER * largest if halt_reward is None else check_number("halt_reward", halt_reward)
@@ -137,7 +141,7 @@ class PenalizedModel:
         elites: Tensor = self.model.elites  # type: ignore[attr-defined]  # checked at the start
         return pick_members(elites, num_rows, generator)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(
         self,
         observations: Float[Tensor, "batch observation"],
@@ -156,11 +160,18 @@ class PenalizedModel:
 
         Raises:
             InputError: If one member is to speak for a rollout, and none is given.
+            ConfigError: If the penalty or the rule does not return one value a row, the rule's are no booleans, or,
+                on the CPU, where looking does not wait, a penalty is negative: it would pay for uncertainty.
         """
         actions = _clip(actions, self._action_bounds)
         prediction = self.model.predict(observations, self._encode(actions))
         next_observations, model_rewards = self._draw(prediction, generator, members)
-        penalties = check_row_shape("penalty", self.penalty(prediction), len(actions))
+        penalties = _check_rows("penalty", self.penalty(prediction), len(actions))
+        if certainly_any(penalties < 0):
+            raise ConfigError(
+                f"penalty: returned {float(penalties.min()):g}, expected no negative number, which would pay for "
+                "uncertainty. Add a constant, or take the absolute value."
+            )
         rewards = model_rewards - self.penalty_coef * penalties
 
         diverged = ~(rewards.isfinite() & next_observations.isfinite().all(dim=1))
@@ -171,11 +182,19 @@ class PenalizedModel:
             rewards = torch.where(diverged, self._lowest_reward, rewards)
         next_observations = _clip(next_observations, self._observation_bounds)
         terminations = self.termination(observations, actions, next_observations)
-        terminations = check_row_shape("termination", terminations, len(actions)) | diverged
+        terminations = _check_rows("termination", terminations, len(actions), torch.bool) | diverged
         if self.halt_threshold is not None:
             halted = penalties > self.halt_threshold
             rewards, terminations = torch.where(halted, self.halt_reward, rewards), terminations | halted
         return ModelStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
+
+    def _check_members(self) -> None:
+        asked = self.deterministic or self.member_per == "rollout"
+        if asked and not isinstance(getattr(self.model, "elites", None), Tensor):
+            raise ConfigError(
+                "deterministic, member_per: need a model with members, "
+                f"found a {type(self.model).__name__} without elites."
+            )
 
     def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
         """Return the actions as the model sees them, and as `Transitions.encoded_actions` gave them to the fit."""
@@ -200,41 +219,12 @@ class PenalizedModel:
         return prediction.sample_from(members, None if self.deterministic else generator)
 
 
-def _check_members(model: DynamicsModel, member_per: Any, deterministic: Any) -> tuple[MemberPer, bool]:
-    check_choice("member_per", member_per, MemberPer)
-    if not isinstance(deterministic, bool):
-        raise ConfigError(f"deterministic: expected True or False, found {deterministic!r}.")
-    if (deterministic or member_per == "rollout") and not isinstance(getattr(model, "elites", None), Tensor):
-        raise ConfigError(
-            f"deterministic, member_per: need a model with members, found a {type(model).__name__} without elites."
-        )
-    return member_per, deterministic
-
-
-def check_same_widths(model: DynamicsModel, transitions: Transitions) -> None:
-    """Refuse a dataset that a model cannot have been fitted on.
-
-    Raises:
-        SpaceMismatchError: If the widths of observations or actions differ.
-    """
-    for name in ("observation", "action"):
-        found, expected = getattr(transitions, f"{name}_dim"), getattr(model, f"{name}_dim")
-        if found != expected:
-            raise SpaceMismatchError(
-                f"{name}s: the dataset's are {found} wide, but the model was made for {expected}. "
-                "Fit an ensemble on this dataset, or pass the dataset that the model was fitted on."
-            )
-
-
-def check_row_shape(name: str, values: Any, num_rows: int) -> Tensor:
-    """Refuse what a user's penalty or rule returned if it is not one value a row: it would broadcast silently.
-
-    Raises:
-        ConfigError: If it is no tensor, or its shape is another.
-    """
-    if not isinstance(values, Tensor) or values.shape != (num_rows,):
-        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
-        raise ConfigError(f"{name}: returned {found}, expected a tensor of one value a row, shape ({num_rows},).")
+def _check_rows(name: str, values: Any, num_rows: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Refuse what a user's penalty or rule returned if it is not one value a row: it would broadcast silently."""
+    if not isinstance(values, Tensor) or values.shape != (num_rows,) or values.dtype != (dtype or values.dtype):
+        found = f"shape {tuple(values.shape)} of {values.dtype}" if isinstance(values, Tensor) else repr(values)
+        of = "" if dtype is None else f" of {dtype}"
+        raise ConfigError(f"{name}: returned {found}, expected a tensor of one value a row, shape ({num_rows},){of}.")
     return values
 
 

@@ -1,20 +1,20 @@
 """A batch of h-step model rollouts that restart where they end: what the vector environments share."""
 
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
+from mopo_env._utils.arrays import check_actions, check_array
 from mopo_env._utils.devices import perhaps_any
 from mopo_env._utils.options import check_integer
-from mopo_env._utils.spaces import ActionSpace, number_range
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import InputError
+from mopo_env.errors import UnknownNameError
 
-__all__ = ["RolloutStep", "Rollouts", "check_actions", "check_array", "new_generator"]
+__all__ = ["RolloutStep", "Rollouts", "given_starts"]
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
@@ -75,10 +75,15 @@ class Rollouts:
         self.num_rollouts = check_integer("num_envs", num_rollouts)
         self.horizon = check_integer("horizon", horizon)
 
-    def reset(self, generator: torch.Generator) -> Float32[np.ndarray, "rollout observation"]:
-        """Start every rollout from a state of the dataset."""
+    def reset(
+        self, generator: torch.Generator, starts: np.ndarray | None = None
+    ) -> Float32[np.ndarray, "rollout observation"]:
+        """Start every rollout from a state of the dataset, or from the states given."""
         self._generator = generator
-        self.observations = self.penalized_model.reset(self.num_rollouts, generator)
+        if starts is None:
+            self.observations = self.penalized_model.reset(self.num_rollouts, generator)
+        else:
+            self.observations = torch.from_numpy(starts).to(self.penalized_model.device)
         self._members = self.penalized_model.pick_members(self.num_rollouts, generator)
         self._lengths = torch.zeros(self.num_rollouts, dtype=torch.int64, device=self.penalized_model.device)
         self._returns = torch.zeros(self.num_rollouts, device=self.penalized_model.device)
@@ -130,50 +135,18 @@ class Rollouts:
         self._lengths, self._returns = self._lengths.masked_fill(ended, 0), self._returns.masked_fill(ended, 0.0)
 
 
-def new_generator(np_random: np.random.Generator, device: torch.device) -> torch.Generator:
-    """Derive a torch generator from an environment's own, so that its seed decides every draw."""
-    return torch.Generator(device).manual_seed(int(np_random.integers(2**63 - 1)))
-
-
-def check_actions(name: str, values: np.ndarray, space: ActionSpace, *batch: int) -> np.ndarray:
-    """Return actions as the model takes them: float32, or int64 where the space numbers them.
-
-    Args:
-        name: What to call them in a message.
-        values: What a policy chose.
-        space: Of one action.
-        *batch: How many actions there are; nothing: a single one.
+def given_starts(options: Mapping[str, Any] | None, *shape: int) -> np.ndarray | None:
+    """Return the start states that the options of a `reset` name, or None.
 
     Raises:
-        InputError: If the shape is another, a value is not a finite number, or there is no action of that number.
+        UnknownNameError: If there is another option than ``"observation"``.
+        InputError: If the states have another shape, or are not finite.
     """
-    if not isinstance(space, Discrete):
-        return check_array(name, values, (*batch, *space.shape))
-    array, (first, last) = np.asarray(values), number_range(space)
-    if array.shape != batch or array.dtype.kind not in "iu":
-        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {batch} of integers.")
-    if array.size and (array.min() < first or array.max() > last):
-        wrong = array[(array < first) | (array > last)]
-        raise InputError(f"{name}: expected whole numbers from {first} to {last}, found {wrong.flat[0]}.")
-    return array.astype(np.int64)
-
-
-def check_array(name: str, values: np.ndarray, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
-    """Return an action or an observation as float32.
-
-    Raises:
-        InputError: If its shape is another, or a value is not a finite number.
-    """
-    array = np.asarray(values)
-    if array.shape != shape or array.dtype.kind not in "fiu":
-        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")
-    with np.errstate(over="ignore"):
-        # A copy, so that a caller who writes into its array later does not move what was made of it.
-        converted = np.array(array, dtype=np.float32, order="C")
-    finite = np.isfinite(converted)
-    if not finite.all():
-        raise InputError(f"{name}: every number must be finite in float32, found {array[~finite][:3].tolist()}.")
-    return converted
+    options = options or {}
+    for name in options.keys() - {"observation"}:
+        raise UnknownNameError("option of reset", name, ["observation"])
+    starts = options.get("observation")
+    return None if starts is None else check_array("observation", starts, shape)
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

@@ -8,8 +8,9 @@ import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import Rollouts, new_generator
+from mopo_env.envs.rollouts import Rollouts, RolloutStep, given_starts
 
 __all__ = ["PenalizedModelVectorEnv"]
 
@@ -18,7 +19,8 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
     """`num_envs` copies of `PenalizedModelEnv` that share one batched model.
 
     A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`): ``infos["final_obs"]`` then holds its
-    last observation. `infos` also carries ``reward_model``, ``penalty`` and ``diverged``, as arrays.
+    last observation. ``reward_model``, ``penalty`` and ``diverged`` are arrays, in `infos` for the copies that go on
+    and in ``infos["final_info"]`` for those that ended; masks such as ``_penalty`` tell which these are.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it this way
@@ -41,12 +43,12 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
             ConfigError: If a number is not a positive integer.
         """
         self.rollouts = Rollouts(penalized_model, num_rollouts=num_envs, horizon=horizon)
-        self.num_envs = num_envs
+        self.num_envs = self.rollouts.num_rollouts
         self.render_mode = render_mode
         self.single_observation_space = penalized_model.observation_space
         self.single_action_space = penalized_model.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._generator: torch.Generator | None = None
 
     def reset(
@@ -56,12 +58,17 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
 
         Args:
             seed: Decides everything that follows; None goes on with the present random stream.
-            options: Not used.
+            options: ``{"observation": array}`` starts from these states instead, one a rollout.
+
+        Raises:
+            UnknownNameError: If another option is given.
+            InputError: If the given observations have the wrong shape or are not finite.
         """
+        starts = given_starts(options, *(self.observation_space.shape or ()))
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
             self._generator = new_generator(self.np_random, self.rollouts.penalized_model.device)
-        return self.rollouts.reset(self._generator), {}
+        return self.rollouts.reset(self._generator, starts), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every rollout.
@@ -72,19 +79,21 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
         step = self.rollouts.step(actions)
-        everywhere = np.ones(self.num_envs, dtype=bool)
-        infos: dict[str, Any] = {
-            "reward_model": step.model_rewards,
-            "_reward_model": everywhere,
-            "penalty": step.penalties,
-            "_penalty": everywhere.copy(),
-            "diverged": step.diverged,
-            "_diverged": everywhere.copy(),
-        }
+        infos = _infos(step, ~step.dones)
         if step.dones.any():
             # Gymnasium's convention: an object array, None where the episode goes on.
             final_observations = np.full(self.num_envs, None, dtype=object)
             for index in np.flatnonzero(step.dones):
                 final_observations[index] = step.final_observations[index]
-            infos["final_obs"], infos["_final_obs"] = final_observations, step.dones
+            infos["final_obs"], infos["final_info"] = final_observations, _infos(step, step.dones)
+            infos["_final_obs"], infos["_final_info"] = step.dones, step.dones.copy()
         return step.observations, step.rewards, step.terminations, step.truncations, infos
+
+
+def _infos(step: RolloutStep[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+    """Return what is said of some rows, as Gymnasium does: zeros elsewhere, and a mask."""
+    columns = {"reward_model": step.model_rewards, "penalty": step.penalties, "diverged": step.diverged}
+    infos: dict[str, Any] = {}
+    for name, values in columns.items():
+        infos[name], infos[f"_{name}"] = np.where(rows, values, values.dtype.type(0)), rows.copy()
+    return infos

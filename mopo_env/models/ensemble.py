@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mopo_env._utils.options import Precision, check_choice
 from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env._utils.tensors import fill_module
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.layers import (
     MANY_ROWS,
@@ -20,7 +21,6 @@ from mopo_env.models.layers import (
     evaluate_at_once,
     evaluate_by_member,
     evaluate_each,
-    fill_module,
 )
 from mopo_env.models.protocol import GaussianPrediction
 
@@ -140,7 +140,7 @@ class GaussianEnsemble(nn.Module):
         other.precision = precision
         return other
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> GaussianPrediction:

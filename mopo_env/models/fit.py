@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
+from mopo_env._utils.tensors import mean_and_std
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.models.layers import mean_and_std
 from mopo_env.models.lipschitz import bake, regularise
 from mopo_env.models.optimizer import make_optimizer, make_schedule
 from mopo_env.transitions import Transitions

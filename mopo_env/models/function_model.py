@@ -1,67 +1,43 @@
-"""Any function (s, a) → distribution as a dynamics model, for Algorithm 1 in general."""
+"""Any function (s, a) → mean and standard deviation as a dynamics model, for Algorithm 1 in general."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, Normal
 
+from mopo_env._utils.devices import check_device
 from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
+from mopo_env.models.protocol import GaussianPrediction
 
-__all__ = ["FunctionModel", "FunctionPrediction", "Outcome"]
+__all__ = ["FunctionModel", "Outcome"]
 
-Outcome: TypeAlias = Distribution | tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FunctionPrediction:
-    """What a `FunctionModel` says of a batch.
-
-    Attributes:
-        observations: The states s, raw units.
-        actions: The actions a.
-        outcome: What the function returned; a penalty may look at it.
-    """
-
-    observations: Float[Tensor, "batch observation"]
-    actions: Float[Tensor, "batch action"]
-    outcome: Outcome
-
-    def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
-        """Draw next observations and rewards, or return those that are certain.
-
-        Raises:
-            ConfigError: If they are not of the shapes of the batch.
-        """
-        if isinstance(self.outcome, Distribution):
-            drawn = _draw(self.outcome, generator)
-            self._check_shape("the distribution's sample", drawn, len(self.observations), self._dim + 1)
-            return drawn[:, :-1], drawn[:, -1]
-        next_observations, rewards = self.outcome
-        self._check_shape("next observations", next_observations, len(self.observations), self._dim)
-        self._check_shape("rewards", rewards, len(self.observations))
-        return next_observations, rewards
-
-    @property
-    def _dim(self) -> int:
-        return self.observations.shape[1]
-
-    def _check_shape(self, name: str, values: Tensor, *expected: int) -> None:
-        if values.shape != expected:
-            raise ConfigError(f"function: {name}: found shape {tuple(values.shape)}, expected {expected}.")
+Outcome: TypeAlias = tuple[Tensor | np.ndarray, Tensor | np.ndarray] | Distribution
 
 
 class FunctionModel:
     """T̂ given as a function, learned by whatever means or simply known.
 
+    The trees of a random forest, each a member whose noise is not known; ``penalty="ensemble-disagreement"`` says where
+    they differ::
+
+        def trees(observations, actions):
+            inputs = torch.cat([observations, actions], dim=1).numpy()
+            mean = np.stack([tree.predict(inputs) for tree in forest.estimators_])
+            return mean, np.zeros_like(mean)
+
+        model = FunctionModel(trees, observation_dim=3, action_dim=1, num_members=len(forest.estimators_))
+
     Attributes:
         observation_dim: Width of an observation.
         action_dim: Width of an action.
+        num_members: N.
         device: Where the function computes.
+        elites: All members, since a function ranks none.
     """
 
     def __init__(
@@ -70,56 +46,68 @@ class FunctionModel:
         *,
         observation_dim: int,
         action_dim: int,
+        num_members: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
         """Adapt a function.
 
         Args:
             function: Maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
-                units, to a `torch.distributions.Distribution` over ``(batch, observation + 1)``, the next observation
-                and then the reward; or, if nothing is random, to next observations and rewards, ``(batch,)``.
+                units, to one of these, as tensors or as NumPy arrays:
+
+                * mean and standard deviation of the next observation and, in the last column, of the reward, each of
+                  shape ``(batch, observation + 1)``, or ``(member, batch, observation + 1)``;
+                * a `torch.distributions.Normal` of such a shape, of which these two are taken;
+                * if nothing is random, next observations, ``(batch, observation)``, and rewards, ``(batch,)``.
             observation_dim: Width of an observation.
             action_dim: Width of an action.
+            num_members: N; without a member axis it is 1.
             device: Where the function computes.
 
         Raises:
-            ConfigError: If a width is not a positive integer.
+            ConfigError: If a number is not a positive integer, or the device cannot be used.
         """
         self.observation_dim = check_integer("observation_dim", observation_dim)
         self.action_dim = check_integer("action_dim", action_dim)
-        self.device = torch.device(device)
+        self.num_members = check_integer("num_members", num_members)
+        self.device = check_device(device)
+        self.elites = torch.arange(self.num_members, device=self.device)
         self._function = function
 
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> FunctionPrediction:
+    ) -> GaussianPrediction:
         """Ask the function.
 
         Raises:
-            ConfigError: If it returns neither a distribution nor a pair of tensors.
+            ConfigError: If it returns anything but what it may return, or arrays of other shapes.
         """
-        outcome = self._function(observations, actions)
-        is_pair = isinstance(outcome, tuple) and [isinstance(part, Tensor) for part in outcome] == [True, True]
-        if not (is_pair or isinstance(outcome, Distribution)):
-            raise ConfigError(
-                "function: expected a torch.distributions.Distribution, or next observations and rewards as two "
-                f"tensors; found {type(outcome).__name__}."
-            )
-        return FunctionPrediction(observations=observations, actions=actions, outcome=outcome)
-
-
-def _draw(distribution: Distribution, generator: torch.Generator) -> Tensor:
-    """Draw with one's own generator, although torch's distributions know only the global one.
-
-    That one is lent the state of ours for the draw, and then put back as it was.
-    """
-    device = generator.device
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        if on_gpu:
-            torch.cuda.set_rng_state(generator.get_state(), device)
+        first, second = self._pair(self._function(observations, actions))
+        rows = len(observations)
+        if second.ndim == 1 or first.shape[1:] == (self.observation_dim,):  # nothing is random
+            self._check_shape("next observations", first, rows, self.observation_dim)
+            self._check_shape("rewards", second, rows)
+            mean = torch.cat([first, second[:, None]], dim=1)[None]
+            std = torch.zeros_like(mean)
         else:
-            torch.set_rng_state(generator.get_state())
-        drawn = distribution.sample()
-        generator.set_state(torch.cuda.get_rng_state(device) if on_gpu else torch.get_rng_state())
-    return drawn
+            mean, std = (part[None] if part.ndim == 2 else part for part in (first, second))
+            for name, part in (("mean", mean), ("std", std)):
+                self._check_shape(name, part, self.num_members, rows, self.observation_dim + 1)
+        return GaussianPrediction(observations=observations, actions=actions, mean=mean, std=std, elites=self.elites)
+
+    def _pair(self, outcome: Any) -> tuple[Tensor, Tensor]:
+        normal = outcome.base_dist if isinstance(outcome, Independent) else outcome
+        pair = (normal.mean, normal.stddev) if isinstance(normal, Normal) else outcome
+        if not isinstance(pair, tuple) or [isinstance(part, Tensor | np.ndarray) for part in pair] != [True, True]:
+            raise ConfigError(
+                "function: expected mean and standard deviation, or next observations and rewards, as two arrays; "
+                f"found {type(outcome).__name__}."
+            )
+        # Of a copy, since PyTorch warns of read-only arrays.
+        arrays = (part if isinstance(part, Tensor) else np.array(part) for part in pair)
+        first, second = (torch.as_tensor(array, dtype=torch.float32, device=self.device) for array in arrays)
+        return first, second
+
+    def _check_shape(self, name: str, values: Tensor, *expected: int) -> None:
+        if values.shape != expected:
+            raise ConfigError(f"function: {name}: found shape {tuple(values.shape)}, expected {expected}.")

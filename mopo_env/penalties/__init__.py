@@ -6,14 +6,14 @@ name, with a choice of members, outputs and units; `mopo_env.penalties.formulas`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.options import Members, Units, check_choice
+from mopo_env._utils.options import Members, Units, check_boolean, check_choice
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction, Prediction
 from mopo_env.penalties import formulas
@@ -41,7 +41,7 @@ class Penalty(Protocol):
     """Maps what the model predicts for a batch to the penalty of each row."""
 
     def __call__(self, prediction: Any, /) -> Float[Tensor, " batch"]:
-        """Return u(s, a), not negative, of shape ``(batch,)``."""
+        """Return u(s, a), of shape ``(batch,)``; a negative number would pay for uncertainty, and is refused."""
         ...
 
 
@@ -70,8 +70,7 @@ class EnsemblePenalty:
         """
         check_choice("members", self.members, Members)
         check_choice("units", self.units, Units)
-        if not isinstance(self.reward, bool):
-            raise ConfigError(f"reward: expected True or False, found {self.reward!r}.")
+        check_boolean("reward", self.reward)
 
     def __call__(self, prediction: GaussianPrediction, /) -> Float[Tensor, " batch"]:
         """Return u(s, a).
@@ -166,10 +165,7 @@ def make_penalty(
         return penalty
     if not isinstance(penalty, EnsemblePenalty):
         raise ConfigError(f"penalty: {name!r} has no {' nor '.join(options)} to choose; leave it out.")
-    return EnsemblePenalty(
-        **{"formula": penalty.formula, "members": penalty.members, "reward": penalty.reward, "units": penalty.units}
-        | options
-    )
+    return replace(penalty, **options)
 
 
 def error_estimator(function: Callable[[Tensor, Tensor], Tensor]) -> Penalty:

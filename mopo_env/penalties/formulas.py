@@ -103,7 +103,7 @@ def leave_one_out_kl(mean: Outputs, std: Outputs) -> Rows:
         variance, around = std[member].square(), _mixture_variance(mean[others], std[others])
         distance = (mean[member] - mean[others].mean(dim=0)).square()
         total = total + 0.5 * ((variance + distance) / around - 1.0 + (around / variance).log()).sum(dim=-1)
-    return total / len(mean)
+    return (total / len(mean)).clamp(min=0.0)  # which rounding alone could make negative
 
 
 def _mixture_variance(mean: Outputs, std: Outputs) -> Float[Tensor, "batch output"]:

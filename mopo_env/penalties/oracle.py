@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_env._utils.options import Members, Units, check_choice, check_number
-from mopo_env.errors import ConfigError, SpaceMismatchError
-from mopo_env.models.layers import mean_and_std
+from mopo_env._utils.arrays import check_same_widths
+from mopo_env._utils.options import Members, Units, check_boolean, check_choice, check_fields, check_number
+from mopo_env._utils.tensors import mean_and_std
+from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction
 from mopo_env.penalties import target_std_of
 from mopo_env.real.robots import ROBOTS
@@ -59,12 +60,11 @@ class OraclePenalty:
         Raises:
             ConfigError: If one is wrong; the message names it.
         """
-        check_number("max_error", self.max_error, above=0.0)
+        check_fields(self, check_number, "max_error", above=0.0)
         check_choice("combine", self.combine, Combine)
         check_choice("members", self.members, Members)
         check_choice("units", self.units, Units)
-        if not isinstance(self.reward, bool):
-            raise ConfigError(f"reward: expected True or False, found {self.reward!r}.")
+        check_boolean("reward", self.reward)
 
     def __call__(self, prediction: Prediction, /) -> Float[Tensor, " batch"]:
         """Return u(s, a).
@@ -124,13 +124,8 @@ def make_oracle_penalty(
             f"--real-env or the oracle's env_id, or choose another penalty. Known: {', '.join(sorted(ROBOTS))}."
         )
     truth = TrueDynamics(env_id, num_threads=torch.get_num_threads() if num_threads is None else num_threads)
-    for name in ("observation", "action"):
-        width, expected = getattr(transitions, f"{name}_dim"), getattr(truth, f"{name}_dim")
-        if width != expected:
-            raise SpaceMismatchError(
-                f"{name}s: the dataset's are {width} wide, those of {env_id} {expected}, so it cannot be the oracle. "
-                f"Are these the data of another task than {task.label}?"
-            )
+    remedy = f"So it cannot be the oracle. Are these the data of another task than {task.label}?"
+    check_same_widths(transitions, truth, whose=f"those of {env_id}", remedy=remedy)
     given = {name: value for name, value in options.items() if value is not None}
     if max_error is None:
         max_error = _width(

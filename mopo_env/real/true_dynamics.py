@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mopo_env._utils.arrays import check_rows
 from mopo_env._utils.options import check_integer
-from mopo_env.errors import InputError, require_extra
+from mopo_env.errors import require_extra
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.real.real_env import make_env_by_id, quiet_mujoco
 from mopo_env.real.robots import Motion, get_robot
@@ -37,7 +39,7 @@ class TrueStep(NamedTuple):
 
 
 class TrueDynamics:
-    """The real dynamics of a robot, as a batched function and as a `DynamicsModel` of one member without doubt.
+    """The real dynamics of a robot, as a batched function and as a `DynamicsModel` of one member whose std is 0.
 
     A state is read off the observation: x (and y), which it leaves out, are set to 0, and time, past forces and the
     solver's warm start are those of a fresh simulator. None of these moves the robot: from a float64 observation a step
@@ -52,7 +54,7 @@ class TrueDynamics:
     not finite, an orientation has length 0, or MuJoCo calls the motion unstable, as it can where a model has predicted
     a robot in pieces. Orientations of other lengths than 1 are normalised first.
 
-    It holds simulators, so that one object must not be used by several threads at once.
+    It holds simulators, so that several threads wait for each other.
 
     Attributes:
         env_id: The environment.
@@ -81,32 +83,28 @@ class TrueDynamics:
         env = make_env_by_id(env_id).unwrapped
         self._model, self._num_substeps = env.model, env.frame_skip  # type: ignore[attr-defined]
         env.close()
-        self._data = [self._mujoco.MjData(self._model) for _ in range(num_threads)]
+        self._data = [self._mujoco.MjData(self._model) for _ in range(self.num_threads)]
         # A pool of no threads works on the calling one.
-        self._pool = require_extra("mujoco.rollout", "mujoco").Rollout(nthread=num_threads if num_threads > 1 else 0)
+        self._pool = require_extra("mujoco.rollout", "mujoco").Rollout(
+            nthread=self.num_threads if self.num_threads > 1 else 0
+        )
+        self._lock = Lock()
         self.observation_dim = self._model.nq + self._model.nv - self._robot.num_hidden
         self.action_dim = self._model.nu
 
-    def step(
-        self, observations: Float[np.ndarray, "batch observation"], actions: Float[np.ndarray, "batch action"]
-    ) -> TrueStep:
+    def step(self, observations: np.ndarray, actions: np.ndarray) -> TrueStep:
         """Step the simulator from every row.
 
         Args:
-            observations: s, raw units.
-            actions: a, raw units; they are not clipped, and cost what the environment says they cost.
+            observations: s, shape ``(rows, observation)``, raw units.
+            actions: a, shape ``(rows, action)``, raw units; they are not clipped, and cost what the environment says.
 
         Raises:
             InputError: If an array has the wrong shape.
         """
         observations, actions = (np.asarray(array, dtype=np.float64) for array in (observations, actions))
-        rows = len(actions) if actions.ndim else 0
-        for name, array, width in (
-            ("observations", observations, self.observation_dim),
-            ("actions", actions, self.action_dim),
-        ):
-            if array.shape != (rows, width):
-                raise InputError(f"{name}: found shape {array.shape}, expected ({rows}, {width}) for {self.env_id}.")
+        widths = {"observations": (observations, self.observation_dim), "actions": (actions, self.action_dim)}
+        rows = check_rows(widths, f"These are the widths of {self.env_id}.")
         next_observations, rewards = np.empty_like(observations), np.empty(rows)
         for start in range(0, rows, _ROWS_PER_CHUNK):
             chunk = slice(start, start + _ROWS_PER_CHUNK)
@@ -146,7 +144,7 @@ class TrueDynamics:
         possible = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1)
         ends = np.full_like(states, np.nan)
         if possible.any():
-            with quiet_mujoco(self._mujoco):
+            with self._lock, quiet_mujoco(self._mujoco):
                 substeps, _ = self._pool.rollout(
                     model, self._data, states[possible], actions[possible, None], nstep=self._num_substeps
                 )

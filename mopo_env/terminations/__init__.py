@@ -6,8 +6,9 @@ options of its fit; and `fit`, which learns it.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mopo_env._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mopo_env.terminations.rules import (
@@ -24,8 +25,5 @@ if TYPE_CHECKING:
 __all__ = ["TERMINATIONS", "Termination", "ant", "cartpole", "get_termination", "hopper", "never", "walker2d"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a rule on its first use: the rules need torch, the options of a fit do not."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("mopo_env.terminations.rules"), name)
+# The rules need torch, the options of a fit do not.
+__getattr__, __dir__ = lazy_names(__name__, {"mopo_env.terminations.rules": __all__})

@@ -12,8 +12,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
+from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DatasetError
-from mopo_env.models.layers import mean_and_std
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.terminations.learned import LearnedTermination
 from mopo_env.transitions import Transitions

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from mopo_env._utils.options import check_choice
 from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env._utils.tensors import fill_module
 from mopo_env.errors import ConfigError, StoreError
-from mopo_env.models.layers import EnsembleLinear, fill_module
+from mopo_env.models.layers import EnsembleLinear
 from mopo_env.terminations.config import TerminationInputs
 from mopo_env.terminations.rules import Actions
 
@@ -100,7 +101,7 @@ class LearnedTermination(nn.Module):
         """Return which next states are terminal; all arguments are in raw units."""
         return self.probability(observations, actions, next_observations) > self.threshold
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def probability(
         self,
         observations: Float[Tensor, "batch observation"],

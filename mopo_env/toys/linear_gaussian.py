@@ -12,6 +12,7 @@ from torch import Tensor
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
+from mopo_env.errors import ConfigError
 from mopo_env.toys.stub import StubEnsemble
 from mopo_env.transitions import Episode, Transitions
 
@@ -109,14 +110,26 @@ class LinearGaussianSystem:
 
         The second moment M of the state obeys M′ = (A − BK)·M·(A − BK)ᵀ + diag(σ²), and the expected cost of a step
         is tr((Q + KᵀRK)·M). The penalty is the norm of `output_std`, the reward's noise included.
+
+        Raises:
+            ConfigError: If an input reaches `input_limit` within four standard deviations: a clipped one has no such
+                form.
         """
         a, b, q, r, k = (np.array(matrix) for matrix in (self.a, self.b, self.q, self.r, gain))
         closed_loop, weight = a - b @ k, q + k.T @ r @ k
-        moment = np.outer(start, start)
+        state, moment = np.array(start, dtype=float), np.outer(start, start)
         penalty = penalty_coef * float(np.linalg.norm(self.output_std))
         total = 0.0
         for step in range(horizon):
+            spread = np.sqrt(np.diag(k @ (moment - np.outer(state, state)) @ k.T).clip(min=0.0))
+            largest = float((np.abs(k @ state) + 4.0 * spread).max())
+            if largest > self.input_limit:
+                raise ConfigError(
+                    f"input_limit: inputs reach {largest:.3g} in step {step}, beyond {self.input_limit:g}, where they "
+                    "are clipped and the return has no closed form. Choose a smaller gain or start, or a higher limit."
+                )
             total += discount**step * (-float(np.trace(weight @ moment)) - penalty)
+            state = closed_loop @ state
             moment = closed_loop @ moment @ closed_loop.T + np.diag(np.square(self.noise_std))
         return float(total)
 

@@ -67,7 +67,7 @@ class StubEnsemble:
         self._mean = mean
         offset_rows = np.atleast_1d(np.asarray(offsets, dtype=np.float32))
         sizes = {len(offset_rows)} - {1}
-        self._std: StdFunction
+        self._std: StdFunction | Tensor
         if callable(std):
             self._std = std
         else:
@@ -75,7 +75,7 @@ class StubEnsemble:
             if rows.ndim == 2:
                 sizes |= {len(rows)} - {1}
             columns = torch.from_numpy(np.broadcast_to(rows, (*rows.shape[:-1], observation_dim + 1)).copy())
-            self._std = lambda observations, actions: columns.reshape(-1, 1, observation_dim + 1)
+            self._std = columns.reshape(-1, 1, observation_dim + 1)
         if num_members is not None:
             sizes.add(num_members)
         if len(sizes) > 1:
@@ -90,5 +90,11 @@ class StubEnsemble:
         """Return the dictated means and standard deviations, in raw units."""
         next_observations, rewards = self._mean(observations, actions)
         mean = torch.cat([next_observations, rewards[:, None]], dim=1) + self._offsets[:, None, None]
-        std = self._std(observations, actions).to(mean.dtype).expand(mean.shape)
-        return GaussianPrediction(observations=observations, actions=actions, mean=mean, std=std, elites=self.elites)
+        std = self._std if isinstance(self._std, Tensor) else self._std(observations, actions)
+        return GaussianPrediction(
+            observations=observations,
+            actions=actions,
+            mean=mean,
+            std=std.to(mean.dtype).expand(mean.shape),
+            elites=self.elites,
+        )

@@ -10,7 +10,7 @@ from helpers.host_reads import host_reads
 
 from mopo_agents.agents import make_agent
 from mopo_agents.sb3.fast_sac.update import SACUpdate
-from mopo_env._utils.devices import check_device, perhaps_any
+from mopo_env._utils.devices import certainly_any, check_device, perhaps_any
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
@@ -105,10 +105,13 @@ def test_asking_every_time_changes_no_number() -> None:
 def test_a_cpu_is_asked_and_other_devices_are_not() -> None:
     assert not perhaps_any(torch.tensor([False, False]))
     assert perhaps_any(torch.tensor([False, True]))
-    assert perhaps_any(torch.empty(2, dtype=torch.bool, device="meta"))
+    assert certainly_any(torch.tensor([False, True]))
+    on_another = torch.empty(2, dtype=torch.bool, device="meta")
+    assert perhaps_any(on_another)
+    assert not certainly_any(on_another)
 
 
-@pytest.mark.parametrize("wrong", ["gpu", "cuda:99", 3.5, None, ""])
+@pytest.mark.parametrize("wrong", ["meta", "gpu", "cuda:99", 3.5, None, ""])
 def test_a_device_that_is_not_there_is_named(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="device"):
         check_device(wrong)

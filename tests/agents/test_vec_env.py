@@ -189,7 +189,8 @@ def test_the_same_rollouts_as_gymnasiums_vector_environment(toy: PenalizedModel)
         np.testing.assert_array_equal(rewards, expected_rewards)
         np.testing.assert_array_equal(dones, terminations | truncations)
         for name in ("reward_model", "penalty", "diverged"):
-            np.testing.assert_array_equal([info[name] for info in infos], expected_infos[name])
+            ended = expected_infos.get("final_info", expected_infos)[name]
+            np.testing.assert_array_equal([info[name] for info in infos], np.where(dones, ended, expected_infos[name]))
         for index in np.flatnonzero(dones):
             np.testing.assert_array_equal(infos[index]["terminal_observation"], expected_infos["final_obs"][index])
 

@@ -20,7 +20,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check
 import mopo_env
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import ConfigError, InputError
+from mopo_env.errors import ConfigError, InputError, UnknownNameError
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.tasks import TOY_ID
@@ -452,6 +452,12 @@ def test_step_before_reset_is_refused() -> None:
 def test_the_id_needs_no_import_of_its_own() -> None:
     """Gymnasium has no plugins: the module before the colon is imported and registers."""
     assert isinstance(gym.make(f"mopo_env:{TOY_ID}").unwrapped, PenalizedModelEnv)
+
+
+def test_an_unknown_option_of_reset_is_refused() -> None:
+    """What is ignored is believed to work."""
+    with pytest.raises(UnknownNameError, match=r"option of reset 'observaton'.*Did you mean 'observation'"):
+        toy().reset(options={"observaton": np.zeros(2)})
 
 
 def test_options_arrive() -> None:

@@ -14,6 +14,7 @@ from gymnasium.spaces import Box
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, InputError, SpaceMismatchError, UnknownNameError
+from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.terminations import hopper
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble, TabularMDP, tabular_error
 from mopo_env.transitions import Transitions
@@ -442,6 +443,32 @@ def test_a_users_function_of_another_shape_is_refused(option: str, returned: tor
     penalized_model = PenalizedModel(stub(), dataset(), **{option: lambda *_: result})
     with pytest.raises(ConfigError, match=rf"{option}: returned shape .*\(3,\)"):
         penalized_model.step(rows(0.0, 1.0, 2.0), no_actions(3), generator())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_a_rule_that_returns_no_booleans_is_refused(dtype: torch.dtype) -> None:
+    """PyTorch's own error for a float names neither the rule nor what it should return."""
+    penalized_model = PenalizedModel(stub(), dataset(), termination=lambda *_: torch.zeros(3, dtype=dtype))
+    with pytest.raises(ConfigError, match=rf"termination: returned shape .* of {dtype}, expected .* of torch.bool"):
+        penalized_model.step(rows(0.0, 1.0, 2.0), no_actions(3), generator())
+
+
+def test_a_negative_penalty_is_refused() -> None:
+    """A sign forgotten in a user's function would pay for uncertainty, and training would look better than ever."""
+    penalized_model = PenalizedModel(stub(), dataset(), penalty=lambda said: torch.tensor([0.0, -0.5, 1.0]))
+    with pytest.raises(ConfigError, match=r"penalty: returned -0\.5, expected no negative number"):
+        penalized_model.step(rows(0.0, 1.0, 2.0), no_actions(3), generator())
+
+
+def test_what_a_step_returns_can_be_trained_on() -> None:
+    """Tensors of inference mode cannot: "Inference tensors cannot be saved for backward"."""
+    ensemble = GaussianEnsemble(2, 1, num_members=2, hidden_sizes=(4,))
+    system = LinearGaussianSystem()
+    step = PenalizedModel(ensemble, system.transitions()).step(torch.zeros(300, 2), torch.zeros(300, 1), generator())
+    weight = torch.ones(2, 1, requires_grad=True)
+    for tensor in (step.next_observations, ensemble.predict(torch.zeros(300, 2), torch.zeros(300, 1)).mean[0, :, :2]):
+        assert not tensor.requires_grad
+        (tensor @ weight).sum().backward()
 
 
 @pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf, "1", None, True])

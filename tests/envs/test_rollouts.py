@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from mopo_env._utils.arrays import check_array
+from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import Rollouts, check_array, new_generator
+from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions

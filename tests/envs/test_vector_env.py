@@ -15,7 +15,7 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, InputError
+from mopo_env.errors import ConfigError, InputError, UnknownNameError
 from mopo_env.tasks import TOY_ID
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 from mopo_env.transitions import Transitions
@@ -73,14 +73,23 @@ def test_it_does_what_gymnasiums_own_vector_of_single_environments_does() -> Non
             assert found[index].shape == expected[index].shape
         assert (found[2].dtype, found[3].dtype) == (expected[2].dtype, expected[3].dtype)
         kinds |= set(zip(found[2].tolist(), found[3].tolist(), strict=True))
-        assert ("final_obs" in found[4]) == ("final_obs" in expected[4])
-        if "final_obs" in expected[4]:
-            np.testing.assert_array_equal(found[4]["_final_obs"], expected[4]["_final_obs"])
-            for mine, other in zip(found[4]["final_obs"], expected[4]["final_obs"], strict=True):
-                assert (mine is None) == (other is None)
-                if other is not None:
-                    np.testing.assert_array_equal(mine, other)
+        same_infos(found[4], expected[4])
     assert kinds == {(False, False), (True, False), (False, True), (True, True)}, "every kind of end must occur"
+
+
+def same_infos(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Masks, and every number that a mask speaks for; Gymnasium leaves out what is said of no row."""
+    assert {name for name, rows in found.items() if name[0] == "_" and rows.any()} == {
+        name for name in expected if name[0] == "_"
+    }
+    for name, values in expected.items():
+        if isinstance(values, dict):
+            same_infos(found[name], values)
+        elif values.dtype == object:
+            for mine, other in zip(found[name], values, strict=True):
+                np.testing.assert_array_equal(mine, other)
+        else:
+            np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
 
 
 def test_one_row_is_the_single_environment_bit_for_bit() -> None:
@@ -94,7 +103,8 @@ def test_one_row_is_the_single_environment_bit_for_bit() -> None:
         observations, rewards, terminations, truncations, infos = vector.step(action[None])
         observation, reward, terminated, truncated, info = single.step(action)
         assert (rewards[0], terminations[0], truncations[0]) == (np.float32(reward), terminated, truncated)
-        assert {name: infos[name][0] for name in info} == {
+        said = infos.get("final_info", infos)
+        assert {name: said[name][0] for name in info} == {
             name: np.float32(value) if isinstance(value, float) else value for name, value in info.items()
         }
         if terminated or truncated:
@@ -198,7 +208,7 @@ def test_a_row_whose_model_breaks_down_restarts_alone(value: float) -> None:
     for _ in range(2):
         env.step(actions)
     observations, rewards, terminations, _, infos = env.step(actions)
-    assert infos["diverged"].tolist() == terminations.tolist() == [True, False, True]
+    assert infos["final_info"]["diverged"].tolist() == terminations.tolist() == [True, False, True]
     assert rewards.tolist() == [-3.0, 1.0, -3.0]
     assert observations.tolist() == [[0.0], [1.5], [0.0]]
     assert infos["final_obs"][0].tolist() == [2.0], "the last state that was finite"
@@ -215,7 +225,8 @@ def test_writing_into_what_was_returned_does_not_move_the_environment() -> None:
             observations, rewards, terminations, truncations, infos = env.step(np.full((4, 1), 0.3, np.float32))
             seen.append((observations.copy(), rewards.copy(), terminations.copy(), truncations.copy()))
             if vandal:
-                for array in (rewards, terminations, truncations, *infos.values()):
+                final = infos.pop("final_info", {})
+                for array in (rewards, terminations, truncations, *infos.values(), *final.values()):
                     array[:] = 1
     for quiet, loud in zip(seen[:7], seen[7:], strict=True):
         for first, second in zip(quiet, loud, strict=True):
@@ -239,6 +250,39 @@ def test_the_seed_decides_everything_and_the_stream_goes_on() -> None:
     assert not np.array_equal(first, rollout(2))
     assert not np.array_equal(first[0], first[-1])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_start_states_can_be_given_one_a_rollout() -> None:
+    """As a single environment takes one; and the draws that follow are those of the same seed."""
+    starts = np.array([[0.5, -0.5], [2.0, 0.0], [0.0, 1.0]])
+    env = PenalizedModelVectorEnv(noisy(), num_envs=3, horizon=9)
+    observations, _ = env.reset(seed=0, options={"observation": starts})
+    np.testing.assert_array_equal(observations, starts.astype(np.float32))
+    following = env.step(np.zeros((3, 1)))[0]
+    assert np.abs(following - starts @ np.array(SYSTEM.a).T).max() < 0.5, "the step starts there, too"
+    starts[:] = 9.0
+    np.testing.assert_array_equal(env.reset(seed=0, options={"observation": following})[0], following)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"observaton": np.zeros((2, 1))}, UnknownNameError, "option of reset 'observaton'.*'observation'"),
+        ({"reset_mask": np.array([True, False])}, UnknownNameError, "reset_mask"),
+        ({"observation": np.zeros(1)}, InputError, r"observation: found shape \(1,\).*expected \(2, 1\)"),
+        ({"observation": np.full((2, 1), np.nan)}, InputError, "finite"),
+    ],
+)
+def test_wrong_options_of_reset_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    """What is ignored is believed to work."""
+    with pytest.raises(error, match=message):
+        PenalizedModelVectorEnv(driven(), num_envs=2, horizon=2).reset(options=options)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """A sweep over `np.arange` hands them over; what is kept are plain ones."""
+    env = PenalizedModelVectorEnv(driven(), num_envs=np.int64(2), horizon=np.int32(3))
+    assert (type(env.num_envs), type(env.rollouts.horizon)) == (int, int)
 
 
 def test_step_before_reset_is_refused() -> None:

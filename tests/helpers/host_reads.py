@@ -58,5 +58,6 @@ def host_reads() -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, rollouts, penalized_model):
             patch.setattr(module, "perhaps_any", lambda flags: True)
+        patch.setattr(penalized_model, "certainly_any", lambda flags: False)
         with _Methods(reads), _Operators(reads):
             yield reads

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mopo_env._utils.tensors import fill_module, mean_and_std
 from mopo_env.errors import StoreError
-from mopo_env.models.layers import EnsembleLinear, fill_module, mean_and_std
+from mopo_env.models.layers import EnsembleLinear
 
 
 def test_each_member_is_a_linear_layer_of_its_own() -> None:

@@ -359,7 +359,7 @@ def test_other_penalties_are_found_where_the_oracle_is() -> None:
 @pytest.mark.parametrize(("widths", "name"), [((11, 6), "observations"), ((17, 3), "actions")])
 def test_data_of_another_robot_are_refused(widths: tuple[int, int], name: str) -> None:
     pytest.importorskip("mujoco")
-    with pytest.raises(SpaceMismatchError, match=rf"^{name}: .* those of HalfCheetah-v5 \d+, so it cannot be"):
+    with pytest.raises(SpaceMismatchError, match=rf"^{name}: .* those of HalfCheetah-v5 \d+\. So it cannot be"):
         make_oracle_penalty(get_task(TASK), data_of_widths(*widths))
 
 

@@ -368,7 +368,7 @@ def test_copies_answer_alike(copied: Any, steps_of: Any) -> None:
 @pytest.mark.parametrize(
     ("observations", "actions", "message"),
     [
-        ((5, 17), (5, 3), r"^observations: found shape \(5, 17\), expected \(5, 11\) for Hopper-v5"),
+        ((5, 17), (5, 3), r"^observations: found shape \(5, 17\), expected \(5, 11\), .* of Hopper-v5"),
         ((5, 11), (4, 3), r"^observations: found shape \(5, 11\), expected \(4, 11\)"),
         ((5, 11), (5, 6), r"^actions: found shape \(5, 6\), expected \(5, 3\)"),
         ((11,), (3,), r"^observations: found shape \(11,\)"),

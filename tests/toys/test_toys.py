@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,23 @@ def test_a_gain_pays_for_the_input_it_uses() -> None:
     """u = −Kx costs R·K²x² in the same step and moves the next state."""
     system = LinearGaussianSystem(a=((1.0,),), b=((1.0,),), q=((1.0,),), r=((0.5,),), noise_std=(0.0,), reward_std=0.0)
     assert system.expected_return(((0.5,),), [2.0], horizon=2) == pytest.approx(-(4 + 0.5) - (1 + 0.125))
+
+
+@pytest.mark.parametrize(("start", "limit"), [(-2.1, 1.0), (0.0, 0.09)], ids=["the state's", "the noise's"])
+def test_a_return_that_the_limit_changes_is_refused(start: float, limit: float) -> None:
+    """Environments clip inputs: the linear formula would be far from what anything in them can reach."""
+    system: dict[str, Any] = {"a": ((1.0,),), "b": ((1.0,),), "q": ((1.0,),), "r": ((0.5,),), "noise_std": (0.05,)}
+    with pytest.raises(ConfigError, match=rf"input_limit: inputs reach .* beyond {limit:g}"):
+        LinearGaussianSystem(**system, input_limit=limit).expected_return(((0.5,),), [start], horizon=3)
+    LinearGaussianSystem(**system, input_limit=1.5 * limit).expected_return(((0.5,),), [start], horizon=3)
+
+
+@pytest.mark.parametrize("model", [SYSTEM.model(), LinearGaussianSystem().model(std=0.5, num_members=2)])
+def test_a_toy_survives_pickling(model: Any) -> None:
+    """Worker processes of a vector environment are sent their environments."""
+    arguments = torch.ones(2, 2), torch.ones(2, 1)
+    copied = pickle.loads(pickle.dumps(model)).predict(*arguments)  # noqa: S301
+    assert torch.equal(copied.std, model.predict(*arguments).std)
 
 
 # ---------------------------------------------------------------- TabularMDP

@@ -21,7 +21,8 @@ from mopo_agents._utils.action_scale import unscale_actions
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.sb3.mixins import FastPath
 from mopo_agents.vec_env import PenalizedModelVecEnv, RolloutInfos
-from mopo_env.envs.rollouts import RolloutStep, check_actions
+from mopo_env._utils.arrays import check_actions
+from mopo_env.envs.rollouts import RolloutStep
 from mopo_env.errors import InputError
 
 __all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "to_model"]
@@ -119,7 +120,7 @@ class BatchedRollouts(FastPath):
 
     def _choose(
         self, env: PenalizedModelVecEnv, learning_starts: int, action_noise: ActionNoise | None
-    ) -> tuple[Shaped[Tensor, "env action"], Shaped[Tensor, "env action"]]:
+    ) -> tuple[Shaped[Tensor, "env ..."], Shaped[Tensor, "env ..."]]:
         """Return actions in raw units, and as the replay buffer keeps them."""
         space = env.action_space
         if action_noise is not None or self.num_timesteps < learning_starts or not policy_decides(self, space):
