@@ -14,13 +14,11 @@ from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_agents.sb3.compose import compose
+from mopo_agents.sb3.compose import compose, off_policy_options
 from mopo_agents.sb3.mixins import fast_path, plain_class
 from mopo_agents.sb3.standardise import standardised
-from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, is_value_agent
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
@@ -174,9 +172,7 @@ def make_agent(
             )
         options |= {"n_steps": horizon}
     elif issubclass(agent_class, OffPolicyAlgorithm):
-        options |= _off_policy_options(horizon, rollout_batch_size, seed, agent_options, **for_buffers)
-        if is_value_agent(agent_class):
-            options |= VALUE_AGENT_OPTIONS
+        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **for_buffers)
     else:
         raise ConfigError(f"agent: {name} is neither an off-policy nor an on-policy algorithm.")
     _check_policy(agent_class, policy)
@@ -243,34 +239,6 @@ def make_offline_agent(
         agent_options = {**agent_options, "policy_kwargs": kwargs}
     options = {"gradient_steps": gradient_steps, "seed": seed, "device": device, **copy.deepcopy(agent_options)}
     return agent_class(policy, DatasetEnv(transitions), **options)
-
-
-def _off_policy_options(
-    horizon: int,
-    rollout_batch_size: int,
-    seed: int,
-    agent_options: dict[str, Any],
-    *,
-    gradient_steps: int | None,
-    real_ratio: float | None,
-    retain_epochs: int | None,
-) -> dict[str, Any]:
-    """Return what MOPO asks of an off-policy agent, with the entries of the user's own ``replay_buffer_kwargs``."""
-    gradient_steps = 1000 if gradient_steps is None else check_integer("gradient_steps", gradient_steps)
-    retain_epochs = 5 if retain_epochs is None else check_integer("retain_epochs", retain_epochs)
-    buffer = agent_options.get("replay_buffer_class", MixedReplayBuffer)
-    if not (isinstance(buffer, type) and issubclass(buffer, MixedReplayBuffer)):
-        raise ConfigError(f"replay_buffer_class: must be MixedReplayBuffer, or a subclass of it, found {buffer!r}.")
-    ours = {"real_ratio": 0.05 if real_ratio is None else real_ratio, "seed": seed}
-    return {
-        "replay_buffer_class": buffer,
-        "replay_buffer_kwargs": {**ours, **(agent_options.pop("replay_buffer_kwargs", None) or {})},
-        "buffer_size": retain_epochs * rollout_batch_size * horizon,
-        "train_freq": (horizon, "step"),
-        "gradient_steps": gradient_steps,
-        "learning_starts": 0,
-        "batch_size": 256,
-    }
 
 
 def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolicy]) -> None:
