@@ -88,7 +88,7 @@ def evaluate(
         SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
     found = resolve_task(task, real_env=real_env)
-    check_integer("episodes", episodes)
+    episodes = check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
     envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds share no start
     try:

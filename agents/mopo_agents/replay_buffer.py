@@ -101,7 +101,7 @@ class MixedReplayBuffer(ReplayBuffer):
                 f"{self.action_space}."
             )
         if mini_batch_size is not None:
-            check_integer("mini_batch_size", mini_batch_size)
+            mini_batch_size = check_integer("mini_batch_size", mini_batch_size)
         self._mini_batch_size = mini_batch_size
         zeros = np.zeros(len(actions), dtype=np.float32)
         columns = [transitions.observations, actions, transitions.next_observations]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mopo_env._utils.options import check_choice, check_integer, check_number
-from mopo_env.errors import ConfigError
+from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number, check_tuple
 
 __all__ = ["TerminationConfig", "TerminationInputs"]
 
@@ -47,14 +46,9 @@ class TerminationConfig:
         Raises:
             ConfigError: If one has the wrong type or lies outside its range; the message names it.
         """
-        check_choice("inputs", self.inputs, TerminationInputs)
-        for name in ("num_members", "batch_size", "patience", "max_epochs"):
-            check_integer(name, getattr(self, name))
-        check_number("seed", check_integer("seed", self.seed, minimum=0), maximum=2**63 - 1)
-        check_number("learning_rate", self.learning_rate, above=0.0)
-        for name in ("validation_share", "test_share"):
-            check_number(name, getattr(self, name), above=0.0, maximum=0.4)
-        if not isinstance(self.hidden_sizes, (tuple, list)):
-            raise ConfigError(f"hidden_sizes: expected a tuple of numbers, found {self.hidden_sizes!r}.")
-        for width in self.hidden_sizes:
-            check_integer("hidden_sizes", width)
+        check_fields(self, check_choice, "inputs", choices=TerminationInputs)
+        check_fields(self, check_integer, "num_members", "batch_size", "patience", "max_epochs")
+        check_fields(self, check_integer, "seed", minimum=0, maximum=2**63 - 1)
+        check_fields(self, check_number, "learning_rate", above=0.0)
+        check_fields(self, check_number, "validation_share", "test_share", above=0.0, maximum=0.4)
+        check_fields(self, check_tuple, "hidden_sizes", check=check_integer)

@@ -47,7 +47,7 @@ class BC(OfflineAgent):
             ConfigError: If an option is wrong.
         """
         if not callable(learning_rate):
-            check_number("learning_rate", learning_rate, above=0.0)
+            learning_rate = check_number("learning_rate", learning_rate, above=0.0)
         policy_kwargs = {"net_arch": [200, 200], **(policy_kwargs or {})}
         super().__init__(policy, env, learning_rate, policy_kwargs=policy_kwargs, sde_support=False, **options)
         if _init_setup_model:

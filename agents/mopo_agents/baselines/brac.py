@@ -67,7 +67,7 @@ class BRAC(RegularisedActorCritic):
         """
         self.alpha = check_number("alpha", alpha, minimum=0.0)
         if cloning_updates is not None:
-            check_integer("cloning_updates", cloning_updates, minimum=0)
+            cloning_updates = check_integer("cloning_updates", cloning_updates, minimum=0)
         self.cloning_updates = cloning_updates
         self.cloned = False
         policy_kwargs = {"net_arch": {"pi": [200, 200], "qf": [300, 300]}, **(policy_kwargs or {})}

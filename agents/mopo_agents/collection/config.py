@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional
 
-from mopo_env._utils.options import check_integer, check_number
+from mopo_env._utils.options import check_fields, check_integer, check_number
 from mopo_env.tasks import get_task
 
 __all__ = ["CollectConfig"]
@@ -45,11 +45,8 @@ class CollectConfig:
             ConfigError: If an option has the wrong type or lies outside its range; the message names it.
         """
         get_task(self.task)
-        if self.steps is not None:
-            check_integer("steps", self.steps, minimum=2)
-        check_integer("behaviour_steps", self.behaviour_steps)
-        if self.threshold is not None:
-            check_number("threshold", self.threshold)
-        check_integer("seed", self.seed, minimum=0)
-        check_integer("workers", self.workers)
-        check_number("checkpoint_minutes", self.checkpoint_minutes, minimum=0.0)
+        check_fields(self, check_integer, "steps", optional=True, minimum=2)
+        check_fields(self, check_integer, "behaviour_steps", "workers")
+        check_fields(self, check_integer, "seed", minimum=0)
+        check_fields(self, check_number, "threshold", optional=True)
+        check_fields(self, check_number, "checkpoint_minutes", minimum=0.0)

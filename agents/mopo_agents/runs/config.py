@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
-from mopo_env._utils.options import MemberPer, Members, Precision, Units, check_choice, check_integer, check_number
+from mopo_env._utils.options import (
+    MemberPer,
+    Members,
+    Precision,
+    Units,
+    check_boolean,
+    check_choice,
+    check_fields,
+    check_integer,
+    check_number,
+)
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
@@ -144,30 +154,18 @@ class TrainConfig:
         if not isinstance(self.real_env, str | None):
             raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {self.real_env!r}.")
         object.__setattr__(self, "agent_options", _as_data(self.agent_options))
-        for name in ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads"):
-            check_integer(name, getattr(self, name))
-        for name in ("evaluate_every", "checkpoint_every", "seed"):
-            check_integer(name, getattr(self, name), minimum=0)
-        for name in ("rollout_batch_size", "horizon"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name))
-        if self.penalty_coef is not None:
-            check_number("penalty_coef", self.penalty_coef, minimum=0.0)
-        for name in ("halt_threshold", "halt_reward", "target_entropy"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name))
-        for name in ("random_rollouts", "standardise", "penalty_reward"):
-            if not isinstance(getattr(self, name), bool | None):
-                raise ConfigError(f"{name}: expected True, False or None, found {getattr(self, name)!r}.")
-        for name in ("deterministic", "overlap", "fast"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}: expected True or False, found {getattr(self, name)!r}.")
-        check_choice("member_per", self.member_per, MemberPer)
-        check_choice("precision", self.precision, Precision)
-        for name, choices in (("penalty_members", Members), ("penalty_units", Units)):
-            if getattr(self, name) is not None:
-                check_choice(name, getattr(self, name), choices)
-        check_number("real_ratio", self.real_ratio, minimum=0.0, maximum=1.0)
+        check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
+        check_fields(self, check_integer, "evaluate_every", "checkpoint_every", "seed", minimum=0)
+        check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
+        check_fields(self, check_number, "penalty_coef", optional=True, minimum=0.0)
+        check_fields(self, check_number, "halt_threshold", "halt_reward", "target_entropy", optional=True)
+        check_fields(self, check_number, "real_ratio", minimum=0.0, maximum=1.0)
+        check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
+        check_fields(self, check_boolean, "deterministic", "overlap", "fast")
+        check_fields(self, check_choice, "member_per", choices=MemberPer)
+        check_fields(self, check_choice, "precision", choices=Precision)
+        check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)
+        check_fields(self, check_choice, "penalty_units", optional=True, choices=Units)
 
 
 ROLES: dict[str, Role] = {option.name: option.metadata["role"] for option in fields(TrainConfig)}

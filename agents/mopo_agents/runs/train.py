@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
-from mopo_agents.agents import make_agent, make_offline_agent
+from mopo_agents.agents import fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation, check_spaces
 from mopo_agents.policies import save_policy
@@ -23,7 +23,6 @@ from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.identity import describe
 from mopo_agents.runs.method_ensembles import ensemble_with
 from mopo_agents.runs.resolve import ResolvedRun, resolve
-from mopo_agents.sb3.mixins import fast_path
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -108,7 +107,8 @@ def train(
         write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
         if progress:
             tqdm.write(_announcement(run, transitions))
-            tqdm.write(fast_path(agent))
+            if not without_model:
+                tqdm.write(fast_path(agent))
         epochs = EpochCallback(run, folder, progress=progress)
         _learn(agent, run, epochs)
         return _save(agent, run, transitions, epochs)

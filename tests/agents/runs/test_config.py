@@ -28,7 +28,7 @@ BAD = [
     *[("real_env", value) for value in (5, True, ["Hopper-v5"])],
     *[("penalty_coef", value) for value in (-0.1, NAN, INFINITY, "1", True)],
     *[("penalty_reward", value) for value in (0, 1, "yes", NAN)],
-    *[(name, value) for name in ("deterministic", "overlap") for value in (0, 1, "yes", None, NAN)],
+    *[(name, value) for name in ("deterministic", "overlap", "fast") for value in (0, 1, "yes", None, NAN)],
     *[("penalty_members", value) for value in (5, "some", True, "")],
     *[("penalty_units", value) for value in (1.0, "metres", False)],
     *[("precision", value) for value in ("half", "float64", None, 32)],
@@ -110,6 +110,7 @@ def test_every_option_says_once_what_it_is() -> None:
     assert {name for name, role in ROLES.items() if role in ("how", "seed")} == {
         "checkpoint_every",
         "device",
+        "fast",
         "threads",
         "seed",
     }
@@ -122,7 +123,7 @@ def test_every_option_says_once_what_it_is() -> None:
     }
     anyones = {"task", "method", "agent", "agent_options", "epochs", "gradient_steps", "target_entropy", "standardise"}
     anyones |= {"dataset", "real_env", "evaluate_every", "evaluation_episodes", "checkpoint_every", "seed"}
-    assert set(ROLES) - set(MODEL_OPTIONS) == anyones | {"device", "threads"}
+    assert set(ROLES) - set(MODEL_OPTIONS) == anyones | {"device", "fast", "threads"}
 
 
 class TestAgentOptions:

@@ -82,14 +82,15 @@ def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:
     )
     assert lines[1].startswith(f"{FELL} of ")
     assert "no rollout will" in lines[1]
-    assert [line.split("|")[1].strip() for line in lines[2:7]] == [
+    assert lines[2].startswith("SAC: rollouts by mopo_agents in batches, updates by mopo_agents")
+    assert [line.split("|")[1].strip() for line in lines[3:8]] == [
         "cart",
         "---",
         "dataset",
         "model, first epoch",
         "model, epoch 2",
     ]
-    assert lines[7].startswith("The policy was not evaluated")
+    assert lines[8].startswith("The policy was not evaluated")
     assert lines[-1] == "Policy, logs and result.json are in runs/cart-SAC-seed0."
     action, _ = load_policy(Path("runs/cart-SAC-seed0")).predict(np.array([100.0, 0.5], np.float32), deterministic=True)
     assert action.shape == (1,)
