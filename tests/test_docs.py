@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,7 +133,10 @@ def test_options_in_prose_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
             assert set(re.findall(r"(?<!\S)--[a-z0-9-]+", code)) <= known, (page, code)
 
 
-@pytest.mark.parametrize("command", sorted({*commands_in("\n".join(blocks_of("docs/data.md")))}))
+CARD = "mopo data show hopper-mixed --plot card.png"
+
+
+@pytest.mark.parametrize("command", sorted({*commands_in("\n".join(blocks_of("docs/data.md")))} - {CARD}))
 def test_commands_of_the_page_on_data(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +145,18 @@ def test_commands_of_the_page_on_data(
     error = capsys.readouterr().err
     assert error.startswith("mopo: "), error
     assert re.search(r"no such file|no dataset|no data for the task", error), error
+
+
+def test_the_card_on_the_page_on_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its lines are what the command beside them prints; only the dots stand for others."""
+    pytest.importorskip("matplotlib")
+    assert CARD in commands_in("\n".join(blocks_of("docs/data.md")))
+    assert mopo(CARD, monkeypatch) == 0
+    (shown,) = blocks_of("docs/data.md", "text")
+    assert {*shown.splitlines()} - {"…"} <= {*capsys.readouterr().out.splitlines()}
+    assert (tmp_path / "card.png").is_file()
 
 
 def test_python_of_the_page_on_data(tmp_path: Path) -> None:
@@ -156,6 +172,16 @@ def test_python_of_the_page_on_data(tmp_path: Path) -> None:
     assert found["relabelled"].rewards.std() > 0.0  # type: ignore[attr-defined]
 
 
+def test_the_contract_on_the_page_on_python(tmp_path: Path) -> None:
+    """Saved as a test file, the block is found by pytest, and passes."""
+    (block,) = [block for block in blocks_of("docs/python.md", "python") if "mopo_env.testing" in block]
+    path = tmp_path / "test_mine.py"
+    path.write_text(block)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stdout
+
+
 def test_own_data_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The README's commands lead from a log to a policy, and the page has the same. Only sizes are small."""
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
@@ -165,7 +191,9 @@ def test_own_data_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {load, fit, train} <= set(commands_in(page))
     assert mopo(load, monkeypatch) == 0
     assert mopo(f"{fit} --max-epochs 1 --num-members 2 --num-elites 1", monkeypatch) == 0
-    assert mopo(f"{train} --epochs 1 --rollout-batch-size 20 --gradient-steps 5", monkeypatch) == 0
+    small = re.sub(r"--(epochs|rollout-batch-size|gradient-steps) \d+", r"--\1 5", train)
+    assert small.count(" 5") == 3
+    assert mopo(small, monkeypatch) == 0
     episodes, policy, _ = blocks_of("docs/own_data.md", "python")
     exec(episodes, {})  # noqa: S102
     found: dict[str, object] = {}

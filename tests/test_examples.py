@@ -62,7 +62,7 @@ def test_example_runs(example: str, tmp_path: Path) -> None:
 def test_the_code_of_the_readme_runs(tmp_path: Path) -> None:
     """From top to bottom as one program, which begins with the quickstart; what its last block makes can be stepped."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 2
     check = "penalized_model.penalty(penalized_model.model.predict(*[torch.zeros(2, n) for n in (17, 6)]))"
     printed = run(small("\n".join([*blocks, "import torch", f"print({check}.shape)"])), tmp_path / "readme.py")
     assert printed.endswith("torch.Size([2])\n")
