@@ -1,4 +1,4 @@
-"""How many threads PyTorch computes with."""
+"""The number of CPU threads of PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["one_torch_thread", "torch_threads"]
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Compute with so many threads, and leave the number as it was found."""
+    """Compute with this number of threads, and restore the previous number at the end."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -22,5 +22,5 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def one_torch_thread() -> AbstractContextManager[None]:
-    """Compute with one thread: on shared cores two are ten times slower, and sums may come out in another order."""
+    """Compute with one thread. On shared cores, two are ten times slower, and they may change the order of sums."""
     return torch_threads(1)

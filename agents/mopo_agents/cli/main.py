@@ -181,8 +181,8 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
         runs: Folders of runs, or folders that hold them; none: runs/.
         csv: Also write the table, unrounded and with more columns, into this file.
     """
-    from mopo_agents.runs.comparison import compare, csv_text, markdown
-    from mopo_agents.runs.results import find_runs
+    from mopo_agents.runs.comparison import compare, markdown
+    from mopo_agents.runs.results import csv_text, find_runs
     from mopo_env._utils.store import write_file
 
     rows, left_out = compare(find_runs(runs or (Path("runs"),)))

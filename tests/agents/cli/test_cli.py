@@ -155,7 +155,7 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
         (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
-        (["report", "nowhere"], "nowhere: neither a training run nor a folder that holds some"),
+        (["report", "nowhere"], "nowhere: found no config.json, expected a training run"),
         (["train", TASK, "--method", "mopo-nolip"], "Did you mean 'mopo-no-lip'"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--dataset", "nowhere"], "nowhere"),

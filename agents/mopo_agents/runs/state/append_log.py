@@ -1,4 +1,4 @@
-"""Arrays on disk that only grow: what was written is never written again."""
+"""Arrays on disk that only grow: each row is written once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["AppendLog"]
 
 
 class AppendLog:
-    """Parts in one folder, each an artifact named after the position where it starts.
+    """Parts in one folder. Each is an artifact whose name is the position at which it starts.
 
-    A part that was written before a crash, but is not counted by whoever keeps the position, is replaced by the next
-    one that starts there; so the log needs no clean-up.
+    If a run crashes after it wrote a part and before it saved the position, the next part replaces that one. The log
+    therefore needs no clean-up.
 
     Attributes:
-        position: What has been appended or read so far, in the unit of the one who appends, such as rows.
+        position: The length of what was appended or read so far, in the caller's unit, such as rows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,23 +30,23 @@ class AppendLog:
         """Write one more part.
 
         Args:
-            arrays: By name; nothing is asked of their shapes.
-            length: How far the part reaches, in the unit of the position.
+            arrays: The arrays by name, of any shapes.
+            length: The length of the part, in the unit of the position.
 
         Raises:
-            StoreError: If it cannot be written; the position is then as before.
+            StoreError: If the part cannot be written; the position is then unchanged.
         """
         write_artifact(self._folder, self._name(), arrays, {"length": length})
         self.position += length
 
     def read(self, *, until: int | None = None) -> list[dict[str, np.ndarray]]:
-        """Return the parts from the start, and go on behind them.
+        """Return the parts from the start. The next `append` continues after them.
 
         Args:
-            until: The position to stop at; None: the last part there is.
+            until: The position at which to stop. None: after the last part.
 
         Raises:
-            StoreError: If a part is damaged, or missing before that position.
+            StoreError: If a part before that position is damaged or missing.
         """
         self.position = 0
         parts = []
@@ -57,7 +57,7 @@ class AppendLog:
             if not isinstance(length, int) or length < 1 or (until is not None and self.position + length > until):
                 raise StoreError(
                     f"{self._folder / self._name()}.json: found a part of length {length!r} at {self.position}, "
-                    f"expected one that ends by {until}. The files are not of one run: remove the folder to start anew."
+                    f"expected one that ends by {until}. The files are of different runs: remove the folder to start anew."
                 )
             self.position += length
         return parts

@@ -1,4 +1,4 @@
-"""A folder of unfinished work belongs to the options it was begun with, and goes as a whole."""
+"""Folders of unfinished work: each belongs to one configuration, and is removed as a whole."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ _NAME = "configuration"
 
 
 def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Claim a folder for a configuration, or check that it was claimed for the same one.
+    """Claim a folder for a configuration, or check that it was claimed for the same configuration.
 
     Args:
-        folder: Created when missing.
-        configuration: All that decides the result; anything JSON can hold.
+        folder: Created if missing.
+        configuration: Everything that decides the result, as JSON data.
 
     Raises:
-        ConfigError: If the work was begun with other options, and the message names them all; or if the folder holds
-            other files.
+        ConfigError: If the work began with other options, which the message names, or if the folder holds other files.
         StoreError: If the folder cannot be read or written.
     """
     if not (folder / f"{_NAME}.json").is_file():
-        # What a crash in this very function leaves has the name in it.
+        # A crash in this function leaves only files with this name.
         if folder.exists() and any(_NAME not in path.name for path in folder.iterdir()):
-            raise ConfigError(f"{folder} holds files that are not of unfinished work; choose another folder.")
+            raise ConfigError(f"{folder} holds files that are not of unfinished work. Choose another folder.")
         write_artifact(folder, _NAME, {}, configuration)
         return
     begun, now = flatten(read_artifact(folder, _NAME)[1]), flatten(json_ready(configuration))
@@ -42,15 +41,15 @@ def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
     ]
     if differences:
         raise ConfigError(
-            f"{folder} holds unfinished work of other options ({'; '.join(differences)}). Use those again to go on, "
-            "choose another folder, or remove this one to start anew."
+            f"{folder} holds unfinished work with other options ({'; '.join(differences)}). Use the same options to "
+            "resume it, choose another folder, or remove this one to start anew."
         )
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder whose work is done, if it is there; a crash at any moment leaves all of it or nothing to find."""
+    """Remove a folder if it exists. A crash at any moment leaves the whole folder or none of it under its name."""
     removed = folder.with_name(f".{folder.name}-removed")
-    shutil.rmtree(removed, ignore_errors=True)  # what such a crash left
+    shutil.rmtree(removed, ignore_errors=True)  # from an earlier crash
     if folder.is_dir():
         folder.rename(removed)
         shutil.rmtree(removed)

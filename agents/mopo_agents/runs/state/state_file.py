@@ -1,4 +1,4 @@
-"""The state of a run in one file: a tree of dictionaries whose leaves are arrays, numbers, strings and None."""
+"""The state of a run in one file: nested dictionaries whose leaves are arrays, numbers, strings and None."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mopo_env.errors import MopoError, StoreError
 
 __all__ = ["read_state", "restoring", "write_state"]
 
-# To be raised when the same names come to mean something else.
+# Increase it when the same names get another meaning.
 _VERSION = 1
 
 
 def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
-    """Replace the state that is kept under a name, all of it or nothing.
+    """Replace the state of this name completely, or not at all.
 
     Raises:
-        StoreError: If it cannot be written, or a leaf cannot be kept; what was there before is intact.
+        StoreError: If the state cannot be written, or a leaf has a wrong type; the previous state is then intact.
     """
     leaves = flatten(state)
     arrays = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, np.ndarray)}
@@ -32,7 +32,7 @@ def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the state that is kept under a name, or None if there is none. Empty dictionaries do not come back.
+    """Return the state of this name, or None if there is none. Empty dictionaries are not preserved.
 
     Raises:
         StoreError: If the files are damaged, or of another version.
@@ -43,17 +43,17 @@ def read_state(folder: Path, name: str) -> dict[str, Any] | None:
     if metadata.get("state_version") != _VERSION:
         raise StoreError(
             f"{folder / name}.json: found state version {metadata.get('state_version')!r}, expected {_VERSION}. "
-            "Go on with the mopo-env that wrote it, or remove the folder to start anew."
+            "Resume with the version of mopo-env that wrote it, or remove the folder to start anew."
         )
     return unflatten({**metadata["state"], **arrays})
 
 
 @contextmanager
 def restoring(folder: Path) -> Iterator[None]:
-    """Report a state that does not fit what it is put into.
+    """Report a saved state that does not fit the run that restores it.
 
     Raises:
-        StoreError: Instead of the errors of missing names, and of values of wrong types or shapes.
+        StoreError: Replaces errors about missing names and about values of wrong types or shapes.
     """
     try:
         yield
@@ -61,6 +61,6 @@ def restoring(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         raise StoreError(
-            f"{folder}: the saved state does not fit this run: {type(error).__name__}: {error}. Use the options it was "
-            "saved with, or remove the folder to start anew."
+            f"{folder}: the saved state does not fit this run: {type(error).__name__}: {error}. Use the same options as "
+            "before, or remove the folder to start anew."
         ) from error
