@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["one_torch_thread", "torch_threads"]
+__all__ = ["torch_threads"]
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Compute with this number of threads, and restore the previous number at the end."""
+    """Compute with this number of threads, and restore the previous number at the end.
+
+    On shared cores, two threads are ten times slower than one. Another number may also change the order of sums.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def one_torch_thread() -> AbstractContextManager[None]:
-    """Compute with one thread. On shared cores, two are ten times slower, and they may change the order of sums."""
-    return torch_threads(1)

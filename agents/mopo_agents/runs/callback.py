@@ -45,8 +45,6 @@ class EvaluationRow:
     """One line of ``evaluations.csv``.
 
     Attributes:
-        epoch: Number of finished epochs.
-        updates: Number of gradient steps.
         seed: Seed of the start states, different in each evaluation. ``mopo evaluate --seed`` repeats them.
         seconds: Training time so far, without evaluations.
         return_mean: Mean return in the real environment.
@@ -69,7 +67,6 @@ class EpochCallback(BaseCallback):
     Evaluations draw no random numbers from the agent's generators, so the run ends with the same weights without them.
 
     Attributes:
-        folder: The folder of the run's files.
         epoch: Number of finished epochs.
         rows: The evaluations so far.
         model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.

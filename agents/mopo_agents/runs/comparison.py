@@ -26,19 +26,15 @@ class Row:
     Attributes:
         task: The task's name, with its data and real environment if they are not the task's own.
         method: The method's name, with the options that differ from the method's.
-        agent: The agent's name.
         dataset: Fingerprint of the dataset.
         rollout_batch_size: b; None without a model.
         epochs: The number of epochs that the run was configured for.
         updates: Gradient steps; a diverged seed has fewer.
-        seeds: Number of seeds.
         diverged: Number of seeds that diverged.
         dataset_mean: Mean episode return of the dataset.
         dataset_max: Largest episode return of the dataset.
         last: Mean return of the last evaluation.
-        last_std: Standard deviation of `last`.
         last_10: Mean return of the last ten evaluations, or of all if there are fewer.
-        last_10_std: Standard deviation of `last_10`.
         normalised_last: `last` on D4RL's scale; None if the task has no such scale.
         normalised_last_10: `last_10` on D4RL's scale.
         paper: The paper's return for this method; None if there is none, or if options were changed.
@@ -118,14 +114,12 @@ def markdown(rows: Sequence[Row]) -> str:
     # At least 2: Markdown aligns a column to the right with a dash and a colon.
     widths = [max(2, *(len(line[column]) for line in [head, *body])) for column in range(len(head))]
     rule = ["-" * width if column < 3 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    lines = [
-        [
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in [head, rule, *body]
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    pads = [str.ljust if column < 3 else str.rjust for column in range(len(head))]
+    lines = []
+    for line in [head, rule, *body]:
+        cells = [pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _row(runs: Sequence[Run]) -> Row:

@@ -28,10 +28,7 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
 
     Options that do not apply to the agent are null. Runs with the same identity differ only in their seed.
 
-    Args:
-        run: The run.
-        transitions: D_env.
-        penalized_model: The model in which the agent trains. None: the agent learns from the dataset alone.
+    Without a `penalized_model`, the agent learns from the dataset alone.
     """
     model = None if penalized_model is None else penalized_model.model
     rule = None if penalized_model is None else penalized_model.termination

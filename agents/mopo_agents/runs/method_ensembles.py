@@ -19,7 +19,6 @@ from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.transitions import Transitions
 
 __all__ = ["ensemble_with"]
 
@@ -36,7 +35,7 @@ def ensemble_with(
         options: Options of `FitConfig`.
         dataset: A task's name, a folder or a Minari id.
         device: Where to fit.
-        progress: Whether to announce the fit and show a progress bar.
+        progress: Whether to announce the fit.
 
     Returns:
         The folder, or None if the dataset's own ensemble has these options.
@@ -53,7 +52,12 @@ def ensemble_with(
         return None
     content = json_text({"config": asdict(config), "dataset": transitions.fingerprint})
     folder = user_folder() / "ensembles" / hashlib.sha256(content).hexdigest()[:16]
-    if _holds(folder, config, transitions):
+    if (folder / "ensemble.json").is_file():
+        found = load_shared_ensemble(folder).metadata
+        if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:
+            raise StoreError(
+                f"{folder}: holds another ensemble than its name says. Remove it to fit the ensemble again."
+            )
         return folder
     if progress:
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
@@ -68,12 +72,3 @@ def _own_config(dataset: str | Path) -> FitConfig | None:
         return FitConfig.from_recorded(load_shared_ensemble(dataset).metadata["config"])
     except (StoreError, ConfigError, KeyError, TypeError):
         return None
-
-
-def _holds(folder: Path, config: FitConfig, transitions: Transitions) -> bool:
-    if not (folder / "ensemble.json").is_file():
-        return False
-    found = load_shared_ensemble(folder).metadata
-    if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:
-        raise StoreError(f"{folder}: holds another ensemble than its name says. Remove it to fit the ensemble again.")
-    return True

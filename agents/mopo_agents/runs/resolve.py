@@ -32,9 +32,7 @@ class ResolvedRun:
     Attributes:
         config: All options; the method, the task, the agent and the penalty have filled in the open ones.
         task: The task, with this run's h, λ, termination, rollout policy and real environment.
-        method: The method.
-        agent_class: The agent's class.
-        agent_options: Arguments of the class, beside those that MOPO sets.
+        agent_options: Arguments of the agent's class, beside those that MOPO sets.
         dataset: Where the data are: a task's name, a folder or a Minari id.
         rollout_batch_size: b.
         standardise: Whether the policy scales observations.
@@ -74,11 +72,8 @@ class ResolvedRun:
 def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None) -> ResolvedRun:
     """Decide everything about a run that does not depend on its data.
 
-    An explicit option comes first, then the method, then the task.
-
-    Args:
-        config: The options of the run.
-        agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
+    An explicit option comes first, then the method, then the task. An `agent_class` replaces the agent that the
+    configuration names.
 
     Raises:
         UnknownNameError: If the task, method, agent or penalty does not exist.

@@ -146,16 +146,9 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
 
 def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> BaseAlgorithm:
     config = run.config
+    shared = {"standardise": run.standardise, "seed": config.seed, "device": config.device, **run.agent_options}
     if penalized_model is None:
-        return make_offline_agent(
-            run.agent_class,
-            transitions,
-            gradient_steps=config.gradient_steps,
-            standardise=run.standardise,
-            seed=config.seed,
-            device=config.device,
-            **run.agent_options,
-        )
+        return make_offline_agent(run.agent_class, transitions, gradient_steps=config.gradient_steps, **shared)
     for_buffers = ("gradient_steps", "real_ratio", "retain_epochs")
     return make_agent(
         run.agent_class,
@@ -165,11 +158,8 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
         **{name: run.options[name] for name in for_buffers if run.options[name] is not None},
         fast=config.fast,
         random_rollouts=run.task.rollout_policy == "random",
-        standardise=run.standardise,
         overlap=config.overlap,
-        seed=config.seed,
-        device=config.device,
-        **run.agent_options,
+        **shared,
     )
 
 

@@ -6,6 +6,7 @@ elsewhere, because each kind of run has different ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -37,7 +38,7 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
     """Return a copy of an agent's state for `set_agent_state`."""
     modules, variables = agent._get_torch_save_params()
     return {
-        "modules": {name: _to_arrays(_state_of(attrgetter(name)(agent))) for name in modules},
+        "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
         "counters": {name: getattr(agent, name) for name in _COUNTERS if hasattr(agent, name)},
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
@@ -46,13 +47,10 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
 
 
 def set_agent_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Restore a state in an agent that was built with the same options.
-
-    Call it within `restoring`, because the state may come from another kind of agent.
-    """
+    """Restore a state in an agent with the same options. Call it within `restoring`: the state may not fit."""
     modules, variables = agent._get_torch_save_params()
     for name in modules:
-        part, saved = attrgetter(name)(agent), _to_tensors(state["modules"].get(name, {}))
+        part, saved = attrgetter(name)(agent), _convert(state["modules"].get(name, {}), _to_tensor)
         if isinstance(part, Optimizer):
             slots = {int(index): slot for index, slot in saved.items()}
             saved = {"state": slots, "param_groups": part.state_dict()["param_groups"]}
@@ -78,17 +76,13 @@ def _state_of(part: Any) -> dict[str, Any]:
     return {str(index): slot for index, slot in state["state"].items()} if isinstance(part, Optimizer) else state
 
 
-def _to_arrays(tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name: _to_arrays(value) if isinstance(value, dict) else _to_array(value) for name, value in tensors.items()}
+def _convert(tree: dict[str, Any], leaf: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: _convert(value, leaf) if isinstance(value, dict) else leaf(value) for name, value in tree.items()}
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return np.array(tensor.detach().cpu().numpy())
 
 
-def _to_tensors(arrays: dict[str, Any]) -> dict[str, Any]:
-    # The copy is in PyTorch's own memory, with the same alignment as in the interrupted run.
-    return {
-        name: _to_tensors(value) if isinstance(value, dict) else torch.from_numpy(value).clone()
-        for name, value in arrays.items()
-    }
+def _to_tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).clone()  # in PyTorch's own memory, aligned as in the interrupted run

@@ -17,10 +17,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     The work then saves and raises `KeyboardInterrupt`. If it ends before it asks, `KeyboardInterrupt` is raised here.
     Two cases catch nothing: threads other than the main one, which cannot catch signals, and processes that ignore
-    SIGINT, such as those that a script starts in the background.
-
-    Yields:
-        A function that returns whether SIGINT came.
+    SIGINT, such as those that a script starts in the background. The function that this yields then returns False.
     """
     previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
