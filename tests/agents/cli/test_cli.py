@@ -320,7 +320,7 @@ def test_methods_and_their_report(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
 
     code, out, err = mopo("report", "runs", "--csv", tmp_path / "table.csv")
     assert code == 0
-    assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
+    assert err == "left out: runs/broken: the run is unfinished, there is no result.json.\n"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [line[:6] for line in lines[2:]] == [
         [
@@ -378,7 +378,7 @@ def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None
     for name in (TASK, f"MOPO-{TASK}"):
         code, _, err = mopo("fit", name, *TINY_FIT)
         assert code == 2
-        assert err.startswith("mopo: --out: needed")
+        assert err.startswith("mopo: --out: expected a folder")
     assert sorted(path.name for path in bundled.iterdir()) == before
     code, _, _ = mopo("fit", TASK, "--out", tmp_path / "model", *TINY_FIT)
     assert code == 0
@@ -388,7 +388,7 @@ def test_collect_refuses_a_folder_that_holds_a_dataset(
     mopo: Mopo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
-    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {})
+    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {"mixed": None})
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2

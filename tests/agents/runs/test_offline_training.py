@@ -277,7 +277,7 @@ def test_the_command_line_refuses_what_belongs_to_a_model(mopo: Mopo, without_en
     assert (code, err.splitlines()) == (
         2,
         [
-            "mopo: horizon: BC learns from the dataset alone, so there is no model for which this could be chosen. "
+            "mopo: horizon: BC learns from the dataset alone, without a model, so this option does not apply. "
             "Leave it out."
         ],
     )
