@@ -80,7 +80,7 @@ class TrainConfig:
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
         halt_threshold: A rollout ends when its penalty is above this value (MOReL). None: never.
-        halt_reward: Reward of the step at which this happens. None: -100 times the largest |r| in the dataset.
+        halt_reward: Reward of a step above halt_threshold. None: -100 times the largest |r| in the dataset.
         member_per: Whether a new ensemble member is drawn for each step or for each rollout.
         deterministic: Whether the model returns its mean instead of a random sample.
         target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
