@@ -1,4 +1,4 @@
-"""Actions of a box with finite bounds, between raw units and the −1…1 of agents and replay buffers."""
+"""Convert actions of a bounded box between raw units and −1…1, the scale of agents and replay buffers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["scale_actions", "unscale_actions"]
 
 
 def scale_actions(actions: Array, space: Box) -> Array:
-    """Return actions scaled to −1…1, as Stable-Baselines3's policies do."""
+    """Scale actions to −1…1, as Stable-Baselines3's policies do."""
     low, high = _bounds(actions, space)
     scaled: Array = 2.0 * (actions - low) / (high - low) - 1.0
     return scaled
 
 
 def unscale_actions(scaled: Array, space: Box) -> Array:
-    """Return actions in raw units: the inverse of `scale_actions`."""
+    """Invert `scale_actions`: return actions in raw units."""
     low, high = _bounds(scaled, space)
     actions: Array = low + 0.5 * (scaled + 1.0) * (high - low)
     return actions

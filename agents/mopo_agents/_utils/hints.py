@@ -1,4 +1,4 @@
-"""What a user should know before the next command."""
+"""Hints that the command line prints before the next command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["terminal_rows_hint"]
 
 
 def terminal_rows_hint(transitions: Transitions, dataset: Path | str) -> str:
-    """Return a line on terminal states that rollouts will not have without a termination rule, or nothing."""
+    """Return a hint that data with terminal states need a termination rule; empty for other data."""
     terminal = int(transitions.terminations.sum())
     if not terminal:
         return ""
     return (
-        f"{terminal:,} of {len(transitions):,} rows end in a terminal state, and without a termination rule no rollout "
+        f"{terminal:,} of {len(transitions):,} rows end in a terminal state, but without a termination rule no rollout "
         f"will. Learn a rule with `mopo fit-termination {dataset}`, or name one with --termination."
     )

@@ -1,4 +1,4 @@
-"""How a worker process begins. Light on purpose: a worker imports this before anything that takes seconds."""
+"""The start of a worker process. This module is small because a worker imports it before the slow packages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ __all__ = ["follow_parent"]
 
 
 def follow_parent() -> None:
-    """Leave it to the parent process when this worker ends: it ignores Ctrl-C, and dies when the parent dies.
-
-    The sentinel of a parent is ready when it has ended, however that came about; it exists on every platform.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    """Make this worker ignore Ctrl-C, and end when its parent process ends for any reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, but the parent decides
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)  # nobody is left who could read a result
+    wait([sentinel])  # ready when the parent has ended, on every platform
+    os._exit(1)

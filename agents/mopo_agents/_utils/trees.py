@@ -1,4 +1,4 @@
-"""Nested dictionaries as flat ones: how structured state fits into files of named tensors."""
+"""Convert nested dictionaries to flat ones, so that they fit into files of named tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["flatten", "unflatten"]
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name every leaf by its path, ``{"a": {"b": 1}}`` as ``{"a/b": 1}``; an empty dictionary leaves no trace."""
+    """Name every leaf by its path: ``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``. Empty dictionaries are lost."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         path = f"{prefix}{name}"
@@ -18,7 +18,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Undo `flatten`."""
+    """Invert `flatten`."""
     nested: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, name = path.split("/")

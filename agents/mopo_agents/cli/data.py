@@ -1,4 +1,4 @@
-"""`mopo data`: look a dataset over, and import data in other formats."""
+"""`mopo data`: show a dataset, and import data in other formats."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ data_app = tyro.extras.SubcommandApp()
 
 @data_app.command(name="show")
 def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None) -> None:
-    """Look a dataset over: returns, lengths, the range of every column, and what looks wrong.
+    """Show a dataset: returns, episode lengths, the range of every column, and possible problems.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
-        task: Compare with the termination rule and the published returns of this task; None: the dataset's own task.
-        plot: Also draw the returns into this file, such as card.png.
+        task: Compare with the termination rule and the published returns of this task. None: the dataset's own task.
+        plot: Also draw the returns and save the picture in this file, such as card.png.
     """
     transitions = load_dataset(dataset)
     from mopo_env.datasets.card.card import dataset_card
@@ -63,8 +63,8 @@ def import_d4rl(
     Args:
         file: The file, such as hopper_medium-v2.hdf5.
         out: Folder for the dataset.
-        max_episode_steps: The time limit, if the file records no timeouts; None: 1000.
-        sha256: The checksum that the file must have.
+        max_episode_steps: The time limit of an episode, for a file that records no timeouts. None: 1000.
+        sha256: Refuse a file with another SHA-256 checksum.
     """
     from mopo_env.datasets.d4rl import load_d4rl
 
@@ -93,18 +93,18 @@ def import_table(
     """Import a table of logged steps from CSV or Parquet.
 
     Args:
-        file: The table, with one row a step; its name ends in .csv or .parquet.
+        file: The table, with one row for each step. Its name ends in .csv or .parquet.
         out: Folder for the dataset.
         observations: Columns of the state.
         actions: Columns of the action.
         reward: Column of the reward.
-        next_observations: Columns of the next state; None: use the state of the following row.
-        terminated: Column that says whether the next state is terminal.
-        truncated: Column that says whether the episode was cut off.
-        episode: Column that tells episodes apart.
-        action_low: Lower bounds of the actions, one for all or one for each; None: -1.
-        action_high: Upper bounds of the actions, one for all or one for each; None: 1.
-        discrete_actions: Number of discrete actions, which are numbered from 0.
+        next_observations: Columns of the next state. None: use the state of the following row.
+        terminated: Column that tells whether the next state is terminal.
+        truncated: Column that tells whether the episode was cut off after this step.
+        episode: Column that identifies the episode.
+        action_low: Lower bounds of the actions: one number for all, or one for each. None: -1.
+        action_high: Upper bounds of the actions: one number for all, or one for each. None: 1.
+        discrete_actions: Number of discrete actions. The column holds integers from 0.
     """
     from mopo_env.datasets.tables import load_table
 
@@ -126,7 +126,7 @@ def import_table(
 def refuse_dataset_in(folder: Path) -> None:
     """Refuse to overwrite a dataset, before any work is done."""
     if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset. Choose another --out, or remove it first.")
+        raise ConfigError(f"{folder} already holds a dataset. Choose another --out, or remove this one.")
 
 
 def summary(transitions: Transitions) -> str:
@@ -136,13 +136,12 @@ def summary(transitions: Transitions) -> str:
 
 
 def _task_of(dataset: str, transitions: Transitions) -> Task | None:
-    """Return the task that a dataset's name or metadata name, or None."""
+    """Return the task in a dataset's name or metadata, or None."""
     names = (dataset.removeprefix(ID_PREFIX), transitions.metadata.get("task"), transitions.metadata.get("name"))
     return next((TASKS[name] for name in names if isinstance(name, str) and name in TASKS), None)
 
 
 def _provenance(file: Path, transitions: Transitions) -> str:
-    """Say whether a file is one of those that D4RL published."""
     from mopo_env.datasets.d4rl import D4RL_FILES
 
     digest, published = transitions.metadata["sha256"], transitions.metadata.get("d4rl_file")
@@ -150,7 +149,7 @@ def _provenance(file: Path, transitions: Transitions) -> str:
         return f"SHA-256 {digest}: the {published} that D4RL published."
     if file.name in D4RL_FILES:
         return f"SHA-256 {digest}: not the {file.name} that D4RL published, whose SHA-256 is {D4RL_FILES[file.name]}."
-    return f"SHA-256 {digest}: none of the files that D4RL published."
+    return f"SHA-256 {digest}: not a file that D4RL published."
 
 
 def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> None:
@@ -162,7 +161,7 @@ def _save_import(transitions: Transitions, folder: Path, *, note: str | None = N
         print(note)
     dropped = transitions.metadata["rows_dropped"]
     if dropped:
-        print(f"{dropped:,} rows were dropped, the last of each episode, since the file lacks their next states.")
+        print(f"{dropped:,} rows were dropped, the last of each episode, because the file lacks their next states.")
     print(f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}")
 
 

@@ -1,4 +1,4 @@
-"""`mopo fit` and `mopo fit-termination`: learn a model and a termination rule from a dataset."""
+"""`mopo fit` and `mopo fit-termination`: learn a model or a termination rule from a dataset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fit_dataset(
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
-        out: Folder for the dataset and the ensemble; None: the dataset's own folder.
+        out: Folder for the dataset and the ensemble. None: the dataset's own folder.
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
@@ -63,11 +63,11 @@ def fit_termination_rule(
     device: str = "cpu",
     config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
 ) -> None:
-    """Learn which states end an episode, from a dataset with terminal states.
+    """Learn which states end an episode. The dataset must have terminal states.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
-        out: Folder for the rule; None: the dataset's own folder.
+        out: Folder for the rule. None: the dataset's own folder.
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
@@ -91,14 +91,13 @@ def fit_termination_rule(
 
 
 def _own_folder(dataset: str) -> Path:
-    """Return the folder of a dataset that the user may write into."""
+    """Return the dataset's folder if the user may write into it."""
     folder = find_folder(dataset)
     if folder is None or folder == bundled_folder(dataset.removeprefix(ID_PREFIX)):
-        raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own that can be written.")
+        raise ConfigError(f"--out: expected a folder, because {dataset!r} has no folder that you can write to.")
     return folder
 
 
 def _train_arguments(transitions: Transitions, folder: Path) -> str:
-    """Return the arguments of `mopo train` for a dataset."""
     task = transitions.metadata.get("name")
     return f"{task} --dataset {folder}" if isinstance(task, str) and task in TASKS else str(folder)

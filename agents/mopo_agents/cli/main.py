@@ -1,4 +1,4 @@
-"""The command line `mopo`: every command ends by saying where its result lies."""
+"""The command line `mopo`. Every command ends with the place of its result."""
 
 from __future__ import annotations
 
@@ -22,28 +22,24 @@ from mopo_env.tasks import TASKS, get_task
 
 __all__ = ["main"]
 
-# What computes is imported inside the commands, so that --help answers at once.
+# The slow packages are imported inside the commands, so that --help answers at once.
 app = tyro.extras.SubcommandApp()
 
 
 @app.command(name="tasks")
 def list_tasks() -> None:
-    """List the tasks: ids, settings, and whether their data are here."""
+    """List the tasks: ids, settings and data."""
     print(f"{'id':<29}{'h':>2}{'λ':>5}  {'real environment':<25}data")
     for task in TASKS.values():
-        if bundled_folder(task.name):
-            data = "bundled"
-        elif find_folder(task.name):
-            data = str(find_folder(task.name))
-        else:
-            data = f"mopo collect {task.name}"
+        folder = "bundled" if bundled_folder(task.name) else find_folder(task.name)
+        data = folder or f"mopo collect {task.name}"
         print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<25}{data}")
     print("Train with `mopo train TASK`; in Python: `import mopo_env; gymnasium.make(ID)`.")
 
 
 @app.command(name="methods")
 def list_methods() -> None:
-    """List the methods of the paper's tables: what each sets, and what the paper reports for it."""
+    """List the methods of the paper's tables: their options and the paper's returns."""
     shown = ("halfcheetah-mixed", "halfcheetah-jump")
     print(f"{'method':<25}{'in the paper':<34}{shown[0]:>18}{shown[1]:>18}  what it sets")
     for method in METHODS.values():
@@ -53,8 +49,8 @@ def list_methods() -> None:
         options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
         print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
     print(
-        "Returns are the paper's, which has no bc. h and λ are the task's unless said otherwise. Train with "
-        "`mopo train TASK --method METHOD`; an ensemble of its own is fitted once and kept."
+        "The returns are the paper's, which has no bc. h and λ are the task's unless the last column sets them. Train "
+        "with `mopo train TASK --method METHOD`. If a method needs its own ensemble, it is fitted once and kept."
     )
 
 
@@ -62,14 +58,14 @@ def list_methods() -> None:
 def collect_dataset(
     *, config: OmitArgPrefixes[CollectConfig], out: Path | None = None, minari: str | None = None
 ) -> None:
-    """Collect a task's dataset in the real environment, by its recipe.
+    """Collect a task's dataset in the real environment.
 
-    Interrupted, the same command goes on where it stopped and ends with the same data.
+    After an interruption, the same command resumes the collection and gives the same data.
 
     Args:
         config: What to collect.
-        out: Folder for the dataset and the behaviour policy; None: where the task's id looks for it.
-        minari: Also write a Minari dataset of this id, such as mopo/halfcheetah/mixed-v0.
+        out: Folder for the dataset and the behaviour policy. None: the folder in which the task's id finds its data.
+        minari: Also write a Minari dataset with this id, such as mopo/halfcheetah/mixed-v0.
     """
     from mopo_agents.collection.recipes import collect
 
@@ -77,7 +73,7 @@ def collect_dataset(
     try:
         transitions = collect(config, folder=folder)
     except KeyboardInterrupt:
-        print(f"mopo: what is done so far is in {folder}; the same command goes on from there", file=sys.stderr)
+        print(f"mopo: the work so far is in {folder}; the same command resumes it", file=sys.stderr)
         raise
     print(summary(transitions))
     if minari is not None:
@@ -89,7 +85,7 @@ def collect_dataset(
     print(f"The dataset is in {folder}. Next: mopo fit {folder}")
 
 
-app.command(data_app, name="data", help="Look a dataset over, or import data of your own or D4RL's.")
+app.command(data_app, name="data", help="Show a dataset, or import D4RL's or your own data.")
 
 
 app.command(name="fit")(fit_dataset)
@@ -98,11 +94,11 @@ app.command(name="fit-termination")(fit_termination_rule)
 
 @app.command(name="train")
 def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None) -> None:
-    """Train an agent in the learned model or from the dataset alone, and follow it in the real environment if any.
+    """Train an agent in the learned model, or from the dataset alone. Evaluate it if there is a real environment.
 
     Args:
-        config: The run.
-        out: Folder of the run; None: a new one in runs/.
+        config: The options of the run.
+        out: Folder of the run. None: a new folder in runs/.
     """
     from mopo_agents.runs.report import plot_learning_curve, result_table
     from mopo_agents.runs.train import train
@@ -111,7 +107,7 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     task, folder = result.run.task, result.folder
     print(result_table(task, result))
     if result.diverged_epoch is not None:
-        print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
+        print(f"Training diverged in epoch {result.diverged_epoch}. The policy is that of the epoch before.")
     if result.evaluations:
         try:
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")
@@ -131,15 +127,15 @@ def evaluate_policy(
     episodes: int = 10,
     seed: int = 0,
 ) -> None:
-    """Run a trained policy in the real environment, with deterministic actions.
+    """Evaluate a trained policy in the real environment, with deterministic actions.
 
     Args:
         folder: A training run, or one of its checkpoints.
-        task: Where to evaluate; None: the task it was trained on.
-        real_env: The Gymnasium id of the environment, instead of the task's own; Hopper-v4, say, for policies from
-            D4RL's data.
-        episodes: How many.
-        seed: Of the start states; the last in evaluations.csv repeats the run's last evaluation.
+        task: Evaluate on this task. None: the task on which the policy was trained.
+        real_env: Evaluate in this Gymnasium environment instead of the task's own, such as Hopper-v4 for a policy that
+            was trained on D4RL's data.
+        episodes: Number of episodes.
+        seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -149,8 +145,8 @@ def evaluate_policy(
     trained_on = task or read_artifact(folder, "policy")[1].get("task")
     if trained_on is None and real_env is None:
         raise ConfigError(
-            f"--real-env: needed, since the policy in {folder} was trained on data without a real environment. Give a "
-            "Gymnasium id, or module:id of an environment of your own."
+            f"--real-env: expected an environment, because the policy in {folder} was trained on data without one. "
+            "Pass a Gymnasium id, or module:id for your own environment."
         )
     found = resolve_task(trained_on, real_env=real_env)
     evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
@@ -175,26 +171,26 @@ def evaluate_policy(
 
 @app.command(name="report")
 def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
-    """Put training runs side by side: a row for all runs that differ in nothing but their seed.
+    """Compare training runs in a table. Runs that differ only in their seed share one row.
 
     Args:
-        runs: Folders of runs, or folders that hold them; none: runs/.
-        csv: Also write the table, unrounded and with more columns, into this file.
+        runs: Folders of runs, or folders that hold runs. Default: runs/.
+        csv: Also write the table to this file, unrounded and with more columns.
     """
-    from mopo_agents.runs.comparison import compare, csv_text, markdown
-    from mopo_agents.runs.results import find_runs
+    from mopo_agents.runs.comparison import compare, markdown
+    from mopo_agents.runs.results import csv_text, find_runs
     from mopo_env._utils.store import write_file
 
     rows, left_out = compare(find_runs(runs or (Path("runs"),)))
     for reason in left_out:
         print(f"left out: {reason}", file=sys.stderr)
     if not rows:
-        raise ConfigError(f"runs: none of {len(left_out)} can be reported.")
+        raise ConfigError(f"runs: found {len(left_out)}, but none of them can be reported.")
     print(markdown(rows))
     print(
-        "\nReturns in the real environment: the last evaluation, and the mean of the last 10, or of all where there "
-        "are fewer; ± is one standard deviation over seeds. A seed that diverged counts with the policy that it left, "
-        "of the epoch before.\nThe paper's returns are on its own data, and stand beside its methods unchanged. "
+        "\nReturns are in the real environment: last is the last evaluation, last 10 the mean of the last ten (or of "
+        "all, if there are fewer). ± is one standard deviation over seeds. A diverged seed counts with the policy of "
+        "the epoch before.\nThe paper's returns are on the paper's data, and only for methods without changes. "
         "Identity is the beginning of the digest in config.json."
     )
     if csv is not None:
@@ -204,7 +200,7 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Two threads on cores that are shared were measured ten times slower than one; this must precede torch.
+    # On shared cores, two threads were measured ten times slower than one. Set this before torch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app.cli(prog="mopo", description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset.")
@@ -212,7 +208,7 @@ def main() -> None:
         print(f"mopo: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read, such as `head`, has seen enough; Python would complain once more when it closes the output.
+        # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt:

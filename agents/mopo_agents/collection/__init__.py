@@ -1,6 +1,6 @@
-"""Collect datasets in the real environments, by the recipes of the paper's tasks.
+"""Collect the datasets of the paper's tasks in the real environments.
 
-`config` says what to collect, and `recipes` has `collect` and the recipe of each task. A recipe asks the `collector` to
-train a `behaviour` policy, which goes on bit for bit after it was killed (`checkpoint`), and then rolls it out
-(`rollouts`) or takes its replay buffer as it is (`replay_rows`).
+`config` has the options, `recipes` has `collect` and the recipe of each task. A recipe uses the `collector` to train a
+`behaviour` policy, and then rolls the policy out (`rollouts`) or keeps its replay buffer (`replay_rows`). An
+interrupted training resumes bit for bit from its `checkpoint`.
 """

@@ -1,4 +1,4 @@
-"""Train the agent whose experience, or whose policy, a dataset is made of; interrupted, it goes on where it stopped."""
+"""Train the agent whose replay buffer or policy gives a dataset. An interrupted training resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 from tqdm import tqdm
 
-from mopo_agents._utils.threads import one_torch_thread
+from mopo_agents._utils.threads import torch_threads
 from mopo_agents.agents import agent_name
 from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES, BehaviourCallback, TrainingFinished
 from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_agents.collection.environment_state import check_environment
-from mopo_agents.runs.state.folder import claim_folder
+from mopo_agents.runs.state.files import claim_folder
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.runs.state.interruption import interruptible
 from mopo_env._utils.store import library_versions
@@ -29,9 +29,9 @@ from mopo_env.errors import ConfigError
 
 __all__ = ["Behaviour", "hyperparameters", "train_behaviour"]
 
-# An agent that updates every so many steps finishes the rollout in which its last step lies.
+# An agent finishes its rollout, so it may take more steps than asked. The replay buffer has room for this many.
 _LONGEST_ROLLOUT = 10_000
-# Those of them that an agent has; the size of the replay buffer is left out, because it never overflows here.
+# An agent has only some of these. The size of the replay buffer is omitted because the buffer never overflows here.
 _HYPERPARAMETERS = (
     "learning_rate",
     "learning_starts",
@@ -53,15 +53,15 @@ _HYPERPARAMETERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """A trained behaviour policy, and the way there.
+    """A trained behaviour policy, and the record of its training.
 
     Attributes:
-        agent: As it stands at the end, with all it saw in its replay buffer.
-        steps: The steps that count: no more than were asked for, though the agent may have finished its rollout.
-        threshold: The mean return that was asked for, or None.
-        threshold_step: The step at whose end it was reached first, or None.
+        agent: The agent at the end, with all its transitions in the replay buffer.
+        steps: The training steps, without those beyond `steps` with which the agent finished its rollout.
+        threshold: The mean return at which the policy is half trained, or None.
+        threshold_step: The step at which the mean return first reached the threshold, or None.
         episode_returns: Undiscounted return of each finished training episode, float64.
-        episode_lengths: Steps of each, int64.
+        episode_lengths: Number of steps of each of these episodes, int64.
     """
 
     agent: OffPolicyAlgorithm
@@ -73,14 +73,14 @@ class Behaviour:
 
     @property
     def best_mean(self) -> float | None:
-        """The highest mean return of `THRESHOLD_EPISODES` episodes in a row; None: there were fewer."""
+        """The highest mean return of `THRESHOLD_EPISODES` consecutive episodes; None if there are fewer episodes."""
         if len(self.episode_returns) < THRESHOLD_EPISODES:
             return None
         windows = np.lib.stride_tricks.sliding_window_view(self.episode_returns, THRESHOLD_EPISODES)
         return float(windows.mean(axis=1).max())
 
     def curve(self) -> bytes:
-        """Return the training curve as CSV: the step at which each episode ended, its return, its length."""
+        """Return the training curve as CSV: the last step, the return and the length of each episode."""
         columns = (self.episode_lengths.cumsum(), self.episode_returns, self.episode_lengths)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return "".join(["step,return,length\n", *(f"{end},{value},{length}\n" for end, value, length in rows)]).encode()
@@ -102,44 +102,44 @@ def train_behaviour(
 ) -> Behaviour:
     """Train an agent with its own `learn`, from the start or from the checkpoint of the same run.
 
-    The threshold is reached by the mean return of the last 10 training episodes. These cost nothing, and they are acted
-    by the stochastic policy, as the dataset's episodes are going to be; so the stop is at the return that a dataset
-    rolled out from here has. One episode alone is luck, and more than 10 lag behind an agent that is learning.
+    The threshold applies to the mean return of the last 10 training episodes. They cost nothing extra and use the
+    stochastic policy, so a dataset that is rolled out at the threshold has about this return. One episode would be
+    too noisy, and more than 10 would lag behind the agent.
 
     Args:
         make_env: Builds the environment.
-        steps: To train at most; an agent that updates every k steps ends with the rollout of k in which the last one
-            lies.
-        seed: Of the agent, the environment and the actions; the same one gives the same run on one machine.
-        threshold: A mean return; None: the run does not depend on returns.
-        at_threshold: Called when the threshold is reached first, and training goes on; None: it ends there.
+        steps: Training steps. An agent that updates every k steps still finishes its rollout of k.
+        seed: Seed of the agent, the environment and the actions. On one machine, it determines the run.
+        threshold: A mean return. None: the run does not depend on returns.
+        at_threshold: Called at the threshold, before training continues. None: training ends at the threshold.
         agent_class: Any off-policy agent with a policy called "MlpPolicy".
-        agent_options: Passed to the class, such as ``{"learning_starts": 10_000}``.
-        folder: For checkpoints; None: there are none, and an interruption loses the run.
-        checkpoint_minutes: Between checkpoints; 0: one after every step. It does not change the run.
-        title: Of the progress bar.
-        progress: Whether to show one.
+        agent_options: Arguments of the class, such as ``{"learning_starts": 10_000}``.
+        folder: The folder of the checkpoints. None: an interruption loses the run.
+        checkpoint_minutes: Minutes between checkpoints; 0: after every step. The run does not depend on it.
+        title: The title of the progress bar, which `progress` shows.
+        progress: Whether to show it.
 
     Raises:
-        ConfigError: If the folder's run was begun with other options or went on for longer, or if the state of the
-            environment cannot be kept.
+        ConfigError: If the folder's run has other options or more steps, or the environment's state cannot be saved.
         StoreError: If a checkpoint is damaged or cannot be written.
         KeyboardInterrupt: After Ctrl-C, when the step is finished and saved.
     """
-    with generators_untouched(), one_torch_thread(), interruptible() as interrupted:
+    with generators_untouched(), torch_threads(1), interruptible() as interrupted:
         env = Monitor(make_env())
         options = {"buffer_size": steps + _LONGEST_ROLLOUT, "device": "cpu", "verbose": 0, **(agent_options or {})}
         agent = agent_class("MlpPolicy", env, seed=seed, **options)
-        agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
+        agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own logger would leave a temporary folder
         notes, checkpoint = None, None
         if folder is not None:
-            check_environment(env)  # now, and not by the first checkpoint
+            check_environment(env)  # fails now, not at the first checkpoint
             claim_folder(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
             checkpoint = Checkpoint(folder)
             notes = checkpoint.restore(agent, env)
-            if agent.num_timesteps >= steps + _rollout_length(agent):
+            frequency: Any = agent.train_freq  # a TrainFreq, once the agent is built
+            in_steps = frequency.unit is TrainFrequencyUnit.STEP
+            if agent.num_timesteps >= steps + (frequency.frequency if in_steps else _LONGEST_ROLLOUT):
                 raise ConfigError(
-                    f"steps: {folder} has done {agent.num_timesteps:,} already; ask for at least as many."
+                    f"steps: {folder} has done {agent.num_timesteps:,} already. Ask for at least as many as that."
                 )
         callback = BehaviourCallback(
             env,
@@ -177,14 +177,8 @@ def train_behaviour(
     )
 
 
-def _rollout_length(agent: OffPolicyAlgorithm) -> int:
-    """Return after how many steps an agent updates, at most."""
-    frequency: Any = agent.train_freq  # a TrainFreq, once the agent is built
-    return int(frequency.frequency) if frequency.unit is TrainFrequencyUnit.STEP else _LONGEST_ROLLOUT
-
-
 def hyperparameters(agent: OffPolicyAlgorithm) -> dict[str, Any]:
-    """Return an agent's options as JSON can hold them; what JSON cannot hold, by its text."""
+    """Return an agent's options as JSON data; other objects become text."""
     found = {name: getattr(agent, name) for name in _HYPERPARAMETERS if hasattr(agent, name)}
     if "train_freq" in found:
         found["train_freq"] = [agent.train_freq.frequency, agent.train_freq.unit.value]  # type: ignore[union-attr]
@@ -198,14 +192,14 @@ def hyperparameters(agent: OffPolicyAlgorithm) -> dict[str, Any]:
 def _configuration(
     agent: OffPolicyAlgorithm, env: gym.Env[Any, Any], *, seed: int, steps: int, threshold: float | None
 ) -> dict[str, Any]:
-    """Return all that decides a run; longer runs of the same kind start with the same steps."""
+    """Return everything that decides the run. `steps` is usually not part of it: a longer run has the same start."""
     return {
         "environment": "unknown" if env.spec is None else env.spec.id,
         "agent": agent_name(type(agent)),
         "hyperparameters": hyperparameters(agent),
         "seed": seed,
         "threshold": threshold,
-        # DQN explores by a schedule over the whole run.
+        # DQN's exploration schedule depends on the length of the run.
         **({"steps": steps} if hasattr(agent, "exploration_schedule") else {}),
         "versions": library_versions(),
     }

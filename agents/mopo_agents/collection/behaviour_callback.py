@@ -1,4 +1,4 @@
-"""What happens between two steps of a behaviour policy's training: returns, checkpoints, and the end of it."""
+"""The work between two training steps of a behaviour policy: returns, checkpoints and the end of the training."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ THRESHOLD_EPISODES = 10
 
 
 class TrainingFinished(Exception):
-    """Ends `learn` between two steps: a callback that returns False would lose the row of the step it ends at."""
+    """Ends `learn` between two steps. A callback that returns False instead would lose the row of its last step."""
 
 
 class BehaviourCallback(BaseCallback):
-    """Stands between two steps: looks at returns, saves, and ends the run; it touches nothing of the agent.
+    """Reads the returns, saves checkpoints and ends the run between two steps. It does not change the agent.
 
     Attributes:
-        threshold_step: The step at whose end the threshold was reached first, or None.
+        threshold_step: The step at which the mean return first reached the threshold, or None.
         bar: The progress bar.
     """
 
@@ -54,7 +54,7 @@ class BehaviourCallback(BaseCallback):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the threshold was reached, and was the end of the run."""
+        """Whether the run has ended at the threshold."""
         return self.threshold_step is not None and self._at_threshold is None
 
     def _on_step(self) -> bool:
@@ -62,7 +62,7 @@ class BehaviourCallback(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        # Off-policy agents update after a rollout, so all of the last step is done when the next rollout starts.
+        # Off-policy agents update after a rollout, so the last step is complete when the next rollout starts.
         self._check_threshold()
         if self.is_finished:
             self._save()

@@ -1,7 +1,7 @@
-"""The training of a behaviour policy on disk, from which it goes on bit for bit.
+"""Checkpoints from which the training of a behaviour policy resumes bit for bit.
 
-The replay buffer, which is nearly all of it, is appended to a log; the rest is one small state file that is replaced.
-It is written after the rows and says how many of them count, so that a crash in between costs nothing.
+New rows of the replay buffer are appended to a log. All other state is in one small file, which each checkpoint
+replaces. The file is written after the rows and holds their number, so a crash in between does no harm.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from mopo_agents.collection.environment_state import environment_state, set_environment_state
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
-from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.files import AppendLog, read_state, restoring, write_state
 from mopo_agents.runs.state.generators import global_generators, set_global_generators
-from mopo_agents.runs.state.state_file import read_state, restoring, write_state
 from mopo_env.errors import ConfigError
 
 __all__ = ["Checkpoint"]
@@ -28,9 +27,9 @@ _ROWS = ("observations", "next_observations", "actions", "rewards", "dones", "ti
 
 
 class Checkpoint:
-    """Where the training of one agent in one environment goes on from.
+    """Saves and restores the training of one agent in one environment.
 
-    Saving moves no generator and changes nothing of the run: with checkpoints or without, it ends with the same bits.
+    Saving draws no random numbers and does not change the run: the result is bit for bit the same without checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,16 +37,13 @@ class Checkpoint:
         self._log = AppendLog(folder / "rows")
 
     def save(self, agent: OffPolicyAlgorithm, env: gym.Env[Any, Any], notes: dict[str, Any]) -> None:
-        """Write where the run stands; to be called between two steps, when all updates of the last one are done.
+        """Write a checkpoint. Call it between two steps, when all updates of the last step are done.
 
-        Args:
-            agent: Its replay buffer must have room for the whole run.
-            env: The one environment that the agent acts in.
-            notes: What else the caller must know to go on; numbers and strings.
+        The agent's replay buffer must have room for the whole run. `restore` returns the notes.
 
         Raises:
             ConfigError: If the replay buffer has overflowed.
-            StoreError: If it cannot be written; the previous checkpoint is intact.
+            StoreError: If the checkpoint cannot be written; the previous one is then intact.
         """
         buffer, rows = _buffer_of(agent), agent.num_timesteps
         if rows > buffer.buffer_size:
@@ -65,14 +61,11 @@ class Checkpoint:
         write_state(self._folder, _NAME, state)
 
     def restore(self, agent: OffPolicyAlgorithm, env: gym.Env[Any, Any]) -> dict[str, Any] | None:
-        """Put a new agent and its new environment where the run stood.
-
-        Returns:
-            The notes that were saved, or None if there is nothing to go on from.
+        """Restore the checkpoint in a new agent and its new environment, and return the notes; None: there is none.
 
         Raises:
-            ConfigError: If the agent has no room for all rows.
-            StoreError: If the files are damaged, or are those of another kind of run.
+            ConfigError: If the agent's replay buffer is too small for the rows.
+            StoreError: If the files are damaged or belong to another kind of run.
         """
         state, buffer = read_state(self._folder, _NAME), _buffer_of(agent)
         if state is None:
@@ -85,7 +78,7 @@ class Checkpoint:
             for name in _ROWS if parts else ():
                 np.concatenate([part[name] for part in parts], out=getattr(buffer, name)[:rows])
             buffer.pos, buffer.full = rows % buffer.buffer_size, rows == buffer.buffer_size
-            env.reset()  # so that no wrapper asks for it later; all that it did is replaced here
+            env.reset()  # wrappers require it; the next lines replace its effects
             set_environment_state(env, state["environment"])
             set_agent_state(agent, state["agent"])
             set_global_generators(state["generators"])
@@ -95,5 +88,5 @@ class Checkpoint:
 def _buffer_of(agent: OffPolicyAlgorithm) -> ReplayBuffer:
     buffer = agent.replay_buffer
     if not isinstance(buffer, ReplayBuffer) or buffer.n_envs != 1:
-        raise ConfigError("only agents with a plain replay buffer and one environment can be trained from checkpoints.")
+        raise ConfigError("agent: expected a plain ReplayBuffer and one environment. Checkpoints support no others.")
     return buffer

@@ -1,4 +1,4 @@
-"""What the recipes are made of: train a behaviour policy, roll a policy out, and make a dataset of it."""
+"""The steps of the recipes: train a behaviour policy, roll a policy out, and make a dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mopo_agents.collection.config import CollectConfig
 from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.policies import save_policy
-from mopo_agents.runs.state.folder import claim_folder
+from mopo_agents.runs.state.files import claim_folder
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env._utils.store import library_versions, write_file
 from mopo_env.errors import ConfigError
@@ -28,7 +28,7 @@ from mopo_env.transitions import Episode, Transitions
 
 __all__ = ["Collector"]
 
-# Those of RL Baselines3 Zoo for CartPole: with Stable-Baselines3's own DQN learns nothing in so few steps.
+# From RL Baselines3 Zoo for CartPole. With Stable-Baselines3's defaults, DQN learns nothing in so few steps.
 _DQN_OPTIONS: dict[str, Any] = {
     "learning_rate": 2.3e-3,
     "batch_size": 64,
@@ -41,17 +41,19 @@ _DQN_OPTIONS: dict[str, Any] = {
 }
 # D4RL trained with rlkit, which acts at random for the first 1,000 steps.
 _RANDOM_STEPS = 1_000
+# Streams of random numbers. For one seed, "medium" is also the medium half of "med-expert".
+_STREAMS = {"random": 0, "medium": 1, "expert": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collector:
-    """Carries out what one configuration asks for.
+    """Carries out one collection.
 
     Attributes:
-        config: What to collect.
-        behaviour_folder: For the behaviour policy and its training curve.
-        unfinished: The folder that an interrupted collection goes on from; None: it cannot go on.
-        agent_options: Passed to the agent's class.
+        config: The options of the collection.
+        behaviour_folder: The folder of the behaviour policy and its training curve.
+        unfinished: The folder from which an interrupted collection resumes. None: it cannot resume.
+        agent_options: Arguments of the agent's class.
         progress: Whether to show progress bars.
     """
 
@@ -68,7 +70,7 @@ class Collector:
 
     @property
     def threshold(self) -> float | None:
-        """The return at which the behaviour policy is half trained; None: the task has none."""
+        """The return at which the behaviour policy is half trained, or None."""
         return self.task.behaviour_threshold if self.config.threshold is None else self.config.threshold
 
     def train(
@@ -78,11 +80,7 @@ class Collector:
         threshold: float | None = None,
         at_threshold: Callable[[OffPolicyAlgorithm], None] | None = None,
     ) -> Behaviour:
-        """Train the task's agent where the data are recorded, and keep its policy and its training curve.
-
-        Raises:
-            ConfigError: If there are too few steps, or the threshold is not reached.
-        """
+        """Train the task's agent in the behaviour environment, and save its policy and its training curve."""
         task, options = self.task, {"learning_starts": _RANDOM_STEPS, **self.agent_options}
         name = "steps" if threshold is None and self.config.steps is not None else "behaviour_steps"
         if steps <= options["learning_starts"]:
@@ -91,7 +89,7 @@ class Collector:
             )
         agent_class = get_agent_class(task.agent)
         if not issubclass(agent_class, OffPolicyAlgorithm):
-            raise ConfigError(f"{task.name}: {task.agent} keeps no replay buffer, so it cannot collect.")
+            raise ConfigError(f"{task.name}: {task.agent} has no replay buffer, so it cannot collect data.")
         behaviour = train_behaviour(
             functools.partial(make_behaviour_env, task.name),
             steps=steps,
@@ -110,24 +108,24 @@ class Collector:
             best = "there were fewer" if behaviour.best_mean is None else f"the best was {behaviour.best_mean:.1f}"
             raise ConfigError(
                 f"behaviour_steps: {steps:,} training steps were not enough for {task.name}. The mean return of "
-                f"{THRESHOLD_EPISODES} training episodes must reach {threshold:.1f}, and {best}. The same call with "
-                "more behaviour_steps goes on where this one stopped; another seed may learn faster."
+                f"{THRESHOLD_EPISODES} training episodes must reach {threshold:.1f}, but {best}. Repeat the call with "
+                "more behaviour_steps to resume where this one stopped. Another seed may learn faster."
             )
         self.save_policy(behaviour.agent, self.behaviour_folder)
         return behaviour
 
     def save_policy(self, agent: OffPolicyAlgorithm, folder: Path) -> None:
-        """Keep a behaviour policy, so that `mopo evaluate` knows its task."""
+        """Save a behaviour policy with its task, for `mopo evaluate`."""
         save_policy(agent, folder, metadata={"task": self.task.name, "steps": agent.num_timesteps})
 
-    def roll_out(self, policy: Path | None, *, rows: int, name: str, stream: int) -> list[Episode]:
-        """Run whole episodes of a policy, or of uniform random actions, until there are so many rows."""
+    def roll_out(self, policy: Path | None, *, rows: int, name: str) -> list[Episode]:
+        """Roll out a policy, or uniform random actions for None, to this number of rows."""
         return roll_out(
             functools.partial(make_behaviour_env, self.task.name, disable_env_checker=True),
             policy=policy,
             rows=rows,
             seed=self.config.seed,
-            stream=stream,
+            stream=_STREAMS[name],
             workers=self.config.workers,
             folder=self._unfinished(name),
             checkpoint_minutes=self.config.checkpoint_minutes,
@@ -136,16 +134,16 @@ class Collector:
         )
 
     def from_episodes(self, episodes: list[Episode], recipe: str, behaviour: Behaviour | None = None) -> Transitions:
-        """Return episodes that were rolled out as a dataset."""
+        """Return the dataset of rolled-out episodes."""
         action_space = make_behaviour_env(self.task.name).action_space
         return Transitions.from_episodes(
             episodes,
-            action_space=action_space,  # type: ignore[arg-type]  # a box, or the policy could not have acted
+            action_space=action_space,  # type: ignore[arg-type]  # a box, because the policy acts in it
             metadata=self._metadata(recipe, behaviour),
         )
 
     def from_replay_buffer(self, behaviour: Behaviour) -> Transitions:
-        """Return all that the behaviour policy saw while it was trained, in order."""
+        """Return the dataset of all transitions of the behaviour policy's training, in order."""
         agent = behaviour.agent
         if not isinstance(agent.action_space, ActionSpace) or not isinstance(agent.replay_buffer, ReplayBuffer):
             raise ConfigError(f"{self.task.behaviour_env_id}: only box and discrete actions can be collected.")
@@ -153,16 +151,14 @@ class Collector:
             f"the replay buffer of {agent_name(type(agent))} after {behaviour.steps} steps, "
             f"the first {agent.learning_starts} at random"
         )
-        metadata = {
-            **self._metadata(recipe, behaviour),
-            "episode_returns": behaviour.episode_returns.round(3).tolist(),
-        }
+        returns = {"episode_returns": behaviour.episode_returns.round(3).tolist()}
+        metadata = {**self._metadata(recipe, behaviour), **returns}
         return transitions_from_replay_buffer(
             agent.replay_buffer, agent.action_space, steps=behaviour.steps, metadata=metadata
         )
 
     def _unfinished(self, name: str) -> Path | None:
-        """Return the folder of one piece of the work, in the one that belongs to this task and seed."""
+        """Claim the folder of unfinished work for this task and seed, and return the folder of one part of it."""
         if self.unfinished is None:
             return None
         claim_folder(self.unfinished, {"task": self.task.name, "seed": self.config.seed})

@@ -1,4 +1,4 @@
-"""`CollectConfig`: every choice of a collection, for Python and the command line alike."""
+"""`CollectConfig`: all options of a collection, for Python and the command line."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class CollectConfig:
     """What to collect, and how.
 
     Attributes:
-        task: A task's name or id; `mopo tasks` lists them.
-        steps: Number of transitions; None: the recipe's own. For a replay buffer it is the length of the training, and
-            then no threshold ends it.
-        behaviour_steps: Training steps until the behaviour policy counts as fully trained; "medium" and "mixed" stop
-            before, at the threshold.
-        threshold: The mean return of the last 10 training episodes at which the behaviour policy is half trained; None:
-            the task's.
-        seed: The same seed gives the same data on one machine.
-        workers: Processes that roll a policy out; the data do not depend on it.
+        task: Name or id of a task (`mopo tasks` lists them).
+        steps: Number of transitions. None: the recipe's number. If the dataset is a replay buffer, this is the length
+            of the training, and the threshold is ignored.
+        behaviour_steps: Training steps of a fully trained behaviour policy. "medium" and "mixed" stop earlier, at the
+            threshold.
+        threshold: The behaviour policy is half trained when the mean return of its last 10 training episodes reaches
+            this value. None: the task's.
+        seed: On one machine, the same seed gives the same data.
+        workers: Processes that roll a policy out. The data do not depend on this number.
         checkpoint_minutes: Minutes between checkpoints.
     """
 
@@ -41,8 +41,8 @@ class CollectConfig:
         """Check every option.
 
         Raises:
-            UnknownNameError: If there is no such task.
-            ConfigError: If an option has the wrong type or lies outside its range; the message names it.
+            UnknownNameError: If the task does not exist.
+            ConfigError: If an option has the wrong type or is outside its range; the message names it.
         """
         get_task(self.task)
         check_fields(self, check_integer, "steps", optional=True, minimum=2)

@@ -1,4 +1,4 @@
-"""All that decides how an environment goes on in mid-episode: kept as arrays and numbers, and put back bit for bit."""
+"""Save the state of an environment in the middle of an episode, and restore it bit for bit."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from mopo_env.errors import ConfigError, require_extra
 __all__ = ["check_environment", "environment_state", "set_environment_state"]
 
 _STATELESS = (OrderEnforcing, PassiveEnvChecker, TransformAction, TransformObservation, TransformReward)
+_MONITOR_COLUMNS = {"rewards": np.float64, "episode_returns": np.float64, "episode_lengths": np.int64}
 
 
 def check_environment(env: gym.Env[Any, Any]) -> None:
-    """Refuse an environment of which it is not known here what it remembers.
+    """Refuse an environment whose state this module cannot save.
 
-    Known are MuJoCo's environments and Gymnasium's classic control, in the wrappers that `gymnasium.make` and
-    Stable-Baselines3 put around them.
+    It can save MuJoCo's environments and Gymnasium's classic control, with the wrappers that `gymnasium.make` and
+    Stable-Baselines3 add.
 
     Raises:
-        ConfigError: If the environment, or a wrapper of it, is another.
+        ConfigError: If the environment or a wrapper is of another kind.
     """
     for wrapper in _wrappers(env):
         if not isinstance(wrapper, (TimeLimit, Monitor, *_STATELESS)):
-            raise ConfigError(f"the state of the wrapper {type(wrapper).__name__} cannot be kept; leave it out.")
+            raise ConfigError(f"the state of the wrapper {type(wrapper).__name__} cannot be saved. Leave it out.")
     if not _is_mujoco(env.unwrapped) and not _is_classic_control(env.unwrapped):
         raise ConfigError(
-            f"the state of {type(env.unwrapped).__name__} cannot be kept: only MuJoCo's environments and Gymnasium's "
-            "classic control are known here. Train without a folder for checkpoints."
+            f"the state of {type(env.unwrapped).__name__} cannot be saved, only that of MuJoCo's environments and of "
+            "Gymnasium's classic control. Train without a folder for checkpoints."
         )
 
 
 def environment_state(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Return what `set_environment_state` needs to go on from here, in an environment that was reset before."""
+    """Return an environment's state for `set_environment_state`. The environment must have been reset before."""
     state: dict[str, Any] = {
         "simulator": _simulator_state(env.unwrapped),
         "generator": env.unwrapped.np_random.bit_generator.state,
@@ -47,17 +48,13 @@ def environment_state(env: gym.Env[Any, Any]) -> dict[str, Any]:
         if isinstance(wrapper, TimeLimit):
             state["elapsed_steps"] = wrapper._elapsed_steps
         elif isinstance(wrapper, Monitor):
-            state["monitor"] = {
-                "rewards": np.array(wrapper.rewards, dtype=np.float64),
-                "episode_returns": np.array(wrapper.episode_returns, dtype=np.float64),
-                "episode_lengths": np.array(wrapper.episode_lengths, dtype=np.int64),
-                "total_steps": wrapper.total_steps,
-            }
+            columns = {name: np.array(getattr(wrapper, name), dtype) for name, dtype in _MONITOR_COLUMNS.items()}
+            state["monitor"] = {**columns, "total_steps": wrapper.total_steps}
     return state
 
 
 def set_environment_state(env: gym.Env[Any, Any], state: dict[str, Any]) -> None:
-    """Put an environment, built in the same way and reset once, where another was when its state was taken."""
+    """Restore a state in an environment that was built in the same way and reset once."""
     _set_simulator_state(env.unwrapped, state["simulator"])
     env.unwrapped.np_random.bit_generator.state = state["generator"]
     for wrapper in _wrappers(env):
@@ -65,10 +62,9 @@ def set_environment_state(env: gym.Env[Any, Any], state: dict[str, Any]) -> None
             wrapper._elapsed_steps = state["elapsed_steps"]
         elif isinstance(wrapper, Monitor):
             monitor = state["monitor"]
-            wrapper.rewards = monitor["rewards"].tolist()
-            wrapper.episode_returns = monitor["episode_returns"].tolist()
-            wrapper.episode_lengths = monitor["episode_lengths"].tolist()
-            wrapper.episode_times = [0.0] * len(wrapper.episode_lengths)  # of another process's clock
+            for name in _MONITOR_COLUMNS:
+                setattr(wrapper, name, monitor[name].tolist())
+            wrapper.episode_times = [0.0] * len(wrapper.episode_lengths)  # the true times were of another process
             wrapper.total_steps = monitor["total_steps"]
 
 
@@ -92,8 +88,8 @@ def _simulator_state(env: Any) -> dict[str, Any]:
     mujoco = require_extra("mujoco", "mujoco")
     numbers = np.empty(mujoco.mj_stateSize(env.model, mujoco.mjtState.mjSTATE_INTEGRATION))
     mujoco.mj_getState(env.model, env.data, numbers, mujoco.mjtState.mjSTATE_INTEGRATION)
-    # The integration state decides all later states. Positions of bodies are computed from it, but they lag by a
-    # substep, and Ant measures its velocity from one of them.
+    # The integration state determines all later states, but the positions of the bodies lag behind it by a substep, and
+    # Ant computes its velocity from one of them.
     return {"integration": numbers, "body_positions": env.data.xpos.copy()}
 
 

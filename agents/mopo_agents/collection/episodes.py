@@ -1,4 +1,4 @@
-"""Run episodes of a fixed policy side by side, each with random numbers of its own."""
+"""Run episodes of a fixed policy in parallel, each with its own random numbers."""
 
 from __future__ import annotations
 
@@ -19,40 +19,35 @@ from mopo_env.transitions import Episode
 
 __all__ = ["EPISODES_SIDE_BY_SIDE", "EpisodeRunner", "MakeEnv", "make_rollout_policy", "squashed_gaussian", "uniform"]
 
-# One pass of the policy's network serves them all. The number is part of the data: in a batch of another size, sums
-# differ in the last bit.
+# The policy's network computes the actions of all of them in one batch. The data depend on this number: sums in a batch
+# of another size differ in the last bit.
 EPISODES_SIDE_BY_SIDE = 16
 
 MakeEnv = Callable[[], gym.Env[Any, Any]]
-# From observations, shape ``(episode, observation)``, a generator for each episode, and the episodes that still need an
-# action, to actions in raw units, shape ``(episode, action)``. Only the generators of running episodes are drawn from,
-# and the rows of the others mean nothing.
+# Arguments: observations, shape ``(episode, observation)``, a generator for each episode, and the running episodes.
+# Result: actions in raw units, shape ``(episode, action)``. Finished episodes draw no numbers, their rows are unused.
 RolloutPolicy = Callable[[np.ndarray, Sequence[np.random.Generator], Sequence[int]], np.ndarray]
 
 
 class EpisodeRunner:
-    """Runs numbered groups of episodes; each group comes out the same, whatever was run before it."""
+    """Runs numbered groups of episodes. The result of a group does not depend on earlier groups."""
 
     def __init__(self, make_env: MakeEnv, policy: Path | None, seed: int, stream: int) -> None:
-        """Build what is slow to build.
-
-        Args:
-            make_env: Builds the environment; one is built for each episode of a group.
-            policy: The folder of a policy, or None for uniform random actions.
-            seed: Of all episodes.
-            stream: Tells apart the rollouts of one seed.
-        """
+        """Build the policy and an environment for each episode of a group; the arguments are those of `roll_out`."""
         self._envs = [make_env() for _ in range(EPISODES_SIDE_BY_SIDE)]
         self._act = make_rollout_policy(policy, self._envs[0].action_space)
         self._seed, self._stream = seed, stream
 
     def run(self, group: int) -> list[Episode]:
-        """Run a group of whole episodes side by side."""
+        """Run a group of whole episodes in parallel."""
         first = group * EPISODES_SIDE_BY_SIDE
-        seeds = [_seeds_of_episode(self._seed, self._stream, first + index) for index in range(len(self._envs))]
-        generators = [np.random.default_rng(action_seed) for _, action_seed in seeds]
-        starts = [env.reset(seed=start_seed)[0] for env, (start_seed, _) in zip(self._envs, seeds, strict=True)]
-        latest = np.stack(starts)  # finished episodes keep their place, so that the batch keeps its size
+        starts, generators = [], []
+        for episode, env in enumerate(self._envs, start=first):
+            seeds = np.random.SeedSequence(self._seed, spawn_key=(self._stream, episode))
+            start_seed, action_seed = seeds.generate_state(2, np.uint64).tolist()  # 64 bits, so that no two are equal
+            starts.append(env.reset(seed=start_seed)[0])
+            generators.append(np.random.default_rng(action_seed))
+        latest = np.stack(starts)  # finished episodes stay in the batch, so that its size is constant
         observations, terminated = [[start] for start in starts], [False] * len(starts)
         actions, rewards = [list[np.ndarray]() for _ in starts], [list[float]() for _ in starts]
         running = list(range(len(starts)))
@@ -72,14 +67,8 @@ class EpisodeRunner:
         ]
 
 
-def _seeds_of_episode(seed: int, stream: int, episode: int) -> tuple[int, int]:
-    """Return the seed of an episode's start and that of its actions; 64 bits, so that no two of many are the same."""
-    start, actions = np.random.SeedSequence(seed, spawn_key=(stream, episode)).generate_state(2, np.uint64).tolist()
-    return start, actions
-
-
 def uniform(space: Box) -> RolloutPolicy:
-    """Return the policy that chooses any action of a box with the same probability, whatever is observed."""
+    """Return a policy that draws uniform random actions from a box."""
 
     def act(observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]) -> np.ndarray:
         shares = np.zeros((len(observations), *space.shape), dtype=np.float32)
@@ -92,10 +81,7 @@ def uniform(space: Box) -> RolloutPolicy:
 
 
 def squashed_gaussian(policy: SACPolicy) -> RolloutPolicy:
-    """Return SAC's stochastic policy, as Stable-Baselines3 draws from it but with the noise of these generators.
-
-    It is the tanh of a Gaussian, scaled to the box (Haarnoja et al., 2018, Appendix C).
-    """
+    """Return SAC's stochastic policy: the tanh of a Gaussian (Haarnoja et al., 2018, Appendix C), scaled to the box."""
 
     def act(observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]) -> np.ndarray:
         noise = np.zeros((len(observations), *policy.action_space.shape), dtype=np.float32)  # type: ignore[misc]
@@ -110,12 +96,7 @@ def squashed_gaussian(policy: SACPolicy) -> RolloutPolicy:
 
 
 def make_rollout_policy(folder: Path | None, action_space: Space[Any]) -> RolloutPolicy:
-    """Return the policy that lies in a folder, or uniform random actions for None.
-
-    Raises:
-        StoreError: If the policy's files are missing or damaged.
-        ConfigError: If its actions are not SAC's, or the actions have no bounds.
-    """
+    """Load the policy of SAC in a folder; None: uniform random actions."""
     if folder is None:
         if not isinstance(action_space, Box) or not action_space.is_bounded():
             raise ConfigError(f"random actions need a box with finite bounds, found {action_space}.")

@@ -1,4 +1,4 @@
-"""A replay buffer of Stable-Baselines3 as a dataset."""
+"""Convert a replay buffer of Stable-Baselines3 to a dataset."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ def transitions_from_replay_buffer(
     steps: int | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Transitions:
-    """Convert the filled part of a Stable-Baselines3 replay buffer, oldest row first.
+    """Convert the filled part of a Stable-Baselines3 replay buffer to a dataset, oldest row first.
 
-    With several environments, the rows of one come after the rows of another: all of the first environment's, then
-    all of the second's. Each environment's last row ends its episode, as a truncation unless it is terminal.
-    Stable-Baselines3 keeps actions scaled to −1…1; they are scaled back to the action space here.
+    With several environments, all rows of the first environment come before all rows of the second. The last row of
+    each environment ends its episode: it is truncated unless it is terminal. Stable-Baselines3 scales actions to −1…1;
+    this function scales them back.
 
     Args:
-        buffer: Of vector observations; shapes inside are ``(rows, n_envs, …)``.
-        action_space: The environment's own: a box with finite bounds, or `Discrete`.
-        steps: Only so many steps of each environment, the oldest; None: all.
-        metadata: Where the rows come from.
+        buffer: A buffer of vector observations. Its arrays have the shape ``(rows, n_envs, …)``.
+        action_space: The environment's action space: a box with finite bounds, or `Discrete`.
+        steps: Keep only this many steps of each environment, the oldest ones. None: all.
+        metadata: The origin of the rows.
 
     Raises:
-        DatasetError: If the buffer is empty, or does not keep each row's own next observation.
+        DatasetError: If the buffer is empty, or does not store the next observation of each row.
     """
     newest = buffer.pos
     order = np.r_[newest : buffer.buffer_size, :newest] if buffer.full else np.arange(newest)
     order = order[:steps]
     if len(order) == 0:
-        raise DatasetError("the replay buffer is empty; expected at least two transitions.")
+        raise DatasetError("the replay buffer is empty, expected at least two transitions.")
     if buffer.optimize_memory_usage:
         raise DatasetError(
-            "the replay buffer was made with optimize_memory_usage=True, and then the next state at the end of an "
-            "episode is the start of another; expected False."
+            "the replay buffer has optimize_memory_usage=True, expected False. With True, the next state at the end of "
+            "an episode is lost: it is the first state of the next episode."
         )
 
     def column(array: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def transitions_from_replay_buffer(
 
     actions, timeouts = column(buffer.actions), column(buffer.timeouts).astype(bool)
     terminations = column(buffer.dones).astype(bool) & ~timeouts
-    # Collection stopped at the last row of each environment, whatever the episode was doing.
+    # The collection stopped at the last row of each environment, usually in the middle of an episode.
     last = np.arange(1, len(timeouts) + 1) % len(order) == 0
     return Transitions(
         observations=column(buffer.observations),

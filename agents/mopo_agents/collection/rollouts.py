@@ -1,9 +1,8 @@
-"""Roll a fixed policy out: the same seed gives the same episodes, however many processes share the work."""
+"""Roll out a fixed policy. The same seed gives the same episodes with any number of processes."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import multiprocessing
 import time
@@ -18,12 +17,13 @@ import torch
 from tqdm import tqdm
 
 from mopo_agents._utils.processes import follow_parent
-from mopo_agents._utils.threads import one_torch_thread
+from mopo_agents._utils.threads import torch_threads
 from mopo_agents.collection.episodes import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
-from mopo_agents.runs.state.append_log import AppendLog
-from mopo_agents.runs.state.folder import claim_folder
+from mopo_agents.policies import load_policy
+from mopo_agents.runs.identity import module_digest
+from mopo_agents.runs.state.files import AppendLog, claim_folder
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_env._utils.store import library_versions, read_artifact
+from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
@@ -45,41 +45,41 @@ def roll_out(
     title: str = "roll out",
     progress: bool = True,
 ) -> list[Episode]:
-    """Run whole episodes of a policy with stochastic actions, and cut the last one where there are enough rows.
+    """Run episodes of a policy with stochastic actions until there are enough rows.
 
     Args:
-        make_env: Builds the environment, whose episodes must have a time limit; with several workers, something that
-            other processes can import.
-        policy: The folder of a policy of SAC, or None for uniform random actions.
-        rows: Transitions in all.
-        seed: Of every draw. Episode k has seeds of its own, derived from this one, the stream and k.
-        stream: Tells apart the rollouts of one seed.
-        workers: Processes that share the work; 1: this one. The data do not depend on it.
-        folder: For finished episodes; None: an interruption loses them.
-        checkpoint_minutes: Between writes of finished episodes.
-        title: Of the progress bar.
-        progress: Whether to show one.
+        make_env: Builds the environment. Its episodes must have a time limit. With several workers, it must be
+            something that other processes can import.
+        policy: The folder of a policy of SAC. None: uniform random actions.
+        rows: The number of transitions.
+        seed: The seed of all random numbers. Episode k derives its own seeds from this seed, the stream and k.
+        stream: Distinguishes rollouts with the same seed.
+        workers: The number of processes; 1: only this one. The data do not depend on it.
+        folder: The folder of finished episodes. None: an interruption loses them.
+        checkpoint_minutes: Minutes between writes of finished episodes.
+        title: The title of the progress bar, which `progress` shows.
+        progress: Whether to show it.
 
     Returns:
-        The episodes in order; the last one is cut off, unless it ends where the rows do.
+        The episodes in order. The last one is cut off if it is too long.
 
     Raises:
-        ConfigError: If the folder was begun with other options, the policy cannot be rolled out, or a worker died.
+        ConfigError: If the folder began with other options, the policy cannot be rolled out, or a worker died.
         StoreError: If a file is damaged or cannot be written.
-        KeyboardInterrupt: After Ctrl-C, when the episodes under way are finished and saved.
+        KeyboardInterrupt: After Ctrl-C, when the running episodes are finished and saved.
     """
     log = None
     episodes: list[Episode] = []
     if folder is not None:
-        configuration = {"policy": _digest(policy), "seed": seed, "stream": stream, "versions": library_versions()}
-        claim_folder(folder, configuration)
+        digest = "random" if policy is None else module_digest(load_policy(policy))
+        claim_folder(folder, {"policy": digest, "seed": seed, "stream": stream, "versions": library_versions()})
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)
     steps, logged_at = _steps_in(episodes), time.monotonic()
     groups = _groups(workers, len(episodes) // EPISODES_SIDE_BY_SIDE, (make_env, policy, seed, stream))
     bar = tqdm(initial=min(steps, rows), total=rows, desc=title, unit="step", disable=not progress)
-    with one_torch_thread(), interruptible() as interrupted, contextlib.closing(groups), bar:
+    with torch_threads(1), interruptible() as interrupted, contextlib.closing(groups), bar:
         while steps < rows:
             group = next(groups)
             episodes += group
@@ -99,11 +99,11 @@ _runner: EpisodeRunner | None = None  # of a worker process
 
 
 def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[list[Episode], None, None]:
-    """Yield one group after another, in order and without end."""
+    """Yield the groups in order, without end."""
     if workers == 1:
         runner = EpisodeRunner(*arguments)
         yield from map(runner.run, itertools.count(first))
-    # A forked copy of a process with PyTorch's threads in it may hang, so the workers are started afresh.
+    # A fork of a process with PyTorch's threads may hang, hence "spawn".
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
     try:
         upcoming = (pool.submit(_run_in_worker, arguments, group) for group in itertools.count(first))
@@ -113,8 +113,8 @@ def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[
             waiting.append(next(upcoming))
     except BrokenProcessPool as error:
         raise ConfigError(
-            f"workers: one of {workers} processes ended early. If memory ran out, use fewer; in a script, the call "
-            'belongs under `if __name__ == "__main__":`. Finished episodes that were saved are kept.'
+            f"workers: one of {workers} processes ended early. If memory ran out, use fewer workers. In a script, put "
+            'the call under `if __name__ == "__main__":`. The saved episodes are kept.'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -128,23 +128,12 @@ def _run_in_worker(arguments: _RunnerArguments, group: int) -> list[Episode]:
     return _runner.run(group)
 
 
-def _digest(policy: Path | None) -> str:
-    """Return what tells one policy from another."""
-    if policy is None:
-        return "random"
-    digest = hashlib.sha256()
-    for name, array in sorted(read_artifact(policy, "policy")[0].items()):
-        digest.update(name.encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
 def _steps_in(episodes: Iterable[Episode]) -> int:
     return sum(len(episode.rewards) for episode in episodes)
 
 
 def _cut(episodes: list[Episode], rows: int) -> list[Episode]:
-    """Return the first episodes that have so many rows; the last is cut off where they end."""
+    """Return the first episodes with this number of rows in total; the last one is cut off."""
     kept: list[Episode] = []
     while rows > 0:
         episode = episodes[len(kept)]
@@ -164,7 +153,7 @@ def _packed(episodes: list[Episode]) -> dict[str, np.ndarray]:
 
 def _unpacked(part: dict[str, np.ndarray]) -> list[Episode]:
     ends = np.cumsum(part["lengths"])[:-1]
-    splits = (ends + np.arange(1, len(ends) + 1), ends, ends)  # of observations there is one more
+    splits = (ends + np.arange(1, len(ends) + 1), ends, ends)  # an episode has one observation more than steps
     columns = [np.split(part[name], where) for name, where in zip(_COLUMNS, splits, strict=True)]
     return [
         Episode(observations=observations, actions=actions, rewards=rewards, terminated=terminated)

@@ -1,5 +1,5 @@
-"""Training runs: what one can choose, how it is carried out, and what it leaves.
+"""Training runs: their options, the training itself, and the reports about it.
 
-Read `config` and `methods` (what is chosen), `resolve` and `identity` (what that comes to), then `train` with
-`callback` (what happens), then `results`, `comparison` and `report` (what is shown). `state` keeps unfinished work.
+Read `config` and `methods` (the options), `resolve` and `identity` (the complete run), `train` and `callback` (the
+training), then `results`, `comparison` and `report` (the output). `state` saves unfinished work.
 """

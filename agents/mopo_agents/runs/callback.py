@@ -1,12 +1,9 @@
-"""What happens between two epochs of training: logs, evaluations, checkpoints, the progress bar."""
+"""The work between two epochs of training: logs, evaluations, checkpoints and the progress bar."""
 
 from __future__ import annotations
 
-import csv
-import io
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from tqdm import tqdm
 from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
 from mopo_agents.policies import save_policy
 from mopo_agents.runs.resolve import ResolvedRun
+from mopo_agents.runs.results import csv_text
 from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.store import write_file
 from mopo_env.tasks import Task
@@ -27,13 +25,13 @@ __all__ = ["EpochCallback", "EvaluationRow", "ModelRow", "policy_metadata"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """What an epoch's rollouts in the model were like: means over its b·h transitions.
+    """Means over the b·h model transitions of one epoch.
 
     Attributes:
-        reward: r̃, what the agent was paid.
-        model_reward: r̂, what the model paid before the penalty: to be compared with the dataset's mean reward.
+        reward: r̃, the reward that the agent gets.
+        model_reward: r̂, the model's reward before the penalty. Compare it with the dataset's mean reward.
         penalty: u(s, a).
-        terminated: Share of the transitions that ended in a terminal state, as the termination rule has it.
+        terminated: Share of the transitions that end in a terminal state, by the termination rule.
     """
 
     reward: float
@@ -47,13 +45,11 @@ class EvaluationRow:
     """One line of ``evaluations.csv``.
 
     Attributes:
-        epoch: Epochs done.
-        updates: Gradient steps done.
-        seed: Of the start states: other ones in each evaluation, and the same for ``mopo evaluate --seed``.
-        seconds: Since the start of training, evaluations left out.
+        seed: Seed of the start states, different in each evaluation. ``mopo evaluate --seed`` repeats them.
+        seconds: Training time so far, without evaluations.
         return_mean: Mean return in the real environment.
         return_std: Its standard deviation over episodes.
-        normalised: The mean on D4RL's scale, or None for tasks without one.
+        normalised: The mean on D4RL's scale; None if the task has no such scale.
     """
 
     epoch: int
@@ -66,18 +62,16 @@ class EvaluationRow:
 
 
 class EpochCallback(BaseCallback):
-    """Follows a run epoch by epoch, and touches nothing of it.
+    """Logs, evaluates and saves a run after each epoch, without any effect on the training.
 
-    An evaluation draws no random number of the agent's and hands nothing back to it: a run with evaluations ends
-    with the same weights as one without.
+    Evaluations draw no random numbers from the agent's generators, so the run ends with the same weights without them.
 
     Attributes:
-        folder: Where the files of the run go.
-        epoch: Epochs done.
+        epoch: Number of finished epochs.
         rows: The evaluations so far.
-        model_rows: The rollouts of each epoch so far; none where the agent learns from the dataset alone.
-        last_evaluation: The latest of them, episode by episode.
-        seconds: Time spent training, evaluations and checkpoints left out.
+        model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.
+        last_evaluation: The latest evaluation, with every episode.
+        seconds: Training time, without evaluations and checkpoints.
     """
 
     def __init__(self, run: ResolvedRun, folder: Path, *, progress: bool) -> None:
@@ -91,7 +85,7 @@ class EpochCallback(BaseCallback):
         self._config, self._task = run.config, run.task
         self._bar = tqdm(total=run.config.epochs, desc=f"train {run.task.label}", unit="epoch", disable=not progress)
         self._evaluate_every = 0 if run.task.real_env_id is None else run.config.evaluate_every
-        self._steps: list[ModelRow] = []
+        self._steps: list[list[float]] = []
         self._rollout_seconds: float | None = None  # of the last rollout
 
     def _on_training_start(self) -> None:
@@ -99,21 +93,17 @@ class EpochCallback(BaseCallback):
 
     def _on_step(self) -> bool:
         infos = self.locals.get("infos")
-        if not isinstance(infos, RolloutInfos):  # an agent that learns from the dataset alone takes no steps
-            return True
-        step = infos.step
-        columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
-        means = torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist()
-        self._steps.append(
-            ModelRow(**dict(zip(("reward", "model_reward", "penalty", "terminated"), means, strict=True)))
-        )
+        if isinstance(infos, RolloutInfos):  # agents that learn from the dataset alone have none
+            step = infos.step
+            columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
+            self._steps.append(torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist())
         return True
 
     def _on_rollout_end(self) -> None:
         self._rollout_seconds = time.perf_counter() - self._started
 
     def _on_rollout_start(self) -> None:
-        # An off-policy agent updates after its rollout ends, so an epoch is over when the next rollout starts.
+        # An off-policy agent updates after a rollout, so its epoch ends when the next rollout starts.
         if self._rollout_seconds is not None:
             self._finish_epoch(self._rollout_seconds, last=False)
 
@@ -129,7 +119,10 @@ class EpochCallback(BaseCallback):
         record = self.logger.record
         record("mopo/epoch", self.epoch)
         if self._steps:
-            row = _mean_row(self._steps)
+            reward, model_reward, penalty, terminated = (
+                float(np.mean(column)) for column in zip(*self._steps, strict=True)
+            )
+            row = ModelRow(reward=reward, model_reward=model_reward, penalty=penalty, terminated=terminated)
             self.model_rows.append(row)
             record("mopo/reward_mean", row.reward)
             record("mopo/model_reward_mean", row.model_reward)
@@ -168,11 +161,7 @@ class EpochCallback(BaseCallback):
         if evaluation.normalised is not None:
             self.logger.record("evaluation/normalised", evaluation.normalised)
         self._bar.set_postfix(self._postfix(), refresh=False)
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, [field.name for field in fields(EvaluationRow)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in self.rows)
-        write_file(self.folder / "evaluations.csv", table.getvalue().encode())
+        write_file(self.folder / "evaluations.csv", csv_text(self.rows).encode())
 
     def _postfix(self) -> dict[str, str]:
         shown = {}
@@ -187,11 +176,5 @@ class EpochCallback(BaseCallback):
 
 
 def policy_metadata(task: Task, epoch: int) -> dict[str, Any]:
-    """Return what to remember beside a policy; of data of one's own the label, since their name is a path."""
+    """Return what is saved with a policy. The user's own data have a path as their name, so only their label."""
     return {"task": None if task.recipe is None else task.name, "trained_on": task.label, "epoch": epoch}
-
-
-def _mean_row(rows: Sequence[ModelRow]) -> ModelRow:
-    return ModelRow(
-        **{field.name: float(np.mean([getattr(row, field.name) for row in rows])) for field in fields(ModelRow)}
-    )

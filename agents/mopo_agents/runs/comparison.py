@@ -1,12 +1,10 @@
-"""Many runs in one table: a row for each identity, over its seeds."""
+"""Many runs in one table: one row for all seeds of an identity."""
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from mopo_agents.runs.methods import METHODS
@@ -14,38 +12,34 @@ from mopo_agents.runs.results import Run, read_run
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS
 
-__all__ = ["Row", "compare", "csv_text", "markdown"]
+__all__ = ["Row", "compare", "markdown"]
 
 _LAST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """All seeds of one identity; standard deviations are over seeds, None for one seed.
+    """All seeds of one identity. Standard deviations are over seeds; None: there is only one seed.
 
-    A diverged seed counts as the others do, with the policy that it left: that of the epoch before.
+    A diverged seed counts like the others. Its policy is that of the epoch before it diverged.
 
     Attributes:
-        task: The task's name, and the data and the real environment where they are others than the task's.
-        method: The method's name, and the options that make the runs others than it.
-        agent: The agent's name.
+        task: The task's name, with its data and real environment if they are not the task's own.
+        method: The method's name, with the options that differ from the method's.
         dataset: Fingerprint of the dataset.
-        rollout_batch_size: b, None without a model.
-        epochs: Epochs there were to be.
-        updates: Gradient steps; of diverged seeds fewer.
-        seeds: How many.
-        diverged: How many of them diverged.
+        rollout_batch_size: b; None without a model.
+        epochs: The number of epochs that the run was configured for.
+        updates: Gradient steps; a diverged seed has fewer.
+        diverged: Number of seeds that diverged.
         dataset_mean: Mean episode return of the dataset.
         dataset_max: Largest episode return of the dataset.
         last: Mean return of the last evaluation.
-        last_std: Its standard deviation.
-        last_10: Mean return of the last ten evaluations, or of as many as there are.
-        last_10_std: Its standard deviation.
-        normalised_last: `last` on D4RL's scale, None where the task has none.
+        last_10: Mean return of the last ten evaluations, or of all if there are fewer.
+        normalised_last: `last` on D4RL's scale; None if the task has no such scale.
         normalised_last_10: `last_10` on D4RL's scale.
-        paper: The paper's return for this method, None where it has none, or where options were changed.
-        seconds: Spent training, mean.
-        identity: The digest of all that changes the result but the seed, as ``config.json`` has it.
+        paper: The paper's return for this method; None if there is none, or if options were changed.
+        seconds: Mean training time, without evaluations.
+        identity: The digest in ``config.json`` of everything but the seed that changes the result.
     """
 
     task: str
@@ -71,9 +65,9 @@ class Row:
 
 
 def compare(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
-    """Return a row for each identity, and why the runs that are left out are.
+    """Return a row for each identity, and a reason for each run that is left out.
 
-    Of runs that differ in nothing, seed included, the first counts: a repetition is no further seed.
+    If several runs have the same identity and the same seed, only the first counts.
     """
     groups: dict[str, dict[int, Run]] = {}
     left_out: list[str] = []
@@ -93,7 +87,7 @@ def compare(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Return the table for the terminal and for documents."""
+    """Return the table as Markdown, with aligned columns."""
     head = ["task", "method", "agent", "b", "epochs", "updates", "seeds", "data mean", "data max", "last", "last 10"]
     head += ["normalised", "… last 10", "paper", "seconds", "identity"]
     body = [
@@ -117,26 +111,15 @@ def markdown(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    # Two at least: a rule that aligns to the right is a dash and a colon.
+    # At least 2: Markdown aligns a column to the right with a dash and a colon.
     widths = [max(2, *(len(line[column]) for line in [head, *body])) for column in range(len(head))]
     rule = ["-" * width if column < 3 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
-    lines = [
-        [
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in [head, rule, *body]
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def csv_text(rows: Sequence[Row]) -> str:
-    """Return all columns, unrounded; what there is not is left empty."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, [column.name for column in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(vars(row) for row in rows)
-    return table.getvalue()
+    pads = [str.ljust if column < 3 else str.rjust for column in range(len(head))]
+    lines = []
+    for line in [head, rule, *body]:
+        cells = [pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _row(runs: Sequence[Run]) -> Row:
@@ -173,13 +156,11 @@ def _mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def _place(group: dict[int, Run]) -> tuple[object, ...]:
-    """Sort as the tables of tasks and methods do, what is unknown at the end."""
+    """Sort by the order of `TASKS` and `METHODS`; unknown names come last."""
     run = next(iter(group.values()))
-    places = [
-        list(known).index(name) if name in known else len(known)
-        for name, known in ((run.task, TASKS), (run.method, METHODS))
-    ]
-    return places[0], run.setting, places[1], run.label, run.agent, run.epochs, run.updates
+    task = list(TASKS).index(run.task) if run.task in TASKS else len(TASKS)
+    method = list(METHODS).index(run.method) if run.method in METHODS else len(METHODS)
+    return task, run.setting, method, run.label, run.agent, run.epochs, run.updates
 
 
 def _with_std(mean: float, std: float | None) -> str:

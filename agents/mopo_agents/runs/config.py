@@ -1,4 +1,4 @@
-"""`TrainConfig`: every choice of a training run, for Python and the command line alike."""
+"""`TrainConfig`: all options of a training run, for Python and the command line."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ from mopo_env.errors import ConfigError, StoreError
 __all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig"]
 
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
-"""What an option is to a run.
+"""What an option means for a run.
 
-source: It names what a run is made of. The identity of a run holds what the name stands for.
-method: It changes what is learned. A report shows it beside the method, and leaves the paper's number out.
-size: It changes how much is computed. A report has columns for these.
-evaluation: It changes what is measured, and nothing of what is learned.
-seed: Runs that differ in nothing else are seeds of one another.
-how: It is about the machine and the files, and no part of the identity. The device belongs here: it changes the last
-    digits and the stream of random numbers, as another seed would. Precision and overlap do not: they change what is
-    learned on every device.
+source: Names an input of the run. The run's identity holds the content of that input, not its name.
+method: Changes what is learned. A report shows it beside the method and omits the paper's number.
+size: Changes how much is computed. A report has a column for it.
+evaluation: Changes only what is measured.
+seed: Runs that differ only in this option are seeds of one experiment.
+how: Concerns the machine and the files. It is not part of the identity. The device is here because it acts like
+    another seed: it changes the last digits and the random numbers. Precision and overlap change what is learned.
 """
 Need = Literal["model", "off-policy"]
-"""What an agent must have for an option to mean something: a model to roll out, or a buffer to learn from."""
+"""What an agent must have before an option applies to it: a model to roll out, or a replay buffer."""
 
 AgentOptions = Annotated[
     Mapping[str, Any],
@@ -59,54 +58,54 @@ def _is(role: Role, *needs: Need) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How to train an agent on a task; the defaults are the paper's.
+    """How to train an agent on a task. The defaults are the paper's.
 
     Attributes:
-        task: A task's name or id (`mopo tasks` lists them), or data of your own: a folder or a Minari id.
-        method: A row of the paper's tables that sets other options, as far as they are left open here; `mopo methods`
-            lists them. None: the agent's, if it needs no model, or else mopo-no-lip, what the paper's code runs.
-        agent: An agent's name, such as SAC, TD3, TQC or PPO; None: the method's, or else the task's, which is SAC where
-            actions are vectors. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone, and refuse what
-            is said about the model.
-        agent_options: Arguments of the agent's class, such as {"learning_rate": 1e-4}. They are data, since they are
-            written into config.json; a class or a function is given by a subclass of the agent.
-        epochs: How often to roll the model out, where there is one, and then update the agent.
-        gradient_steps: Updates in an epoch, for off-policy agents.
-        rollout_batch_size: b, model rollouts in an epoch; None: 50,000, or 1,024 for on-policy agents.
-        horizon: h, steps of a rollout; None: the task's.
-        penalty_coef: λ, the weight of the penalty; None: the task's.
+        task: Name or id of a task (`mopo tasks` lists them), or your own data: a folder or a Minari id.
+        method: A row of the paper's tables (`mopo methods` lists them). It sets options that you leave open. None: the
+            agent's method if the agent needs no model, otherwise mopo-no-lip, which is what the paper's code ran.
+        agent: Name of an agent, such as SAC, TD3, TQC or PPO. None: the method's agent, otherwise the task's, which is
+            SAC for continuous actions. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone and accept
+            no options of the model.
+        agent_options: Arguments of the agent's class, such as {"learning_rate": 1e-4}. config.json records them, so
+            they must be JSON data. To pass a class or a function, write a subclass of the agent.
+        epochs: Number of epochs. An epoch rolls out the model, if there is one, and then updates the agent.
+        gradient_steps: Updates in each epoch, for off-policy agents.
+        rollout_batch_size: b, the number of rollouts in each epoch. None: 50,000, or 1,024 for on-policy agents.
+        horizon: h, the number of steps in each rollout. None: the task's.
+        penalty_coef: λ, the weight of the penalty. None: the task's.
         penalty: learned-variance, ensemble-disagreement, max-pairwise-difference, ensemble-std, ensemble-variance,
-            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle or none; None: the method's.
-        penalty_members: Which members the penalty asks, all or elites; None: the penalty's default.
-        penalty_reward: Whether the reward counts beside the next observation; None: the penalty's default.
-        penalty_units: Whether the penalty is of raw or normalised outputs; None: the penalty's default.
-        halt_threshold: Where the penalty is above it, the rollout ends and pays halt_reward (MOReL); None: never.
-        halt_reward: What halting pays; None: -100 times the largest |r| of the dataset.
-        member_per: Whether every step or every rollout picks the member it is drawn from.
-        deterministic: Whether the model steps to its mean instead of drawing.
-        target_entropy: Of SAC and its kin; None: the agent's own, minus the number of action dimensions. The paper's
-            code has -3 everywhere.
-        termination: A rule's name, or learned for the fitted one beside the ensemble; None: the task's, for own data
-            the learned one or, if there is none, never.
-        random_rollouts: Whether uniform random actions, not the agent's, roll the model out; None: the task's.
-        standardise: Whether the policy scales observations by the dataset's mean and standard deviation; None: for own
-            data, whose columns have units, but not with SBX's agents, which cannot.
-        real_ratio: f, the share of real rows in a batch.
-        retain_epochs: Epochs whose model rows the buffer keeps.
-        dataset: A folder or a Minari id; None: the task's data.
-        ensemble: A folder that holds an ensemble; None: the dataset's.
-        real_env: The Gymnasium id of an environment to evaluate in; None: the task's; own data have none.
-        evaluate_every: Epochs between evaluations in the real environment; 0: never. For the log only.
-        evaluation_episodes: Episodes of an evaluation; each evaluation of a run has start states of its own.
-        checkpoint_every: Epochs between saved policies; 0: only the last one.
-        seed: Of the agent and the rollouts.
-        precision: Of the numbers between the model's hidden layers: float32, or bfloat16, which is faster.
-        overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before, by a
-            policy that is one epoch older.
-        fast: Whether rollouts and SAC's updates run by this package's own faster code, where the agent is one that it
-            knows; results agree with Stable-Baselines3's to rounding.
-        device: Where model and agent compute, such as cpu or cuda.
-        threads: CPU threads of PyTorch; more than one is slower where cores are shared.
+            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle or none. None: the method's.
+        penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
+        penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
+        penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
+        halt_threshold: A rollout ends when its penalty is above this value (MOReL). None: never.
+        halt_reward: Reward of a step above halt_threshold. None: -100 times the largest |r| in the dataset.
+        member_per: Whether a new ensemble member is drawn for each step or for each rollout.
+        deterministic: Whether the model returns its mean instead of a random sample.
+        target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
+            dimensions. The paper's code uses -3 for every task.
+        termination: Name of a termination rule, or learned for the rule that `mopo fit-termination` fitted. None: the
+            task's rule. For your own data: the learned rule if there is one, otherwise never.
+        random_rollouts: Whether rollouts take uniform random actions instead of the agent's. None: the task's.
+        standardise: Whether the policy scales observations by the dataset's mean and standard deviation. None: yes for
+            your own data, because their columns have units; no for tasks and for SBX's agents, which cannot do it.
+        real_ratio: f, the share of real rows in each batch.
+        retain_epochs: Number of epochs whose model rows stay in the replay buffer.
+        dataset: A folder or a Minari id. None: the task's data.
+        ensemble: A folder that holds an ensemble. None: the dataset's, or one fitted for the method.
+        real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
+        evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
+        evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
+        checkpoint_every: Epochs between saved policies. 0: only the last policy is saved.
+        seed: Seed of the agent and of the rollouts.
+        precision: Number format between the model's hidden layers: float32, or bfloat16, which is faster.
+        overlap: Whether a second core does the rollouts of an epoch during the updates of the previous epoch. The
+            rollouts then use a policy that is one epoch older.
+        fast: Whether this package's faster code does the rollouts and SAC's updates, for agents that it supports. The
+            results agree with Stable-Baselines3's own code up to rounding.
+        device: Where the model and the agent compute, such as cpu or cuda.
+        threads: CPU threads of PyTorch. More than one is slower on shared cores.
     """
 
     task: Positional[str] = field(metadata=_is("source"))
@@ -149,7 +148,7 @@ class TrainConfig:
         """Check every option.
 
         Raises:
-            ConfigError: If one has the wrong type or lies outside its range; the message names it.
+            ConfigError: If an option has the wrong type or is outside its range; the message names it.
         """
         if not isinstance(self.real_env, str | None):
             raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {self.real_env!r}.")
@@ -173,21 +172,16 @@ NEEDS: dict[str, frozenset[Need]] = {option.name: option.metadata["needs"] for o
 
 
 def _as_data(options: Any) -> dict[str, Any]:
-    """Return an agent's options as config.json gives them back.
-
-    Raises:
-        ConfigError: If they are no mapping, hold what JSON cannot, or say again what an option of the run says.
-    """
+    """Return the agent's options as JSON data; refuse what config.json cannot record."""
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise ConfigError(f"agent_options: expected a mapping from names to values, found {options!r}.")
-    twice = [name for name in options if name in NEEDS]
-    if twice:
+    if twice := [name for name in options if name in NEEDS]:
         raise ConfigError(f"agent_options: found {', '.join(twice)}. Set it as an option of the run, not of the agent.")
     try:
         data: dict[str, Any] = json.loads(json.dumps(json_ready(options)))
     except StoreError as error:
         raise ConfigError(
-            f"agent_options: expected data that JSON can hold, since they are written into config.json: {error} Write "
-            "a subclass of the agent that sets it, and pass agent_class=; or use make_agent and its own `learn`."
+            f"agent_options: expected data that JSON can hold, because config.json records them: {error} Instead, "
+            "write a subclass of the agent that sets this option and pass agent_class=, or use make_agent and `learn`."
         ) from error
     return data

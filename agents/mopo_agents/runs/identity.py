@@ -1,4 +1,4 @@
-"""The identity of a run: one digest of everything that changes its result, and the record that holds it."""
+"""The identity of a run: a digest of everything that changes its result, and the record in config.json."""
 
 from __future__ import annotations
 
@@ -19,19 +19,16 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["describe", "digest", "module_digest"]
 
-# What network is fitted. How long and how fast it is optimised is left to whoever fits the dataset's ensemble.
+# The options that define the network. A method does not define how long or how fast it is optimised.
 _NETWORK_OPTIONS = ("num_members", "num_elites", "hidden_sizes", "lipschitz")
 
 
 def describe(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> dict[str, Any]:
-    """Return what ``config.json`` holds: every choice as it was resolved, what it was made of, and the identity.
+    """Return the content of ``config.json``: all resolved options, the inputs of the run, and its identity.
 
-    Options that the agent has no use for are null. Runs of one identity are seeds of one another.
+    Options that do not apply to the agent are null. Runs with the same identity differ only in their seed.
 
-    Args:
-        run: The run.
-        transitions: D_env.
-        penalized_model: What the agent trains in; None: it learns from the dataset alone.
+    Without a `penalized_model`, the agent learns from the dataset alone.
     """
     model = None if penalized_model is None else penalized_model.model
     rule = None if penalized_model is None else penalized_model.termination
@@ -42,7 +39,7 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
     made_of = {
         "agent": agent_name(run.agent_class),
         "method": run.method.name,
-        # The name of own data is their path; what they are is in their fingerprint.
+        # The name of the user's own data is a path. The fingerprint identifies their content.
         "task": None if run.task.recipe is None else run.task.name,
         "real_env": run.task.real_env_id,
         "dataset_fingerprint": transitions.fingerprint,
@@ -55,7 +52,7 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
         **options,
         **made_of,
         "task": run.task.name,
-        # As it was given: None is the task's own, and stays so where the run is repeated.
+        # As the user gave it: None is the task's own data, also on another machine.
         "dataset": run.config.dataset,
         "dataset_task": transitions.metadata.get("task") or transitions.metadata.get("name"),
         "fit": metadata.get("config"),
@@ -66,13 +63,13 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
 
 
 def digest(content: Any) -> str:
-    """Return the SHA-256 of what JSON can hold, whatever the order of its keys; 1 and 1.0 are the same number."""
+    """Return the SHA-256 of JSON data. The order of keys does not matter, and 1 equals 1.0."""
     text = json.dumps(_canonical(json_ready(content)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def module_digest(module: nn.Module) -> str:
-    """Return the SHA-256 of a network's tensors; equal content has an equal digest on every device."""
+    """Return the SHA-256 of a network's tensors. It does not depend on the device."""
     found = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         array = tensor.detach().cpu().numpy()
@@ -90,7 +87,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _changes_of_ensemble(run: ResolvedRun, transitions: Transitions, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return in what the ensemble is another than the method's."""
+    """Return how the ensemble differs from the method's."""
     fit = metadata.get("config")
     if not isinstance(fit, dict):
         return {}

@@ -1,4 +1,4 @@
-"""The ensemble that a method asks for: the dataset's own, or one fitted for it once and kept."""
+"""The ensemble of a method: the dataset's own, or one that is fitted once for the method and kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.transitions import Transitions
 
 __all__ = ["ensemble_with"]
 
@@ -27,19 +26,19 @@ __all__ = ["ensemble_with"]
 def ensemble_with(
     options: Mapping[str, Any], dataset: str | Path, *, device: str = "cpu", progress: bool = True
 ) -> Path | None:
-    """Return the folder of an ensemble fitted with these options, and otherwise as the dataset's own was.
+    """Return the folder of an ensemble with these options; all other options are those of the dataset's own ensemble.
 
-    So methods differ in what they say they do, and in nothing else. The ensembles are kept in a folder named after
-    configuration and dataset, ``ensembles`` beside the collected datasets, and fitted again if either changes.
+    The folder lies in ``ensembles`` beside the collected datasets. Its name is a digest of configuration and dataset,
+    so a change of either leads to a new fit.
 
     Args:
-        options: Of `FitConfig`.
+        options: Options of `FitConfig`.
         dataset: A task's name, a folder or a Minari id.
         device: Where to fit.
-        progress: Whether to say so, and to show a progress bar.
+        progress: Whether to announce the fit.
 
     Returns:
-        The folder, or None if the dataset's own ensemble was fitted so.
+        The folder, or None if the dataset's own ensemble has these options.
 
     Raises:
         DatasetError: If the data are missing or wrong.
@@ -51,33 +50,25 @@ def ensemble_with(
     config = replace(base, **options)
     if config == own:
         return None
-    folder = user_folder() / "ensembles" / _key(config, transitions)
-    if _holds(folder, config, transitions):
+    content = json_text({"config": asdict(config), "dataset": transitions.fingerprint})
+    folder = user_folder() / "ensembles" / hashlib.sha256(content).hexdigest()[:16]
+    if (folder / "ensemble.json").is_file():
+        found = load_shared_ensemble(folder).metadata
+        if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:
+            raise StoreError(
+                f"{folder}: holds another ensemble than its name says. Remove it to fit the ensemble again."
+            )
         return folder
     if progress:
         shown = ", ".join(f"{name}={value}" for name, value in options.items())
-        tqdm.write(f"No ensemble with {shown} for {dataset} yet: fitting it once, into {folder}.", file=sys.stderr)
+        tqdm.write(f"No ensemble with {shown} for {dataset} yet: fitting one into {folder}.", file=sys.stderr)
     save_ensemble(fit_ensemble(transitions, config, device=device, progress=progress), folder)
     return folder
 
 
 def _own_config(dataset: str | Path) -> FitConfig | None:
-    """Return how the dataset's own ensemble was fitted, or None where there is none that says so."""
+    """Return the configuration of the dataset's own ensemble, or None if there is none on record."""
     try:
         return FitConfig.from_recorded(load_shared_ensemble(dataset).metadata["config"])
     except (StoreError, ConfigError, KeyError, TypeError):
         return None
-
-
-def _key(config: FitConfig, transitions: Transitions) -> str:
-    content = json_text({"config": asdict(config), "dataset": transitions.fingerprint})
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _holds(folder: Path, config: FitConfig, transitions: Transitions) -> bool:
-    if not (folder / "ensemble.json").is_file():
-        return False
-    found = load_shared_ensemble(folder).metadata
-    if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:
-        raise StoreError(f"{folder}: holds another ensemble than its name says. Remove it; it will be fitted again.")
-    return True

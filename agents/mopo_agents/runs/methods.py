@@ -1,6 +1,6 @@
-"""The methods of the paper's tables, as data: which options each sets, and what the paper reports for it.
+"""The methods of the paper's tables: the options that each sets, and the returns that the paper reports.
 
-A method changes nothing but options, of the fit and of the training run; another one is another entry here.
+A method sets only options of the fit and of the training run. To add a method, add an entry here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from mopo_env.tasks import TASKS
 __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "get_method", "method_of_agent"]
 
 DEFAULT_METHOD = "mopo-no-lip"
-"""What the paper's code ran under the name of MOPO: its spectral normalisation was never in effect."""
+"""What the paper's code ran as MOPO: its spectral normalisation never took effect."""
 
 LIPSCHITZ = 300.0
-"""The bound of the methods with regularisation: the tightest of those tried (1, 10, 100, 300, 1000, 3000, 10,000) whose
-hold-out error after 12 epochs is below that without; the paper's own, 1, multiplies it by ten (docs/methods.md)."""
+"""The Lipschitz bound of the methods with spectral normalisation. Of 1, 10, 100, 300, 1000, 3000 and 10,000, it is the
+tightest whose hold-out error after 12 epochs is below the error without a bound. With the paper's bound, 1, the error
+is ten times as large (docs/methods.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +28,13 @@ class Method:
     """One row of a table of methods.
 
     Attributes:
-        name: For the command line.
-        title: As the paper writes it.
-        fit: Options of `FitConfig`; the ensemble is the dataset's own where there are none.
+        name: The name on the command line.
+        title: The name in the paper.
+        fit: Options of `FitConfig`. If empty, the method uses the dataset's own ensemble.
         train: Options of `TrainConfig`.
-        model_free: Whether its agent, which `train` names, learns from the dataset alone.
-        horizons: h of the tasks where it is not MOPO's.
-        paper_returns: The paper's return for each task it was run on (Tables 1 to 3).
+        model_free: Whether the agent that `train` names learns from the dataset alone.
+        horizons: h by task, where it differs from MOPO's.
+        paper_returns: The paper's return by task (Tables 1 to 3).
     """
 
     name: str
@@ -51,7 +52,7 @@ def _of_table_3(mixed: float, jump: float) -> dict[str, float]:
 
 _MOPO_RETURNS = {task.name: task.paper_return for task in TASKS.values() if task.paper_return is not None}
 
-# Tables 1 and 2, of which the first leaves BRAC-p out. The paper has its numbers on D4RL's data, but MBPO's, from D4RL.
+# Tables 1 and 2. Table 1 has no BRAC-p. On D4RL's data, all numbers but MBPO's are D4RL's own.
 _COLUMNS = ("MBPO", "SAC", "BEAR", "BRAC-v", "BRAC-p")
 _TABLES_1_AND_2 = {
     "halfcheetah-random": (3533.0, 3502.0, 2885.6, 3207.3),
@@ -76,7 +77,7 @@ def _column(title: str) -> dict[str, float]:
     return {task: row[number] for task, row in _TABLES_1_AND_2.items() if number < len(row)}
 
 
-# MBPO's horizons are its own (Table 4); for the out-of-distribution tasks the paper names one h.
+# MBPO has horizons of its own (Table 4). For the out-of-distribution tasks, the paper names one h for all methods.
 _MBPO_HORIZONS = {
     name: 1 if name in ("walker2d-mixed", "walker2d-med-expert") else 5
     for name in _TABLES_1_AND_2
@@ -98,16 +99,11 @@ _NONE = {"penalty": "none"}
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(
-            name="mopo",
-            title="MOPO",
-            fit=_LIP,
-            paper_returns=_MOPO_RETURNS,
-        ),
+        Method(name="mopo", title="MOPO", fit=_LIP, paper_returns=_MOPO_RETURNS),
         Method(
             name="mopo-no-lip",
             title="MOPO, no Lip",
-            # Tables 1 and 2 call it MOPO: the normalisation they were to have was never in effect in the paper's code.
+            # Tables 1 and 2 call it MOPO, because the normalisation never took effect in the paper's code.
             paper_returns={**_MOPO_RETURNS, **_of_table_3(6393.3, 3912.3)},
         ),
         Method(
@@ -162,10 +158,10 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """Look a method up by name.
+    """Return the method of this name.
 
     Raises:
-        UnknownNameError: If there is none; the message holds the nearest names.
+        UnknownNameError: If there is none; the message lists the nearest names.
     """
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
@@ -173,7 +169,7 @@ def get_method(name: str) -> Method:
 
 
 def method_of_agent(agent: str | None) -> Method:
-    """Return the method that stands for an agent of its own, else the default."""
+    """Return the method whose agent this is, or the default method."""
     for method in METHODS.values():
         if agent is not None and method.train.get("agent", "").lower() == agent.lower():
             return method

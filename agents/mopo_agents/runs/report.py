@@ -1,8 +1,10 @@
-"""What a run is shown as: a table for the terminal and a learning curve."""
+"""The report of one run: a table for the terminal, and the learning curve."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import numpy as np
 
 from mopo_agents.runs.train import TrainResult
 from mopo_env.errors import require_extra
@@ -12,12 +14,11 @@ __all__ = ["plot_learning_curve", "result_table"]
 
 
 def result_table(task: Task, result: TrainResult) -> str:
-    """Return what a run came to as a Markdown table: returns if there is a real environment, else the model's word."""
+    """Return a Markdown table: returns if there is a real environment, otherwise the rewards in the model."""
     return _model_table(task, result) if task.real_env_id is None else _return_table(task, result)
 
 
 def _return_table(task: Task, result: TrainResult) -> str:
-    """Show dataset mean, dataset max and policy return, raw and on D4RL's scale."""
     rows = [
         ("dataset, mean episode", result.dataset_mean),
         ("dataset, best episode", result.dataset_max),
@@ -34,43 +35,42 @@ def _return_table(task: Task, result: TrainResult) -> str:
 
 
 def _model_table(task: Task, result: TrainResult) -> str:
-    """Show the first and the last epoch's rollouts in the model, if there is one, beside the data."""
     rows: list[tuple[str, float, float | None, float]] = [
         ("dataset", result.dataset_reward, None, result.dataset_terminated)
     ]
-    note = "The policy was not evaluated: there is no real environment"
+    note = "The policy was not evaluated, because there is no real environment."
     if result.model_rows:
         first, last = result.model_rows[0], result.model_rows[-1]
         rows.append(("model, first epoch", first.model_reward, first.penalty, first.terminated))
         rows.append((f"model, epoch {len(result.model_rows)}", last.model_reward, last.penalty, last.terminated))
-        note += ", and the model is no judge of itself"
-    lines = ["| " + f"{task.label:<28} | reward a step | penalty | terminal |", "|---|---:|---:|---:|"]
+        note += " The numbers of the model do not show how good the policy is."
+    lines = ["| " + f"{task.label:<28} | reward per step | penalty | terminal |", "|---|---:|---:|---:|"]
     for name, reward, penalty, terminated in rows:
         shown = "–" if penalty is None else f"{penalty:.3f}"
-        lines.append(f"| {name:<28} | {reward:13.3f} | {shown:>7} | {terminated:8.2%} |")
-    return "\n".join([*lines, f"{note}."])
+        lines.append(f"| {name:<28} | {reward:15.3f} | {shown:>7} | {terminated:8.2%} |")
+    return "\n".join([*lines, note])
 
 
 def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:
-    """Draw the evaluations of a run over its updates, beside the dataset's mean and best episode.
+    """Draw the return over the updates of a run, with the dataset's mean and best episode.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
     """
     require_extra("matplotlib", "plots")
-    # The object-oriented interface draws without a screen and changes no global state.
+    # The object-oriented interface needs no screen and changes no global state.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     updates = [row.updates for row in result.evaluations]
-    means = [row.return_mean for row in result.evaluations]
-    stds = [row.return_std for row in result.evaluations]
+    means = np.array([row.return_mean for row in result.evaluations])
+    stds = np.array([row.return_std for row in result.evaluations])
     (line,) = axes.plot(updates, means, marker="o", markersize=3, label="policy in the real environment")
     axes.fill_between(
         updates,
-        [mean - std for mean, std in zip(means, stds, strict=True)],
-        [mean + std for mean, std in zip(means, stds, strict=True)],
+        means - stds,
+        means + stds,
         alpha=0.2,
         color=line.get_color(),
         linewidth=0,

@@ -1,4 +1,4 @@
-"""What a run is, decided once: `resolve` fills in what a `TrainConfig` leaves open, and refuses what does not fit."""
+"""`resolve` fills in the options that a `TrainConfig` leaves open, and refuses options that do not fit together."""
 
 from __future__ import annotations
 
@@ -27,18 +27,16 @@ __all__ = ["ResolvedRun", "resolve"]
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRun:
-    """A training run in which nothing is left open.
+    """A training run whose options are all decided.
 
     Attributes:
-        config: Every option; what the method, the task, the agent or the penalty decides is filled in.
+        config: All options; the method, the task, the agent and the penalty have filled in the open ones.
         task: The task, with this run's h, λ, termination, rollout policy and real environment.
-        method: The method.
-        agent_class: The agent's class.
-        agent_options: What the class is given beside what MOPO sets.
+        agent_options: Arguments of the agent's class, beside those that MOPO sets.
         dataset: Where the data are: a task's name, a folder or a Minari id.
         rollout_batch_size: b.
         standardise: Whether the policy scales observations.
-        changed: The options that make the run another than its method, by name.
+        changed: Options that differ from the method's, by name.
     """
 
     config: TrainConfig
@@ -53,37 +51,35 @@ class ResolvedRun:
 
     @property
     def name(self) -> str:
-        """A name for the run's folder; the default method is left out of it, and the agent of a method that is one."""
+        """A name for the run's folder: task, method unless the default, agent unless the method decides it, seed."""
         method = [self.method.name] * (self.method.name != DEFAULT_METHOD)
         agent = [str(self.config.agent)] * (not self.method.model_free)
         return "-".join([self.task.label, *method, *agent, f"seed{self.config.seed}"])
 
     @property
     def options(self) -> dict[str, Any]:
-        """Every option by name; None where the agent has no use for it."""
+        """All options by name; None for an option that does not apply to the agent."""
         lacking = _lacking(self.agent_class)
         return {name: None if needs & lacking else getattr(self.config, name) for name, needs in NEEDS.items()}
 
     @property
     def penalty(self) -> dict[str, Any]:
-        """The penalty's name and options, as `resolve_penalty` takes them."""
+        """The penalty's name and options, for `resolve_penalty`."""
         given = {key: getattr(self.config, name) for name, key in _PENALTY_OPTIONS.items()}
         return {"name": self.config.penalty, **{key: value for key, value in given.items() if value is not None}}
 
 
 def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None) -> ResolvedRun:
-    """Decide everything about a run that can be decided without its data.
+    """Decide everything about a run that does not depend on its data.
 
-    What is given explicitly comes first, then the method, then the task.
-
-    Args:
-        config: The run.
-        agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
+    An explicit option comes first, then the method, then the task. An `agent_class` replaces the agent that the
+    configuration names.
 
     Raises:
-        UnknownNameError: If there is no such task, method, agent or penalty.
+        UnknownNameError: If the task, method, agent or penalty does not exist.
         MissingExtraError: If the agent's package is not installed.
-        ConfigError: If the agent has no use for an option, or does not follow the method, or two datasets are named.
+        ConfigError: If an option does not apply to the agent, the agent does not fit the method, or the configuration
+            names two datasets.
     """
     named = config.agent if agent_class is None else agent_name(get_agent_class(agent_class))
     method = method_of_agent(named) if config.method is None else get_method(config.method)
@@ -116,17 +112,17 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
 
 
 def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[BaseAlgorithm]) -> TrainConfig:
-    """Return the configuration with what is open filled in, as far as the agent has a use for it."""
+    """Fill in the open options that apply to the agent."""
     decided = {
         "method": method.name,
-        # On-policy agents evaluate the critic once for each truncated rollout: many short rollouts are slow for them.
+        # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow.
         "rollout_batch_size": 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000,
         "horizon": method.horizons.get(task.name, task.horizon),
         "penalty_coef": task.penalty_coef,
         "penalty": "learned-variance",
         "termination": task.termination,
         "random_rollouts": task.rollout_policy == "random",
-        # Columns of own data have units. SBX's policies cannot scale them.
+        # The columns of the user's own data have units. SBX's policies cannot scale them.
         "standardise": task.recipe is None and not agent_class.__module__.startswith("sbx."),
         "real_env": task.real_env_id,
         **method.train,
@@ -151,27 +147,26 @@ _PENALTY_OPTIONS = {"penalty_members": "members", "penalty_reward": "reward", "p
 
 
 def _lacking(agent_class: type[BaseAlgorithm]) -> set[Need]:
-    """Return what options may need and this agent does not have."""
     if issubclass(agent_class, OfflineAgent):
         return {"model"}
     return {"off-policy"} if issubclass(agent_class, OnPolicyAlgorithm) else set()
 
 
 def _check_options(config: TrainConfig, agent_class: type[BaseAlgorithm]) -> None:
-    """Refuse what would pass for having made no difference, were it ignored."""
+    """Refuse options that do not apply to the agent: if they were ignored, they would seem to have no effect."""
     name, lacking = agent_name(agent_class), _lacking(agent_class)
     given = [option.name for option in fields(config) if getattr(config, option.name) != option.default]
     unusable = [option for option in given if NEEDS[option] & lacking]
     if "off-policy" in lacking and config.random_rollouts is False:
-        unusable.remove("random_rollouts")  # the agent rolls out: what an on-policy agent does, and a task may not
+        unusable.remove("random_rollouts")  # on-policy agents roll out their own actions; False asks for just that
     if unusable:
         why = (
-            f"{name} learns from the dataset alone, so there is no model"
+            f"{name} learns from the dataset alone, without a model"
             if "model" in lacking
-            else f"{name} is on-policy: it learns from its latest rollouts alone, so there is no replay buffer"
+            else f"{name} is on-policy: it learns only from its latest rollouts, without a replay buffer"
         )
-        raise ConfigError(f"{', '.join(unusable)}: {why} for which this could be chosen. Leave it out.")
-    # Classes of the baselines hand on to their parent what they do not know.
+        raise ConfigError(f"{', '.join(unusable)}: {why}, so this option does not apply. Leave it out.")
+    # The baselines' classes pass unknown options on to their parent class.
     signatures = [inspect.signature(kind).parameters for kind in agent_class.__mro__]
     if config.target_entropy is not None and not any("target_entropy" in parameters for parameters in signatures):
         raise ConfigError(
@@ -181,18 +176,16 @@ def _check_options(config: TrainConfig, agent_class: type[BaseAlgorithm]) -> Non
 
 
 def _check_method(method: Method, agent_class: type[BaseAlgorithm]) -> None:
-    """Refuse an agent under the name of a method that it does not follow: a report would take it for another."""
+    """Refuse an agent that does not fit the method: a report would show the wrong method for it."""
     name = agent_name(agent_class)
     if not method.model_free:
         if issubclass(agent_class, OfflineAgent):
+            fitting = ", ".join(other.name for other in METHODS.values() if other.model_free)
             raise ConfigError(
                 f"method: {method.name} trains in a model, but {name} learns from the dataset alone. Choose one of "
-                f"{', '.join(other.name for other in METHODS.values() if other.model_free)}, or enter a method for it "
-                "in mopo_agents.runs.methods.METHODS."
+                f"{fitting}, or enter a method for it in mopo_agents.runs.methods.METHODS."
             )
         return
     own = method.train["agent"]
     if name != own and not issubclass(agent_class, get_agent_class(own)):
-        raise ConfigError(
-            f"agent: the method {method.name} is {own}, found {name}. Leave the agent out, or the method."
-        )
+        raise ConfigError(f"agent: the method {method.name} is {own}, found {name}. Leave out the agent or the method.")

@@ -1,11 +1,13 @@
-"""What a training run left, read back: nothing but ``config.json`` and ``result.json``."""
+"""Read finished training runs from ``config.json`` and ``result.json``, and write tables as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mopo_agents.runs.methods import METHODS
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "find_runs", "read_run"]
+__all__ = ["Run", "csv_text", "find_runs", "read_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,25 +24,12 @@ class Run:
     """A finished training run.
 
     Attributes:
-        folder: Where it lies.
-        identity: The digest of all that changes the result but the seed.
-        task: The task's name.
-        setting: The task, and the data and the real environment where they are others than the task's.
-        method: The method's name.
-        label: The method, the options that make the run another than it, and how it was evaluated if otherwise.
-        agent: The agent's name.
-        dataset: Fingerprint of the dataset.
-        rollout_batch_size: b, None without a model.
-        epochs: How many there were to be.
-        updates: Gradient steps.
-        seed: The seed.
-        diverged: Whether training ended early, with the policy of the epoch before.
-        paper: The paper's return for this method, None where it has none, or where anything was changed.
-        dataset_mean: Mean episode return of the dataset.
-        dataset_max: Largest episode return of the dataset.
+        setting: The task, and its data and real environment if they are not the task's own.
+        label: The method, and the options that differ from the method's and from the default evaluation.
+        has_scale: Whether D4RL's scale applies to the returns.
         returns: Mean return of each evaluation, in order.
-        has_scale: Whether D4RL's scale holds for the returns.
-        seconds: Spent training, evaluations left out.
+
+    The other attributes are as in `mopo_agents.runs.comparison.Row`.
     """
 
     folder: Path
@@ -65,34 +54,34 @@ class Run:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the folders of runs: those given, and those inside folders that are no run themselves.
+    """Return the folders of runs among these paths, and inside those paths that are not runs.
 
     Raises:
-        StoreError: If there is no such folder, or neither is it a run nor does it hold one.
+        StoreError: If a path is not a run and holds none.
     """
     found: list[Path] = []
     for path in paths:
         inside = [path] if (path / "config.json").is_file() else sorted(p.parent for p in path.glob("*/config.json"))
         if not inside:
-            raise StoreError(f"{path}: neither a training run nor a folder that holds some: no config.json in it.")
+            raise StoreError(f"{path}: found no config.json, expected a training run or a folder of training runs.")
         found += [folder for folder in inside if folder not in found]
     return found
 
 
 def read_run(folder: Path) -> Run:
-    """Read what a run left.
+    """Read a finished run.
 
     Raises:
-        StoreError: If it is unfinished, was never evaluated, or a file is damaged; the message says which and why.
+        StoreError: If the run is unfinished, was never evaluated, or has a damaged file; the message says why.
     """
     config = _read_json(folder / "config.json")
     if not (folder / "result.json").exists():
-        raise StoreError(f"{folder}: unfinished, there is no result.json.")
+        raise StoreError(f"{folder}: the run is unfinished, there is no result.json.")
     result = _read_json(folder / "result.json")
     try:
         evaluations = result["evaluations"]
         if not evaluations:
-            raise StoreError(f"{folder}: was never evaluated.")
+            raise StoreError(f"{folder}: the run was never evaluated.")
         return Run(
             folder=folder,
             identity=str(config["identity"]),
@@ -115,16 +104,24 @@ def read_run(folder: Path) -> Run:
             seconds=_number(result["seconds"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{folder}: not what mopo train writes: {type(error).__name__}: {error}.") from error
+        raise StoreError(f"{folder}: not a run of mopo train, or damaged: {type(error).__name__}: {error}.") from error
+
+
+def csv_text(rows: Sequence[Any]) -> str:
+    """Return dataclass instances of one type as CSV, unrounded; None is an empty cell."""
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, [column.name for column in fields(rows[0])], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(vars(row) for row in rows)
+    return table.getvalue()
 
 
 def _label(config: Mapping[str, Any]) -> str:
-    """Return the method's name, followed by the options that were changed."""
     defaults = TrainConfig(task=str(config["task"]))
     evaluation = {name: config[name] for name, role in ROLES.items() if role == "evaluation"}
-    otherwise = {name: value for name, value in evaluation.items() if value != getattr(defaults, name)}
-    changed = [f"{name}={_shown(value)}" for name, value in {**config["changed"], **otherwise}.items()]
-    return ", ".join([str(config["method"]), *changed])
+    changed = {name: value for name, value in evaluation.items() if value != getattr(defaults, name)}
+    shown = [f"{name}={_shown(value)}" for name, value in {**config["changed"], **changed}.items()]
+    return ", ".join([str(config["method"]), *shown])
 
 
 def _shown(value: Any) -> str:
@@ -132,7 +129,6 @@ def _shown(value: Any) -> str:
 
 
 def _setting(config: Mapping[str, Any]) -> str:
-    """Return the task, and what else than its own data and its own environment the numbers belong to."""
     task = TASKS.get(config["task"]) or Task(name=str(config["task"]))
     data = "" if config["dataset"] is None else f" on {Path(config['dataset']).name}"
     elsewhere = config["real_env"] not in (None, task.real_env_id)
@@ -140,12 +136,12 @@ def _setting(config: Mapping[str, Any]) -> str:
 
 
 def _paper_return(config: Mapping[str, Any]) -> float | None:
-    """Return the paper's number if this is its method unchanged, on the task's data and robot."""
+    """Return the paper's number for a method without changes, on the task's data and robot."""
     task, method = TASKS.get(config["task"]), METHODS.get(config["method"])
     if task is None or method is None or config["changed"]:
         return None
     own_data = config["dataset"] is None or config["dataset_task"] == task.name
-    # The versions of a robot differ too little to be another task, and the paper's own is no longer to be had.
+    # The versions of a robot hardly differ, and the paper's version is no longer available.
     own_robot = _without_version(config["real_env"]) == _without_version(task.real_env_id)
     return method.paper_returns.get(task.name) if own_data and own_robot else None
 

@@ -1,4 +1,4 @@
-"""Train an agent on a task, and leave a folder that tells what happened."""
+"""Train an agent on a task, and write the record of the run into a folder."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ __all__ = ["TrainResult", "train"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run ended with.
+    """The result of a run.
 
     Attributes:
-        run: What was run.
-        folder: Where everything lies.
+        run: The run.
+        folder: The folder of all its files.
         agent: The trained agent.
         dataset_mean: Mean episode return of the dataset.
         dataset_max: Largest episode return of the dataset.
         dataset_reward: Mean reward of the dataset's transitions.
         dataset_terminated: Share of the dataset's transitions that end in a terminal state.
-        model_rows: What the rollouts of each epoch were like, in order; none without a model.
-        evaluations: Every evaluation, in order.
-        final: The evaluation of the last policy, or None if there was to be none.
-        diverged_epoch: The epoch in which weights or losses of an agent without a model ceased to be finite, which
-            ended the run, or None; the last policy is then that of the epoch before.
+        model_rows: Means over the rollouts of each epoch, in order; empty without a model.
+        evaluations: All evaluations, in order.
+        final: The evaluation of the last policy; None without evaluations.
+        diverged_epoch: The epoch in which weights or losses became non-finite, or None. Only agents without a model
+            detect this. The run ends there, and its policy is that of the epoch before.
     """
 
     run: ResolvedRun
@@ -72,29 +72,29 @@ def train(
     agent_class: type[BaseAlgorithm] | None = None,
     progress: bool = True,
 ) -> TrainResult:
-    """Run MOPO (paper, Algorithm 2, lines 2 to 11) by Stable-Baselines3's `learn`, or what it is compared with.
+    """Run MOPO (paper, Algorithm 2, lines 2 to 11) with Stable-Baselines3's `learn`, or run a baseline.
 
-    An agent of `mopo_agents.baselines` learns from the dataset alone: no model is loaded, and an epoch is
+    An agent of `mopo_agents.baselines` learns from the dataset alone. It loads no model, and its epoch is
     `gradient_steps` updates.
 
-    The folder then holds ``config.json``, ``progress.csv`` and TensorBoard's events, ``evaluations.csv``, the last
-    policy, ``checkpoints/`` and ``result.json``.
+    The folder gets ``config.json``, ``progress.csv``, TensorBoard's events, ``evaluations.csv``, the last policy,
+    ``checkpoints/`` and ``result.json``.
 
     Args:
-        config: The run.
-        folder: Where its files go; must not hold a run already. None: a new folder in ``runs/``.
+        config: The options of the run.
+        folder: The folder of its files, which must not hold a run. None: a new folder in ``runs/``.
         agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If an option is wrong, does not fit the agent, its policy could not be saved, or the folder holds
-            a run.
-        DatasetError: If the data are missing or wrong, or of other widths than the real environment's.
+        ConfigError: If an option is wrong or does not fit the agent, the policy cannot be saved, or the folder holds a
+            run.
+        DatasetError: If the data are missing or wrong, or do not have the widths of the real environment.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
     """
     if folder is not None and (Path(folder) / "config.json").exists():
-        raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
+        raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")
     with torch_threads(config.threads):
         run = resolve(config, agent_class)
         transitions = load_shared_dataset(run.dataset)
@@ -102,7 +102,8 @@ def train(
         without_model = issubclass(run.agent_class, OfflineAgent)
         penalized_model = None if without_model else _penalized_model(run, progress=progress)
         agent = _agent(run, transitions, penalized_model)
-        _check_policy_can_be_saved(agent)
+        with tempfile.TemporaryDirectory() as trial:
+            save_policy(agent, trial)  # a policy that cannot be saved fails here, not after hours of training
         folder = _new_folder(run.name) if folder is None else Path(folder)
         write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
         if progress:
@@ -115,16 +116,16 @@ def train(
 
 
 def _check_real_env(run: ResolvedRun, transitions: Transitions) -> None:
-    """Ask for the real environment now, rather than after the first epochs."""
+    """Build the real environment once, so that errors come before the training."""
     if run.config.evaluate_every and run.task.real_env_id is not None:
         with make_real_env(run.task) as real_env:
             check_spaces(transitions, real_env, run.task)
 
 
 def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
-    """Return what the agent trains in; the ensemble that a method asks for is fitted if there is none yet."""
+    """Return the model in which the agent trains. Fit the method's ensemble if there is none yet."""
     config, ensemble = run.config, run.config.ensemble
-    # Asked before an ensemble is fitted, which takes minutes.
+    # This comes first because it can fail, and the fit of an ensemble takes minutes.
     penalty = resolve_penalty(run.penalty, run.task, run.dataset)
     if ensemble is None and run.method.fit:
         fitted = ensemble_with(run.method.fit, run.dataset, device=config.device, progress=progress)
@@ -145,16 +146,9 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
 
 def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> BaseAlgorithm:
     config = run.config
+    shared = {"standardise": run.standardise, "seed": config.seed, "device": config.device, **run.agent_options}
     if penalized_model is None:
-        return make_offline_agent(
-            run.agent_class,
-            transitions,
-            gradient_steps=config.gradient_steps,
-            standardise=run.standardise,
-            seed=config.seed,
-            device=config.device,
-            **run.agent_options,
-        )
+        return make_offline_agent(run.agent_class, transitions, gradient_steps=config.gradient_steps, **shared)
     for_buffers = ("gradient_steps", "real_ratio", "retain_epochs")
     return make_agent(
         run.agent_class,
@@ -164,18 +158,9 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
         **{name: run.options[name] for name in for_buffers if run.options[name] is not None},
         fast=config.fast,
         random_rollouts=run.task.rollout_policy == "random",
-        standardise=run.standardise,
         overlap=config.overlap,
-        seed=config.seed,
-        device=config.device,
-        **run.agent_options,
+        **shared,
     )
-
-
-def _check_policy_can_be_saved(agent: BaseAlgorithm) -> None:
-    """Save the policy once where nobody looks: to hear of it after hours of training would be late."""
-    with tempfile.TemporaryDirectory() as folder:
-        save_policy(agent, folder)
 
 
 def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
@@ -187,10 +172,10 @@ def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> Non
         agent.learn(
             run.config.epochs * steps_per_epoch,
             callback=epochs,
-            log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
+            log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None, which turns its own log lines off
         )
     finally:
-        # SB3 leaves the files of a logger open. The agent gets one that writes nothing, so that it can learn on.
+        # SB3 does not close the files of its logger. With an empty logger, the agent can still learn afterwards.
         agent.logger.close()
         agent.set_logger(Logger(folder=None, output_formats=[]))
 
@@ -239,7 +224,7 @@ def _new_folder(name: str) -> Path:
 
 
 def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
-    """Say what was chosen for the user, while there is time to choose otherwise."""
+    """Return the settings that the user may not have chosen, to show them before the training."""
     task = run.task
     real_env = task.real_env_id or "none, so the policy is not evaluated"
     if issubclass(run.agent_class, OfflineAgent):

@@ -51,7 +51,7 @@ def fast_path(agent: BaseAlgorithm) -> str:
     if not replaced:
         return f"{name}: rollouts and updates by the agent's own code"
     parts = (f"{part} {replaced.get(part, _OWN)}" for part in ("rollouts", "updates"))
-    return f"{name}: {', '.join(parts)}; make_agent(..., fast=False) leaves both to the agent's own code"
+    return f"{name}: {', '.join(parts)}; make_agent(..., fast=False) or `--no-fast` uses only the agent's own code"
 
 
 _OWN = "by the agent's own code"

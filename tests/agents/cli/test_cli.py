@@ -155,7 +155,7 @@ def test_an_unknown_task_lists_the_nearest(mopo: Mopo, command: str) -> None:
         (["fit", "nowhere", "--out", "model"], "no dataset 'nowhere'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
-        (["report", "nowhere"], "nowhere: neither a training run nor a folder that holds some"),
+        (["report", "nowhere"], "nowhere: found no config.json, expected a training run"),
         (["train", TASK, "--method", "mopo-nolip"], "Did you mean 'mopo-no-lip'"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--dataset", "nowhere"], "nowhere"),
@@ -320,7 +320,7 @@ def test_methods_and_their_report(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
 
     code, out, err = mopo("report", "runs", "--csv", tmp_path / "table.csv")
     assert code == 0
-    assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
+    assert err == "left out: runs/broken: the run is unfinished, there is no result.json.\n"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [line[:6] for line in lines[2:]] == [
         [
@@ -347,7 +347,7 @@ def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{}")
     code, out, err = mopo("report", "run", "--csv", "table.csv")
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == "mopo: runs: none of 1 can be reported."
+    assert err.splitlines()[-1] == "mopo: runs: found 1, but none of them can be reported."
     assert not (tmp_path / "table.csv").exists()
     assert mopo("report")[0] == 2
 
@@ -378,7 +378,7 @@ def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None
     for name in (TASK, f"MOPO-{TASK}"):
         code, _, err = mopo("fit", name, *TINY_FIT)
         assert code == 2
-        assert err.startswith("mopo: --out: needed")
+        assert err.startswith("mopo: --out: expected a folder")
     assert sorted(path.name for path in bundled.iterdir()) == before
     code, _, _ = mopo("fit", TASK, "--out", tmp_path / "model", *TINY_FIT)
     assert code == 0
@@ -388,7 +388,7 @@ def test_collect_refuses_a_folder_that_holds_a_dataset(
     mopo: Mopo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
-    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {})
+    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {"mixed": None})
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2
@@ -431,7 +431,7 @@ def test_an_interrupted_collection_goes_on_with_the_same_command(mopo: Mopo, tmp
         patch.setattr(EpisodeRunner, "run", interrupted)
         code, out, err = mopo(*command, tmp_path / "data")
     assert (code, out) == (130, "")
-    assert f"what is done so far is in {tmp_path / 'data'}; the same command goes on from there" in err
+    assert f"the work so far is in {tmp_path / 'data'}; the same command resumes it" in err
     assert "Traceback" not in err
     assert mopo(*command, tmp_path / "data")[0] == 0
     assert mopo(*command, tmp_path / "straight")[0] == 0
@@ -458,7 +458,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "6 transitions; episode returns: mean 3.0, max 3.0",
-        "2 rows were dropped, the last of each episode, since the file lacks their next states.",
+        "2 rows were dropped, the last of each episode, because the file lacks their next states.",
         f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
     loaded = load_transitions(folder)
@@ -571,7 +571,7 @@ def test_import_d4rl_and_fit(mopo: Mopo, tmp_path: Path) -> None:
     code, out, _ = mopo("data", "import-d4rl", tmp_path / "cheetah-v0.hdf5", "--out", folder, "--max-episode-steps", 50)
     assert code == 0
     digest = hashlib.sha256((tmp_path / "cheetah-v0.hdf5").read_bytes()).hexdigest()
-    assert out.splitlines()[1] == f"SHA-256 {digest}: none of the files that D4RL published."
+    assert out.splitlines()[1] == f"SHA-256 {digest}: not a file that D4RL published."
     assert out.splitlines()[2].startswith("2 rows were dropped")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}"
     assert load_transitions(folder).truncations.nonzero()[0].tolist() == [48, 97]

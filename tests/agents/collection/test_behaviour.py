@@ -165,7 +165,7 @@ class TestResume:
         """Who asked for too few steps loses none of them."""
         train(folder=tmp_path, steps=70)
         assert_same(train(folder=tmp_path), straight)
-        with pytest.raises(ConfigError, match="has done 90 already; ask for at least as many"):
+        with pytest.raises(ConfigError, match=r"has done 90 already\. Ask for at least as many"):
             train(folder=tmp_path, steps=70)
 
     @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ class TestResume:
         def make_env() -> gym.Env[Any, Any]:
             return gym.wrappers.NormalizeReward(make_behaviour_env("hopper-mixed"))
 
-        with pytest.raises(ConfigError, match="NormalizeReward cannot be kept"):
+        with pytest.raises(ConfigError, match="NormalizeReward cannot be saved"):
             train_behaviour(make_env, folder=tmp_path / "nothing", **SMALL)
         assert not (tmp_path / "nothing").exists()
         assert train_behaviour(make_env, **{**SMALL, "steps": 45}).agent.num_timesteps == 45

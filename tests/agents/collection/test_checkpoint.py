@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_agents.collection.environment_state import check_environment, environment_state, set_environment_state
-from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.files import AppendLog
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.real.real_env import make_behaviour_env
@@ -91,7 +91,7 @@ class TestEnvironmentState:
             check_environment(env)
 
     def test_an_unknown_environment_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="PenalizedModelEnv cannot be kept"):
+        with pytest.raises(ConfigError, match="PenalizedModelEnv cannot be saved"):
             check_environment(gym.make("MOPO-linear-gaussian"))
 
 

@@ -26,7 +26,7 @@ from mopo_agents.collection.episodes import (
 )
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.policies import save_policy
-from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.files import AppendLog
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.real.real_env import make_behaviour_env

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from helpers.runs import leave_run
 
-from mopo_agents.runs.comparison import Row, compare, csv_text, markdown
+from mopo_agents.runs.comparison import Row, compare, markdown
+from mopo_agents.runs.results import csv_text
 
 
 def cells(table: str) -> list[list[str]]:

@@ -120,7 +120,7 @@ def test_it_is_said_once_that_an_ensemble_is_fitted(data: Path, capsys: pytest.C
     folder = ensemble_with({"lipschitz": 3.0}, data)
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"No ensemble with lipschitz=3.0 for {data} yet: fitting it once, into {folder}." in err
+    assert f"No ensemble with lipschitz=3.0 for {data} yet: fitting one into {folder}." in err
     ensemble_with({"lipschitz": 3.0}, data)
     assert capsys.readouterr().err == ""
 

@@ -277,7 +277,7 @@ def test_the_command_line_refuses_what_belongs_to_a_model(mopo: Mopo, without_en
     assert (code, err.splitlines()) == (
         2,
         [
-            "mopo: horizon: BC learns from the dataset alone, so there is no model for which this could be chosen. "
+            "mopo: horizon: BC learns from the dataset alone, without a model, so this option does not apply. "
             "Leave it out."
         ],
     )
@@ -295,6 +295,6 @@ def test_own_data_with_a_baseline_on_the_command_line(mopo: Mopo, without_ensemb
     )
     assert [line.split("|")[1].strip() for line in lines[1:4]] == [label, "---", "dataset"]
     assert lines[4:] == [
-        "The policy was not evaluated: there is no real environment.",
+        "The policy was not evaluated, because there is no real environment.",
         f"Policy, logs and result.json are in runs/{label}-bc-seed0.",
     ]

@@ -180,7 +180,7 @@ def test_an_environment_that_the_user_names_evaluates(mopo: Mopo, folder: Path) 
     assert (policy["task"], policy["trained_on"]) == (None, "cart")
     code, out, err = mopo("evaluate", "run")
     assert (code, out) == (2, "")
-    assert "--real-env: needed" in err
+    assert "--real-env: expected an environment" in err
     arguments = ("--real-env", "MountainCarContinuous-v0", "--episodes", 1, "--seed", 3)
     code, out, _ = mopo("evaluate", "run", *arguments)
     assert code == 0
@@ -233,7 +233,7 @@ def test_a_rule_needs_a_folder(mopo: Mopo, folder: Path, tmp_path: Path) -> None
     save_minari(load_transitions(folder), "plant/cart-v0")
     code, _, err = mopo("fit-termination", "plant/cart-v0", *TINY_RULE)
     assert code == 2
-    assert "--out: needed" in err
+    assert "--out: expected a folder" in err
     assert mopo("fit-termination", "plant/cart-v0", "--out", tmp_path / "rule", *TINY_RULE)[0] == 0
     files = [path.name.split("-")[0] for path in (tmp_path / "rule").iterdir()]
     assert sorted(files) == ["termination", "termination.json"]

@@ -84,7 +84,7 @@ def test_without_a_real_environment_the_table_tells_what_the_model_saw() -> None
     """Returns of nobody's would be a table of nothing: what is known is how the rollouts compare with the data."""
     *table, last = result_table(Task(name="/somewhere/pump"), result(returns=None)).splitlines()
     head, _, *rows = cells("\n".join(table))
-    assert head == ["pump", "reward a step", "penalty", "terminal"]
+    assert head == ["pump", "reward per step", "penalty", "terminal"]
     assert rows == [
         ["dataset", "2.000", "–", "1.00%"],
         ["model, first epoch", "1.500", "0.500", "2.00%"],

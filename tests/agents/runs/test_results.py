@@ -112,5 +112,5 @@ def test_what_is_no_run_is_refused(where: str, tmp_path: Path) -> None:
     """A misspelt folder must not be a report without it."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=f"{where}: neither a training run nor a folder that holds some"):
+    with pytest.raises(StoreError, match=f"{where}: found no config.json, expected a training run"):
         find_runs([tmp_path / where])

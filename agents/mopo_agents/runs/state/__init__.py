@@ -1,6 +1,6 @@
-"""What an interrupted run goes on from; nothing here knows which run it is.
+"""Save the state of any interrupted run, so that it can resume.
 
-A run claims a `folder` for its configuration. It writes rows that only grow into an `append_log`, and everything else
-as one `state_file`: the `agent_state`, the `generators`, and what only this kind of run has. `interruption` tells it
-when to stop. Read `state_file` first; `mopo_agents.collection.checkpoint` puts the pieces together.
+A run claims a folder, appends rows to a log and replaces one state file (`files`). The state holds the `agent_state`,
+the `generators` and values of the run itself. `interruption` tells the run when to stop. Read `files` first.
+`mopo_agents.collection.checkpoint` is a complete example.
 """

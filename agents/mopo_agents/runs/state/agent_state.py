@@ -1,11 +1,12 @@
-"""All that decides how an agent learns on, as arrays and numbers: networks, optimizers, counters, generators.
+"""The state of an agent as arrays and numbers: networks, optimizers, counters and generators.
 
-Stable-Baselines3's own `save` leaves out the generators, and what it writes is a pickle. The environment and the replay
-buffer are not here: they differ from run to run.
+Stable-Baselines3's own `save` omits the generators and writes a pickle. The environment and the replay buffer are saved
+elsewhere, because each kind of run has different ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -18,7 +19,7 @@ from mopo_agents.runs.state.generators import generator_state, set_generator_sta
 
 __all__ = ["agent_state", "set_agent_state"]
 
-# Those that an agent has.
+# An agent has only some of these.
 _COUNTERS = (
     "num_timesteps",
     "_episode_num",
@@ -29,15 +30,15 @@ _COUNTERS = (
     "cloned",
     "diverged",
 )
-# None before the first step, and in agents that take none.
+# They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
 
 
 def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
-    """Return what `set_agent_state` needs; a copy, which does not change as the agent learns."""
+    """Return a copy of an agent's state for `set_agent_state`."""
     modules, variables = agent._get_torch_save_params()
     return {
-        "modules": {name: _to_arrays(_state_of(attrgetter(name)(agent))) for name in modules},
+        "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
         "counters": {name: getattr(agent, name) for name in _COUNTERS if hasattr(agent, name)},
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
@@ -46,13 +47,10 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
 
 
 def set_agent_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Put an agent, built with the same options, where another was when its state was taken.
-
-    To be called within `restoring`, since the state may be another kind of agent's.
-    """
+    """Restore a state in an agent with the same options. Call it within `restoring`: the state may not fit."""
     modules, variables = agent._get_torch_save_params()
     for name in modules:
-        part, saved = attrgetter(name)(agent), _to_tensors(state["modules"].get(name, {}))
+        part, saved = attrgetter(name)(agent), _convert(state["modules"].get(name, {}), _to_tensor)
         if isinstance(part, Optimizer):
             slots = {int(index): slot for index, slot in saved.items()}
             saved = {"state": slots, "param_groups": part.state_dict()["param_groups"]}
@@ -74,21 +72,17 @@ def _generators_of(agent: BaseAlgorithm) -> dict[str, np.random.Generator | torc
 def _state_of(part: Any) -> dict[str, Any]:
     """Return the tensors of a network by name, or those of an optimizer by the number of the parameter."""
     state: dict[str, Any] = part.state_dict()
-    # An optimizer's groups hold its options, which the agent's own set again.
+    # The parameter groups of an optimizer hold only its options, which the agent's constructor sets.
     return {str(index): slot for index, slot in state["state"].items()} if isinstance(part, Optimizer) else state
 
 
-def _to_arrays(tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name: _to_arrays(value) if isinstance(value, dict) else _to_array(value) for name, value in tensors.items()}
+def _convert(tree: dict[str, Any], leaf: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: _convert(value, leaf) if isinstance(value, dict) else leaf(value) for name, value in tree.items()}
 
 
 def _to_array(tensor: torch.Tensor) -> np.ndarray:
     return np.array(tensor.detach().cpu().numpy())
 
 
-def _to_tensors(arrays: dict[str, Any]) -> dict[str, Any]:
-    # Copied into memory of PyTorch's own, aligned as in the run that was interrupted.
-    return {
-        name: _to_tensors(value) if isinstance(value, dict) else torch.from_numpy(value).clone()
-        for name, value in arrays.items()
-    }
+def _to_tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).clone()  # in PyTorch's own memory, aligned as in the interrupted run

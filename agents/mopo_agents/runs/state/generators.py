@@ -1,4 +1,4 @@
-"""Random generators: their states as arrays and numbers, and the global ones left as they were found."""
+"""The states of random generators as arrays and numbers, and a context that preserves the global generators."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = [
 
 
 def generator_state(generator: np.random.Generator | torch.Generator) -> dict[str, Any]:
-    """Return what `set_generator_state` needs."""
+    """Return a generator's state for `set_generator_state`."""
     if isinstance(generator, torch.Generator):
         return {"torch": generator.get_state().numpy().copy()}
     return dict(generator.bit_generator.state)
 
 
 def set_generator_state(generator: np.random.Generator | torch.Generator, state: dict[str, Any]) -> None:
-    """Put a generator of one's own where another of the same kind was when its state was taken."""
+    """Restore a state in a generator of the same kind."""
     if isinstance(generator, torch.Generator):
         generator.set_state(torch.from_numpy(state["torch"].copy()))
     else:
@@ -35,20 +35,20 @@ def set_generator_state(generator: np.random.Generator | torch.Generator, state:
 
 
 def global_generators() -> dict[str, Any]:
-    """Return the states of the global generators that Stable-Baselines3 draws from: Python's, NumPy's, PyTorch's."""
+    """Return the states of Python's, NumPy's and PyTorch's global generators, which Stable-Baselines3 uses."""
     version, words, gauss = random.getstate()
-    # Those of GPUs only where there is one in use: to ask is to claim its memory.
+    # The GPUs' generators only if a GPU is in use, because the query itself allocates GPU memory.
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return {
         "python": {"version": version, "words": np.array(words, dtype=np.uint32), "gauss": gauss},
-        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # what is to be kept
+        "numpy": np.random.get_state(legacy=False),  # noqa: NPY002  # the global state is what must be saved
         "torch": torch.get_rng_state().numpy(),
         "cuda": {str(device): state.numpy() for device, state in enumerate(devices)},
     }
 
 
 def set_global_generators(state: dict[str, Any]) -> None:
-    """Put the global generators into a state that `global_generators` returned."""
+    """Restore the states that `global_generators` returned."""
     python = state["python"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
     np.random.set_state(state["numpy"])  # noqa: NPY002
@@ -59,10 +59,10 @@ def set_global_generators(state: dict[str, Any]) -> None:
 
 @contextmanager
 def generators_untouched() -> Iterator[None]:
-    """Leave the global generators as they were, whatever is drawn or seeded inside."""
+    """Restore the global generators at the end, whatever is drawn or seeded inside."""
     before = global_generators()
     try:
-        with torch.random.fork_rng():  # those of every other device too
+        with torch.random.fork_rng():  # the generators of all devices
             yield
     finally:
         set_global_generators(before)

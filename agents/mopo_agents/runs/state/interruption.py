@@ -1,4 +1,4 @@
-"""Ctrl-C once: the work finishes its step, saves, and ends. Twice: it ends at once."""
+"""The first Ctrl-C lets the work finish its step and save. The second ends it at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT into a question that the work asks where it can stop.
+    """Catch the first SIGINT. The work asks whether it came, at points where it can stop.
 
-    The work then saves and raises `KeyboardInterrupt`; if it ends before it asks, `KeyboardInterrupt` is raised here.
-    Outside the main thread, where signals cannot be caught, the answer is always no; and so it is where SIGINT is
-    ignored, as it is in what a script starts in the background.
-
-    Yields:
-        A function that says whether SIGINT came.
+    The work then saves and raises `KeyboardInterrupt`. If it ends before it asks, `KeyboardInterrupt` is raised here.
+    Two cases catch nothing: threads other than the main one, which cannot catch signals, and processes that ignore
+    SIGINT, such as those that a script starts in the background. The function that this yields then returns False.
     """
     previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
