@@ -79,17 +79,11 @@ class Task:
         return 100.0 * (episode_return - self.reference_min) / (self.reference_max - self.reference_min)
 
 
-@dataclass(frozen=True)
-class _Robot:
-    real_env_id: str
-    reference_min: float
-    reference_max: float
-
-
+# robot: environment; D4RL's returns of a random policy and of an expert
 _ROBOTS = {
-    "halfcheetah": _Robot("HalfCheetah-v5", -280.178953, 12135.0),
-    "hopper": _Robot("Hopper-v5", -20.272305, 3234.3),
-    "walker2d": _Robot("Walker2d-v5", 1.629008, 4592.3),
+    "halfcheetah": ("HalfCheetah-v5", -280.178953, 12135.0),
+    "hopper": ("Hopper-v5", -20.272305, 3234.3),
+    "walker2d": ("Walker2d-v5", 1.629008, 4592.3),
 }
 
 # recipe, robot: h, λ (Table 4); mean and max return of the paper's batch, MOPO's return (Table 1)
@@ -110,19 +104,20 @@ _ROWS: dict[tuple[Recipe, str], tuple[int, float, float, float, float]] = {
 
 
 def _task(recipe: Recipe, robot: str) -> Task:
+    env_id, reference_min, reference_max = _ROBOTS[robot]
     horizon, penalty_coef, dataset_mean, dataset_max, paper_return = _ROWS[recipe, robot]
     return Task(
         name=f"{robot}-{recipe}",
         recipe=recipe,
-        real_env_id=_ROBOTS[robot].real_env_id,
-        behaviour_env_id=_ROBOTS[robot].real_env_id,
+        real_env_id=env_id,
+        behaviour_env_id=env_id,
         termination=robot,
         # The paper gives no threshold. With this one, "medium" has the mean return of the paper's own batch.
         behaviour_threshold=None if recipe == "random" else _ROWS["medium", robot][2],
         horizon=horizon,
         penalty_coef=penalty_coef,
-        reference_min=_ROBOTS[robot].reference_min,
-        reference_max=_ROBOTS[robot].reference_max,
+        reference_min=reference_min,
+        reference_max=reference_max,
         paper_dataset_mean=dataset_mean,
         paper_dataset_max=dataset_max,
         paper_return=paper_return,

@@ -1,7 +1,7 @@
 """`StubEnsemble`: an ensemble with given predictions."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ class StubEnsemble:
         """Return the given means and standard deviations, in raw units."""
         next_observations, rewards = self._mean(observations, actions)
         mean = torch.cat([next_observations, rewards[:, None]], dim=1) + self._offsets[:, None, None]
-        std = self._std if isinstance(self._std, Tensor) else self._std(observations, actions)
+        std: Tensor = self._std if isinstance(self._std, Tensor) else self._std(observations, actions)
         return GaussianPrediction(
             observations=observations,
             actions=actions,
