@@ -53,18 +53,10 @@ class ModelStep(NamedTuple):
 class PenalizedModel:
     """Starts in states of the dataset, steps through a learned model, and pays r̃ = r̂ − λ·u(s, a).
 
-    It keeps no state between calls: the caller keeps the observations and the random generator.
+    It keeps no state between calls: the caller keeps the observations and the random generator. Every argument is an
+    attribute of the same name; `penalty` and `termination` are then callables.
 
     Attributes:
-        model: T̂.
-        transitions: D_env.
-        penalty: u.
-        penalty_coef: λ.
-        termination: The rule that ends episodes.
-        member_per: Whether an elite is picked for every step (TS-1) or once for a rollout (TS-∞).
-        deterministic: Whether next states and rewards are means instead of draws.
-        halt_threshold: The u(s, a) above which an episode halts, or None.
-        halt_reward: The reward of halting.
         observation_space: The dataset's, with finite bounds.
         action_space: The dataset's.
     """
@@ -85,12 +77,13 @@ class PenalizedModel:
         """Join a model and a dataset.
 
         Args:
-            model: Any `DynamicsModel`.
-            transitions: The dataset. It gives the start states and the spaces.
-            penalty: A name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
+            model: T̂, any `DynamicsModel`.
+            transitions: D_env, the dataset. It gives the start states and the spaces.
+            penalty: u: a name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
             penalty_coef: λ, zero or more.
             termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable.
-            member_per: ``"step"`` picks an elite for every step, as the paper does; ``"rollout"`` keeps one.
+            member_per: ``"step"`` picks an elite for every step (TS-1), as the paper does; ``"rollout"`` picks one for
+                a whole rollout (TS-∞).
             deterministic: Whether to step to the mean of the picked elite instead of drawing from it.
             halt_threshold: If u(s, a) is larger, the episode ends and pays `halt_reward` instead of r̃, as in MOReL
                 (Kidambi et al., 2020); None: never.

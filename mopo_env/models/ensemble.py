@@ -15,13 +15,7 @@ from torch.nn import functional
 from mopo_env._utils.options import Precision, check_choice, check_integer, check_tuple
 from mopo_env._utils.tensors import load_module, save_module
 from mopo_env.errors import StoreError
-from mopo_env.models.layers import (
-    MANY_ROWS,
-    EnsembleLinear,
-    evaluate_at_once,
-    evaluate_by_member,
-    evaluate_each,
-)
+from mopo_env.models.layers import MANY_ROWS, EnsembleLinear, evaluate_at_once, evaluate_by_member, evaluate_each
 from mopo_env.models.protocol import GaussianPrediction
 
 __all__ = ["EnsembleLinear", "GaussianEnsemble", "load_ensemble", "save_ensemble"]

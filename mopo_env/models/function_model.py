@@ -35,7 +35,7 @@ class FunctionModel:
     Attributes:
         observation_dim: Width of an observation.
         action_dim: Width of an action.
-        num_members: N.
+        num_members: N; 1 if the function returns no member axis.
         device: Where the function computes.
         elites: All members.
     """
@@ -49,20 +49,15 @@ class FunctionModel:
         num_members: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Adapt a function.
+        """Adapt a function. The other arguments are described at the class.
 
-        Args:
-            function: Maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
-                units, to one of these, as tensors or as NumPy arrays:
+        The function maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
+        units, to one of these, as tensors or as NumPy arrays:
 
-                * mean and standard deviation of the next observation and, in the last column, of the reward, each of
-                  shape ``(batch, observation + 1)``, or ``(member, batch, observation + 1)``;
-                * a `torch.distributions.Normal` of such a shape;
-                * if nothing is random, next observations, ``(batch, observation)``, and rewards, ``(batch,)``.
-            observation_dim: Width of an observation.
-            action_dim: Width of an action.
-            num_members: N; 1 if the function returns no member axis.
-            device: Where the function computes.
+        * mean and standard deviation of the next observation and, in the last column, of the reward, each of shape
+          ``(batch, observation + 1)``, or ``(member, batch, observation + 1)``;
+        * a `torch.distributions.Normal` of such a shape;
+        * if nothing is random, next observations, ``(batch, observation)``, and rewards, ``(batch,)``.
 
         Raises:
             ConfigError: If a number is not a positive integer, or the device cannot be used.

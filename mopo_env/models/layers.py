@@ -8,13 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = [
-    "MANY_ROWS",
-    "EnsembleLinear",
-    "evaluate_at_once",
-    "evaluate_by_member",
-    "evaluate_each",
-]
+__all__ = ["MANY_ROWS", "EnsembleLinear", "evaluate_at_once", "evaluate_by_member", "evaluate_each"]
 
 
 class EnsembleLinear(nn.Module):

@@ -55,7 +55,7 @@ class TrueDynamics:
     Orientations are normalised to length 1 first. Calls from several threads wait for each other.
 
     Attributes:
-        env_id: The environment.
+        env_id: The environment, a key of `mopo_env.real.robots.ROBOTS`, such as ``"Hopper-v5"``.
         observation_dim: Width of an observation.
         action_dim: Width of an action.
         num_threads: Number of threads that step the simulator; results do not depend on it.
@@ -65,11 +65,7 @@ class TrueDynamics:
     device = torch.device("cpu")
 
     def __init__(self, env_id: str, *, num_threads: int = 1) -> None:
-        """Build the simulator of an environment.
-
-        Args:
-            env_id: A key of `mopo_env.real.robots.ROBOTS`, such as ``"Hopper-v5"``.
-            num_threads: Number of threads that step the simulator.
+        """Build the simulator of an environment. The arguments are described at the class.
 
         Raises:
             ConfigError: If the environment is not in `ROBOTS`, or `num_threads` is wrong.

@@ -26,12 +26,7 @@ class StubEnsemble:
         model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), std=[[3.0, 4.0], [1.0, 1.0]])
         # two members; the larger norm is 5, so with λ = 2 every step pays −10 plus noise
 
-    Attributes:
-        observation_dim: Width of an observation.
-        action_dim: Width of an action.
-        num_members: N.
-        elites: Members from which next states are drawn.
-        device: Always the CPU.
+    The attributes `observation_dim`, `action_dim`, `num_members` and `elites` are those of a `GaussianEnsemble`.
     """
 
     device = torch.device("cpu")
