@@ -44,8 +44,8 @@ class Transitions:
     """A fixed dataset of transitions in raw units. It is checked once, and its arrays are read-only.
 
     Rows keep the order in which they were recorded. An episode ends at a row that is flagged as terminated or
-    truncated, and at the last row. Arrays are copied, unless nobody can change them: an array that is read-only, of
-    the right type, and owns its memory or views such an array is kept as it is.
+    truncated, and at the last row. Arrays are copied, except those that nobody can change: read-only arrays of the
+    right type that own their memory, or view such an array.
 
     Attributes:
         observations: Shape ``(rows, observation)``, float32.

@@ -20,7 +20,7 @@ def check_device(name: torch.device | str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
         if device.type == "meta":
-            raise ValueError("Nothing is computed on it.")
+            raise ValueError("It computes no values.")
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device: {name!r} cannot be used here: {reason} Use 'cpu', or 'cuda' with a GPU.") from error

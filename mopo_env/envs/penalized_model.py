@@ -165,7 +165,7 @@ class PenalizedModel:
         penalties = _check_rows("penalty", self.penalty(prediction), len(actions))
         if certainly_any(penalties < 0):
             raise ConfigError(
-                f"penalty: returned {float(penalties.min()):g}, expected no negative number, which would pay for "
+                f"penalty: returned {float(penalties.min()):g}, expected 0 or more: a negative penalty would reward "
                 "uncertainty. Add a constant, or take the absolute value."
             )
         rewards = model_rewards - self.penalty_coef * penalties
