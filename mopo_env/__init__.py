@@ -1,7 +1,7 @@
-"""MOPO: turn a fixed dataset into a Gymnasium environment one can train on.
+"""MOPO: turn a fixed dataset into a Gymnasium environment that an agent can train on.
 
-`import mopo_env` registers the ids, such as ``gymnasium.make("MOPO-halfcheetah-mixed")``. Everything named here is
-imported when it is first used, so that importing the package stays quick.
+`import mopo_env` registers the ids, such as ``gymnasium.make("MOPO-halfcheetah-mixed")``. The public names are imported
+at their first use, so importing the package is quick. Read `envs`, then `penalties`, then `models`, then `datasets`.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """The rewards of the paper's out-of-distribution tasks (Appendix C.1), as functions of a transition.
 
-The paper writes r(s, a) with the velocity of the robot. Gymnasium's own rewards take it from the change of position
-over a control step, which a stored observation does not hold. Here v is the velocity in the *next* observation, at the
-end of the step: it can be read off a stored transition, and `mopo_env.real.reward_envs` pay by these very functions. So
-relabelled data and real environment agree exactly. They differ from a reward by the mean velocity over the step: on the
-bundled HalfCheetah data the two velocities are 0.41 m/s apart on average. In sums that cancels (0.5 % of the distance),
-but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps (`benchmarks/penalty.py` prints
-these). Compare returns with the paper's in this light.
+The paper's r(s, a) contains the velocity of the robot. Gymnasium's own rewards use the mean velocity over a control
+step, which a stored observation does not hold. The functions here use the velocity in the *next* observation, at the
+end of the step. It stands in every stored transition, and the environments of `mopo_env.real.reward_envs` call these
+functions too. So relabelled data and real environment agree exactly.
+
+The two velocities differ by 0.41 m/s on average on the bundled HalfCheetah data. The difference nearly cancels in a sum
+(0.5 % of the distance). Under a cap it does not: the reward is 0.08 lower per step, or 81 lower in an episode of 1,000
+steps (`benchmarks/penalty.py` prints these). Keep this in mind when you compare returns with the paper's.
 
 Every function takes s, a and s′ as ``(rows, width)`` arrays in raw units and returns one float64 for each row. The
-widths are 17, 6 and 17 for HalfCheetah, whose s′ holds z in m (column 0) and v_x in m/s (column 8), and 27, 8 and 27
-for Ant, with v_x and v_y in columns 13 and 14; other shapes raise an `InputError`. Inputs are first rounded to float32,
-in which datasets are kept: else the last digits would differ between environment and dataset.
+widths are 17, 6 and 17 for HalfCheetah, whose s′ holds z in m (column 0) and v_x in m/s (column 8). They are 27, 8 and
+27 for Ant, with v_x and v_y in columns 13 and 14. Other shapes raise an `InputError`. Inputs are rounded to float32
+first, the type of datasets. Otherwise the last digits would differ between environment and dataset.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ _ANGLE = math.pi / 6
 
 
 class RewardFunction(Protocol):
-    """Says what transitions pay."""
+    """Computes the rewards of transitions."""
 
     def __call__(self, observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray, /) -> np.ndarray:
-        """Return one number a row; arguments are two-dimensional and in raw units, numbered actions one-dimensional."""
+        """Return one number a row. Arguments have shape ``(rows, width)``, discrete actions ``(rows,)``; raw units."""
         ...
 
 
 def halfcheetah_capped(observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray) -> np.ndarray:
-    """Run, but no faster than 3 m/s counts: min(v_x, 3) − 0.1·‖a‖².
+    """Run; velocity counts up to 3 m/s: min(v_x, 3) − 0.1·‖a‖².
 
-    The paper prints max{v_x, 3} and says "we set the maximum velocity to be 3" (section 5.2); a maximum for the
-    velocity is a min in the formula. The data of ``halfcheetah-jump`` were recorded under this reward.
+    The paper prints max{v_x, 3} and says "we set the maximum velocity to be 3" (section 5.2). To limit the velocity,
+    the formula needs a min. The data of ``halfcheetah-jump`` were recorded under this reward.
     """
     actions, next_observations = _prepared(observations, actions, next_observations, _HALFCHEETAH_WIDTHS)
     velocity = np.minimum(next_observations[:, _VELOCITY], _MAX_VELOCITY)
@@ -61,8 +62,8 @@ def halfcheetah_capped(observations: np.ndarray, actions: np.ndarray, next_obser
 def halfcheetah_jump(observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray) -> np.ndarray:
     """Run and jump: min(v_x, 3) − 0.1·‖a‖² + 15·(z − initial z).
 
-    z is the height in the next observation, in m above the pose in the model file. The initial z is that pose's, 0, and
-    not the start of the episode, which lies within 0.1 of it and is not part of a transition.
+    z is the height in the next observation, in m above the pose in the model file. The initial z is the height of that
+    pose, 0. The height at the start of the episode is within 0.1 of it, but is no part of a transition.
     """
     running = halfcheetah_capped(observations, actions, next_observations)
     height = next_observations[:, _HEIGHT].astype(np.float32).astype(np.float64)
@@ -72,8 +73,8 @@ def halfcheetah_jump(observations: np.ndarray, actions: np.ndarray, next_observa
 def ant_forward(observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray) -> np.ndarray:
     """Run along x: v_x − 0.5·‖a‖².
 
-    The control cost is Gymnasium's for Ant. As in the paper's formula, there is no bonus for staying alive and no cost
-    of contact. The data of ``ant-angle`` were recorded under this reward.
+    The control cost is Gymnasium's for Ant. As in the paper's formula, staying alive and contacts do not change the
+    reward. The data of ``ant-angle`` were recorded under this reward.
     """
     return _ant(observations, actions, next_observations, angle=0.0)
 

@@ -19,26 +19,26 @@ RolloutPolicy = Literal["agent", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to train on: a setting of the paper, one of ours, or data of one's own.
+    """What to train on: a setting of the paper, one of this project, or the user's own data.
 
-    The defaults are those of data of one's own, of which the paper knows nothing.
+    The defaults are those of the user's own data.
 
     Attributes:
-        name: Such as ``"halfcheetah-mixed"``; the id is this after ``MOPO-``. Of own data the folder or Minari id.
-        recipe: How the data are collected (paper, section 5.1; "replay": section 5.2); None: they are one's own.
-        real_env_id: The Gymnasium environment that policies are evaluated in.
-        behaviour_env_id: The one the data come from; another only where rewards are relabelled.
+        name: Such as ``"halfcheetah-mixed"``; the id is ``MOPO-`` and this. For own data, the folder or the Minari id.
+        recipe: How the data are collected (paper, section 5.1; "replay": section 5.2); None for own data.
+        real_env_id: The Gymnasium environment in which policies are evaluated.
+        behaviour_env_id: The Gymnasium environment in which data are recorded. It differs if rewards are relabelled.
         termination: Name of the rule in `mopo_env.terminations`, or ``"learned"`` for the one beside the ensemble.
-        behaviour_threshold: The mean return at which the behaviour policy is half trained; None: the recipe has none.
+        behaviour_threshold: Mean return of a half-trained behaviour policy; None if the recipe does not need it.
         horizon: h, the length of a model rollout (paper, Table 4 and Appendix C.2).
         penalty_coef: λ (paper, Table 4 and Appendix C.2).
         rollout_policy: Who acts in model rollouts: the agent, or uniform random actions (paper, Appendix C.1).
-        agent: Name of the agent that trains on it unless another is asked for.
-        reference_min: D4RL's return of a random policy, 0 on the normalised scale; None where D4RL has none.
-        reference_max: D4RL's return of an expert, 100 on the normalised scale; None where D4RL has none.
-        paper_dataset_mean: Mean episode return of the paper's own batch (Tables 1 and 2); None: no task of the paper.
+        agent: Name of the default agent.
+        reference_min: D4RL's return of a random policy, 0 on the normalised scale; None if D4RL has none.
+        reference_max: D4RL's return of an expert, 100 on the normalised scale; None if D4RL has none.
+        paper_dataset_mean: Mean episode return of the paper's own batch (Tables 1 and 2); None if it has no such task.
         paper_dataset_max: Largest episode return of the paper's own batch (Tables 1 and 2).
-        paper_return: What the paper reports for MOPO (Tables 1 and 2).
+        paper_return: The return that the paper reports for MOPO (Tables 1 and 2).
     """
 
     name: str
@@ -59,37 +59,31 @@ class Task:
 
     @property
     def id(self) -> str:
-        """The name under which Gymnasium knows the task; data of one's own have their `label` alone."""
+        """The name under which Gymnasium knows the task. Own data are not registered: this is their `label`."""
         return self.label if self.recipe is None else ID_PREFIX + self.name
 
     @property
     def label(self) -> str:
-        """The name without the folders before it: short enough for a table, and fit for the name of a file."""
+        """The name without the folders before it, for tables and file names."""
         return Path(self.name).resolve().name
 
     @property
     def how_to_get_data(self) -> str:
-        """What a user without data for this task can do."""
+        """The advice for a user who has no data for this task."""
         return f"Collect them with `mopo collect {self.name}`, or pass your own as dataset=, a folder or a Minari id."
 
     def normalised(self, episode_return: float) -> float | None:
-        """Return a return on D4RL's scale, or None: 0 is a random policy, 100 an expert (both on v2 environments)."""
+        """Put a return on D4RL's scale: 0 is a random policy, 100 an expert (v2 environments). None without a scale."""
         if self.reference_min is None or self.reference_max is None:
             return None
         return 100.0 * (episode_return - self.reference_min) / (self.reference_max - self.reference_min)
 
 
-@dataclass(frozen=True)
-class _Robot:
-    real_env_id: str
-    reference_min: float
-    reference_max: float
-
-
+# robot: environment; D4RL's returns of a random policy and of an expert
 _ROBOTS = {
-    "halfcheetah": _Robot("HalfCheetah-v5", -280.178953, 12135.0),
-    "hopper": _Robot("Hopper-v5", -20.272305, 3234.3),
-    "walker2d": _Robot("Walker2d-v5", 1.629008, 4592.3),
+    "halfcheetah": ("HalfCheetah-v5", -280.178953, 12135.0),
+    "hopper": ("Hopper-v5", -20.272305, 3234.3),
+    "walker2d": ("Walker2d-v5", 1.629008, 4592.3),
 }
 
 # recipe, robot: h, λ (Table 4); mean and max return of the paper's batch, MOPO's return (Table 1)
@@ -110,27 +104,28 @@ _ROWS: dict[tuple[Recipe, str], tuple[int, float, float, float, float]] = {
 
 
 def _task(recipe: Recipe, robot: str) -> Task:
+    env_id, reference_min, reference_max = _ROBOTS[robot]
     horizon, penalty_coef, dataset_mean, dataset_max, paper_return = _ROWS[recipe, robot]
     return Task(
         name=f"{robot}-{recipe}",
         recipe=recipe,
-        real_env_id=_ROBOTS[robot].real_env_id,
-        behaviour_env_id=_ROBOTS[robot].real_env_id,
+        real_env_id=env_id,
+        behaviour_env_id=env_id,
         termination=robot,
-        # The paper names none. This one gives "medium" the mean return of the paper's own batch.
+        # The paper gives no threshold. With this one, "medium" has the mean return of the paper's own batch.
         behaviour_threshold=None if recipe == "random" else _ROWS["medium", robot][2],
         horizon=horizon,
         penalty_coef=penalty_coef,
-        reference_min=_ROBOTS[robot].reference_min,
-        reference_max=_ROBOTS[robot].reference_max,
+        reference_min=reference_min,
+        reference_max=reference_max,
         paper_dataset_mean=dataset_mean,
         paper_dataset_max=dataset_max,
         paper_return=paper_return,
     )
 
 
-# The settings that ask for behaviour outside the data (section 5.2): numbers from Table 2 and Appendix C.2. D4RL's
-# references belong to other rewards, so these two have no normalised scale.
+# The tasks that need behaviour outside the data (section 5.2): numbers from Table 2 and Appendix C.2. D4RL's references
+# belong to other rewards, so these two have no normalised scale.
 _OUT_OF_DISTRIBUTION = (
     Task(
         name="halfcheetah-jump",
@@ -160,9 +155,9 @@ _OUT_OF_DISTRIBUTION = (
     ),
 )
 
-# Numbered actions and no MuJoCo, neither of which the paper has. λ is what most of its tasks have. A pole pushed one
-# way falls within about ten steps, and h is twice that: with h = 5 no rollout saw what falling costs, the values of the
-# states that rollouts end in were never trained, and DQN diverged.
+# Discrete actions, without MuJoCo; not in the paper. λ = 1 is the paper's most common value. A pole that is pushed one
+# way falls within about ten steps. h is twice that: with h = 5 no rollout saw the cost of falling, the values of the
+# states in which rollouts end were never trained, and DQN diverged.
 _CARTPOLE = Task(
     name="cartpole-mixed",
     recipe="mixed",
@@ -183,7 +178,7 @@ def get_task(name: str) -> Task:
     """Look a task up by name or id.
 
     Raises:
-        UnknownNameError: If there is none; the message holds the nearest names.
+        UnknownNameError: If no task has this name. The message holds the nearest names.
     """
     try:
         return TASKS[name.removeprefix(ID_PREFIX)]

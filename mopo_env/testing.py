@@ -1,6 +1,6 @@
-"""Contracts that a model, a penalty or a termination rule of one's own must keep, as tests to inherit.
+"""Tests to inherit for your own model, penalty or termination rule.
 
-Say how to make yours, and pytest finds the tests; nothing of pytest is imported here::
+Write `make`, and pytest finds the tests. This module does not import pytest::
 
     from mopo_env.testing import PenaltyContract
 
@@ -8,16 +8,16 @@ Say how to make yours, and pytest finds the tests; nothing of pytest is imported
         def make(self):
             return my_penalty
 
-Each contract asks twice, from several threads, and with other global random numbers, and the answers must be the same:
-what a seed decides in an environment, it decides with yours. `draw_inputs` makes what yours is asked about; replace it
-where random numbers are no sensible states.
+Each contract calls your object twice, from several threads, and under other global random numbers. The answers must be
+equal: otherwise the seed of an environment no longer decides its results. `draw_inputs` draws the inputs. Override it
+if random numbers are no sensible states for your object.
 """
 
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,35 +32,34 @@ Answer = tuple[Tensor, ...]
 
 
 class _Contract:
-    """What holds for all three; the tests of the subclasses are in terms of `answer` as well."""
+    """The tests that all three contracts share."""
 
     num_rows = (1, 7, 300)
-    """Sizes of the batches that are asked about; some code takes another way for many rows."""
+    """Sizes of the batches. Some code treats many rows in another way."""
     observation_dim = 3
     action_dim = 2
 
     def make(self) -> Any:
-        """Return what is to be tested; called once for each test."""
+        """Return the object to test; called once for each test."""
         raise NotImplementedError("make: return the model, the penalty or the rule to be tested.")
 
     def draw_inputs(self, subject: Any, num_rows: int, generator: torch.Generator) -> Any:
-        """Return what `subject`, made by `make`, is asked about: a batch of `num_rows` rows."""
+        """Return a batch of `num_rows` inputs for `subject`, which `make` returned."""
         raise NotImplementedError
 
     def answer(self, subject: Any, inputs: Any) -> Answer:
-        """Ask, and return the tensors of the answer, with one row for each row of the inputs."""
+        """Call `subject`, and return the tensors of its answer. Each has one row for each row of the inputs."""
         raise NotImplementedError
 
     def test_the_same_question_has_the_same_answer(self) -> None:
-        """State that a call leaves behind would tie rollouts to each other."""
+        """If a call left state behind, one rollout would change another."""
         subject = self.make()
         for inputs in self._batches(subject):
-            _expect_equal(
-                self.answer(subject, inputs), self.answer(subject, inputs), "a second call gave other numbers"
-            )
+            first, again = self.answer(subject, inputs), self.answer(subject, inputs)
+            _expect_equal(first, again, "a second call gave other numbers")
 
     def test_global_generators_are_neither_read_nor_moved(self) -> None:
-        """They belong to the user's program; the generator that is passed in decides alone."""
+        """They belong to the user's program. Only the generator that is passed in may be used."""
         subject = self.make()
         for inputs in self._batches(subject):
             with _global_generators(1) as state:
@@ -72,17 +71,17 @@ class _Contract:
             _expect_equal(first, again, "the answer depends on a global random generator")
 
     def test_inputs_are_not_written_to(self) -> None:
-        """The rollouts go on from the very tensors that were handed over."""
+        """The rollouts continue from the same tensors."""
         subject = self.make()
         for inputs in self._batches(subject):
-            tensors = _tensors(inputs)
-            before = [tensor.clone() for tensor in tensors]
+            parts = vars(inputs).values() if is_dataclass(inputs) else inputs
+            tensors = tuple(part for part in parts if isinstance(part, Tensor))
+            before = tuple(tensor.clone() for tensor in tensors)
             self.answer(subject, inputs)
-            same = all(torch.equal(now, then) for now, then in zip(tensors, before, strict=True))
-            _expect(same, "a tensor that was handed over was written to")
+            _expect_equal(tensors, before, "an input tensor was written to")
 
     def test_threads_do_not_disturb_each_other(self) -> None:
-        """Rollouts run beside the updates of an agent."""
+        """Rollouts may run in a thread beside the updates of an agent."""
         subject = self.make()
         batches = [inputs for _ in range(8) for inputs in self._batches(subject)]
         expected = [self.answer(subject, inputs) for inputs in batches]
@@ -96,10 +95,10 @@ class _Contract:
 
 
 class _RowContract(_Contract):
-    """What holds for a function that returns one value a row."""
+    """The tests of functions that return one value for each row."""
 
     def test_each_row_stands_for_itself(self) -> None:
-        """A value that depends on the other rows of the batch is no function of its state and action."""
+        """A value must not depend on the other rows of the batch."""
         subject = self.make()
         inputs = self.draw_inputs(subject, 8, torch.Generator().manual_seed(8))
         (together,), (half,) = self.answer(subject, inputs), self.answer(subject, self.first_rows(inputs, 4))
@@ -107,7 +106,7 @@ class _RowContract(_Contract):
         _expect(same, "the values of the first rows change when the others are left out")
 
     def first_rows(self, inputs: Any, count: int) -> Any:
-        """Return the first rows of the inputs alone."""
+        """Return the first rows of the inputs."""
         return tuple(tensor[:count] for tensor in inputs)
 
     def _check(self, name: str, values: Any, num_rows: int, device: torch.device) -> None:
@@ -117,33 +116,33 @@ class _RowContract(_Contract):
 
 
 class DynamicsModelContract(_Contract):
-    """The contract of a `DynamicsModel`: `make` returns one; its widths and its device are its own."""
+    """The contract of a `DynamicsModel`, which `make` returns. Widths and device are read from the model."""
 
     def draw_inputs(self, subject: Any, num_rows: int, generator: torch.Generator) -> Any:
-        """Return observations, normally distributed, and actions between −1 and 1."""
+        """Return normally distributed observations, and actions between −1 and 1."""
         observations = torch.randn((num_rows, subject.observation_dim), generator=generator)
         actions = 2.0 * torch.rand((num_rows, subject.action_dim), generator=generator) - 1.0
         return observations.to(subject.device), actions.to(subject.device)
 
     def answer(self, subject: Any, inputs: Any) -> Answer:
-        """Return a draw, of a fixed seed."""
+        """Return next observations and rewards that are drawn with a fixed seed."""
         sample: Answer = subject.predict(*inputs).sample(torch.Generator(subject.device).manual_seed(0))
         return sample
 
     def test_it_offers_what_a_model_must(self) -> None:
-        """`mopo_env.models.protocol` says what that is."""
+        """It has the attributes of `mopo_env.models.protocol.DynamicsModel`."""
         model = self.make()
         _expect(isinstance(model, DynamicsModel), "lacks predict, observation_dim, action_dim or device")
         _expect(isinstance(model.device, torch.device), f"device: found {model.device!r}, expected a torch.device")
 
     def test_a_prediction_holds_what_was_asked(self) -> None:
-        """Penalties that are functions of states and actions read them there."""
+        """Penalties read observations and actions from the prediction."""
         model = self.make()
         for inputs in self._batches(model):
             said = model.predict(*inputs)
             _expect(isinstance(said, Prediction), "predict: the answer lacks observations, actions or sample")
             held = (said.observations, said.actions)
-            _expect_equal(held, inputs, "the prediction holds other observations or actions than it was asked about")
+            _expect_equal(held, inputs, "the prediction holds other observations or actions than the inputs")
 
     def test_draws_are_finite_and_of_the_shapes_of_the_batch(self) -> None:
         """Rewards of shape (batch, 1) would broadcast to (batch, batch)."""
@@ -159,10 +158,10 @@ class DynamicsModelContract(_Contract):
 
 
 class PenaltyContract(_RowContract):
-    """The contract of a `Penalty`: `make` returns one; `draw_inputs` a prediction of the kind that it reads."""
+    """The contract of a `Penalty`, which `make` returns. Its input is a prediction."""
 
     def draw_inputs(self, subject: Any, num_rows: int, generator: torch.Generator) -> Any:
-        """Return what an ensemble of three members predicts; for another model replace this and `first_rows`."""
+        """Return a prediction of three members. For other predictions, override this and `first_rows`."""
         observations = torch.randn((num_rows, self.observation_dim), generator=generator)
         outputs = (3, num_rows, self.observation_dim + 1)
         return GaussianPrediction(
@@ -175,20 +174,21 @@ class PenaltyContract(_RowContract):
         )
 
     def first_rows(self, inputs: Any, count: int) -> Any:
-        """Return a prediction of the first rows alone."""
-        parts = {field.name: getattr(inputs, field.name) for field in fields(inputs)}
-        for name in ("observations", "actions"):
-            parts[name] = parts[name][:count]
-        for name in ("mean", "std"):
-            parts[name] = parts[name][:, :count]
-        return type(inputs)(**parts)
+        """Return a prediction of the first rows."""
+        return replace(
+            inputs,
+            observations=inputs.observations[:count],
+            actions=inputs.actions[:count],
+            mean=inputs.mean[:, :count],
+            std=inputs.std[:, :count],
+        )
 
     def answer(self, subject: Any, inputs: Any) -> Answer:
         """Return u(s, a)."""
         return (subject(inputs),)
 
     def test_it_is_one_finite_number_a_row_and_never_negative(self) -> None:
-        """A negative penalty pays for uncertainty, and one that is not finite ends the rollout."""
+        """A negative penalty would reward uncertainty, and a non-finite one would end the rollout."""
         penalty = self.make()
         for inputs in self._batches(penalty):
             (values,) = self.answer(penalty, inputs)
@@ -199,10 +199,10 @@ class PenaltyContract(_RowContract):
 
 
 class TerminationContract(_RowContract):
-    """The contract of a `Termination`: `make` returns one; set `observation_dim` and `action_dim` to what it reads."""
+    """The contract of a `Termination`, which `make` returns. Set `observation_dim` and `action_dim` to its widths."""
 
     def draw_inputs(self, subject: Any, num_rows: int, generator: torch.Generator) -> Any:
-        """Return observations, actions and next observations; for numbered actions replace this."""
+        """Return observations, actions and next observations. For discrete actions, override this."""
         observations, following = torch.randn((2, num_rows, self.observation_dim), generator=generator)
         return observations, 2.0 * torch.rand((num_rows, self.action_dim), generator=generator) - 1.0, following
 
@@ -211,7 +211,7 @@ class TerminationContract(_RowContract):
         return (subject(*inputs),)
 
     def test_it_is_one_boolean_a_row(self) -> None:
-        """Numbers in place of booleans are refused by the environment."""
+        """The environment refuses flags that are not booleans."""
         rule = self.make()
         for inputs in self._batches(rule):
             (flags,) = self.answer(rule, inputs)
@@ -228,15 +228,9 @@ def _expect_equal(found: Answer, expected: Answer, message: str) -> None:
     _expect(all(torch.equal(first, second) for first, second in zip(found, expected, strict=True)), message)
 
 
-def _tensors(inputs: Any) -> list[Tensor]:
-    """Return the tensors that a tuple or a prediction holds."""
-    parts = [getattr(inputs, field.name) for field in fields(inputs)] if is_dataclass(inputs) else inputs
-    return [part for part in parts if isinstance(part, Tensor)]
-
-
 @contextmanager
 def _global_generators(seed: int) -> Iterator[Callable[[], object]]:
-    """Put the global generators into some state, yield what tells their present one, and put them back."""
+    """Seed the global generators, yield a function that returns their state, and restore them at the end."""
     saved = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
     other: Any = np.random.MT19937(seed).state

@@ -28,9 +28,9 @@ class Episode:
 
     Attributes:
         observations: Shape ``(steps + 1, observation)``; the last one follows the last action.
-        actions: Shape ``(steps, action)``, or ``(steps,)`` for numbered actions.
+        actions: Shape ``(steps, action)``, or ``(steps,)`` for discrete actions.
         rewards: Shape ``(steps,)``.
-        terminated: Whether the last step reached a terminal state; otherwise the episode was cut off.
+        terminated: Whether the last step reached a terminal state. If not, the episode was cut off.
     """
 
     observations: np.ndarray
@@ -41,25 +41,25 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transitions:
-    """A fixed dataset of transitions in raw units, checked once and read-only ever after.
+    """A fixed dataset of transitions in raw units. It is checked once, and its arrays are read-only.
 
-    Rows are in the order in which they were recorded; an episode ends at a row flagged terminated or truncated,
-    or at the last row. Arrays are copied, except read-only ones of the right type that own their memory, or view
-    such an array: nobody can change those.
+    Rows keep the order in which they were recorded. An episode ends at a row that is flagged as terminated or
+    truncated, and at the last row. Arrays are copied, except those that nobody can change: read-only arrays of the
+    right type that own their memory, or view such an array.
 
     Attributes:
         observations: Shape ``(rows, observation)``, float32.
         actions: Shape ``(rows, action)``, float32; with a `Discrete` action space shape ``(rows,)``, int64.
         rewards: Shape ``(rows,)``, float32.
-        next_observations: Shape ``(rows, observation)``, float32; the true next state also where an episode ends.
+        next_observations: Shape ``(rows, observation)``, float32; the true next state, at the end of an episode too.
         terminations: Shape ``(rows,)``, bool; whether the next state is terminal.
-        truncations: Shape ``(rows,)``, bool; whether the episode was cut off here although it could have gone on.
-        observation_space: Default: unbounded.
+        truncations: Shape ``(rows,)``, bool; whether the episode was cut off here before a terminal state.
+        observation_space: Default: an unbounded box.
         action_space: A box or `Discrete`. Default: the box from −1 to 1, if every action lies in it.
-        metadata: Anything JSON can hold; where the data come from.
+        metadata: Where the data come from; anything JSON can hold.
 
     Raises:
-        DatasetError: If a shape, a type or a value is wrong; the message names array, episode and step.
+        DatasetError: If a shape, a type or a value is wrong. The message names the array, the episode and the step.
     """
 
     observations: np.ndarray
@@ -76,21 +76,15 @@ class Transitions:
     def __post_init__(self) -> None:
         """Convert, check and freeze every array."""
         for name in _FLOATING:
-            convert = _as_column if self._is_numbered and name == "actions" else _as_float32
+            convert = _as_column if self._is_discrete and name == "actions" else _as_float32
             self._freeze(name, convert(name, getattr(self, name)))
         for name in _FLAGS:
             self._freeze(name, _as_flags(name, getattr(self, name)))
         self._check_shapes()
         for name in _FLOATING:
             self._check_finite(name)
+        self._set_spaces()
         object.__setattr__(self, "metadata", dict(self.metadata))
-        given: dict[str, Any] = {name: getattr(self, name) for name in ("observation_space", "action_space")}
-        if given["observation_space"] is None:
-            unbounded = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32)
-            object.__setattr__(self, "observation_space", unbounded)
-        if given["action_space"] is None:
-            object.__setattr__(self, "action_space", self._default_action_space())
-        self._check_spaces()
 
     @classmethod
     def from_episodes(
@@ -104,7 +98,7 @@ class Transitions:
         """Join whole episodes into one dataset.
 
         Raises:
-            DatasetError: If there is no episode, or one has arrays whose lengths disagree.
+            DatasetError: If there is no episode, or the arrays of an episode have lengths that do not fit.
         """
         episodes = list(episodes)
         if not episodes:
@@ -139,7 +133,7 @@ class Transitions:
         return len(self.rewards)
 
     def __repr__(self) -> str:
-        """Return sizes and fingerprint, not the arrays."""
+        """Return the sizes and the fingerprint, without the arrays."""
         return (
             f"Transitions({len(self):,} rows, {len(self.episode_ends):,} episodes, "
             f"observation {self.observation_dim}, action {self.action_dim}, fingerprint {self.fingerprint[:12]})"
@@ -152,13 +146,13 @@ class Transitions:
 
     @property
     def action_dim(self) -> int:
-        """Return the width of an action as the model sees it: of one that is numbered, how many there are."""
+        """Return the width of an action as the model sees it; for discrete actions, their number."""
         return encoded_width(self.action_space)
 
     def encoded_actions(self) -> np.ndarray:
         """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
 
-        Numbered actions are one-hot: no action lies between two others. Others are as they are.
+        Discrete actions are one-hot, since no action lies between two others. Vectors are returned as they are.
         """
         if not isinstance(self.action_space, Discrete):
             return self.actions
@@ -185,7 +179,7 @@ class Transitions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the arrays and the spaces; equal content has an equal fingerprint."""
+        """Return the SHA-256 of the arrays and the spaces. Equal content has an equal fingerprint."""
         digest = hashlib.sha256()
         for name in (*_FLOATING, *_FLAGS):
             array = getattr(self, name)
@@ -212,13 +206,13 @@ class Transitions:
             start = end + 1
 
     def locate(self, row: int) -> str:
-        """Name a row by its episode and step, both counted from 0."""
+        """Return the episode and the step of a row as text; both are counted from 0."""
         episode = int(np.searchsorted(self.episode_ends, row))
         first = 0 if episode == 0 else int(self.episode_ends[episode - 1]) + 1
         return f"episode {episode}, step {row - first}"
 
     @property
-    def _is_numbered(self) -> bool:
+    def _is_discrete(self) -> bool:
         return isinstance(self.action_space, Discrete)
 
     def _freeze(self, name: str, array: np.ndarray) -> None:
@@ -227,24 +221,17 @@ class Transitions:
 
     def _check_shapes(self) -> None:
         rows = len(self.rewards) if self.rewards.ndim else 0
-        expected = {
-            "observations": "(rows, observation)",
-            "actions": "(rows, action)",
-            "next_observations": "(rows, observation)",
-        }
-        flat = ["rewards", *_FLAGS]
-        if self._is_numbered:
-            del expected["actions"]
-            flat.append("actions")
-        for name, shape in expected.items():
-            array = getattr(self, name)
-            if array.ndim != 2 or array.shape[1] == 0:
-                numbers = " Numbered actions need action_space=gymnasium.spaces.Discrete(n)." * (name == "actions")
-                raise DatasetError(f"{name}: found shape {array.shape}, expected {shape}.{numbers}")
-        for name in flat:
-            if getattr(self, name).ndim != 1:
-                numbers = f" of numbers in {self.action_space}" * (name == "actions")
-                raise DatasetError(f"{name}: found shape {getattr(self, name).shape}, expected (rows,){numbers}.")
+        vectors = {"observations": "observation", "actions": "action", "next_observations": "observation"}
+        if self._is_discrete:
+            del vectors["actions"]
+        for name in (*_FLOATING, *_FLAGS):
+            shape = getattr(self, name).shape
+            if name in vectors and (len(shape) != 2 or shape[1] == 0):
+                hint = " Discrete actions need action_space=gymnasium.spaces.Discrete(n)." * (name == "actions")
+                raise DatasetError(f"{name}: found shape {shape}, expected (rows, {vectors[name]}).{hint}")
+            if name not in vectors and len(shape) != 1:
+                hint = f" of numbers in {self.action_space}" * (name == "actions")
+                raise DatasetError(f"{name}: found shape {shape}, expected (rows,){hint}.")
         for name in (*_FLOATING, *_FLAGS):
             if len(getattr(self, name)) != rows:
                 raise DatasetError(f"{name}: found {len(getattr(self, name))} rows, but rewards has {rows}.")
@@ -260,20 +247,17 @@ class Transitions:
 
     def _check_finite(self, name: str) -> None:
         array = getattr(self, name)
-        # NaN and infinity show in the extremes, which need no mask of the size of the data.
+        # NaN and infinity show in the smallest and largest value, so usually no mask of the data's size is needed.
         if np.isfinite(array.min()) and np.isfinite(array.max()):
             return
         finite = np.isfinite(array).reshape(len(array), -1)
         bad = np.flatnonzero(~finite.all(axis=1))
-        if len(bad):
-            row = int(bad[0])
-            column = int(np.flatnonzero(~finite[row])[0])
-            value = array.reshape(len(array), -1)[row, column]
-            raise DatasetError(
-                f"{name}: found {value} at {self.locate(row)} (row {row}, column {column}), and "
-                f"{len(bad)} such row{'s' * (len(bad) != 1)} in all; every value must be finite in float32. "
-                "Drop or repair these rows."
-            )
+        row, column = int(bad[0]), int(finite[bad[0]].argmin())
+        raise DatasetError(
+            f"{name}: found {array.reshape(len(array), -1)[row, column]} at {self.locate(row)} (row {row}, column "
+            f"{column}), and {len(bad)} such row{'s' * (len(bad) != 1)} in all; every value must be finite in float32. "
+            "Drop or repair these rows."
+        )
 
     def _default_action_space(self) -> Box:
         low, high = float(self.actions.min()), float(self.actions.max())
@@ -284,9 +268,14 @@ class Transitions:
             )
         return Box(-1.0, 1.0, self.actions.shape[1:], np.float32)
 
-    def _check_spaces(self) -> None:
-        object.__setattr__(self, "observation_space", as_float32_box(self.observation_space, "observations"))
-        object.__setattr__(self, "action_space", as_action_space(self.action_space, "actions"))
+    def _set_spaces(self) -> None:
+        """Fill in the spaces that were not given, and refuse actions outside theirs."""
+        seen: Any = self.observation_space
+        seen = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32) if seen is None else seen
+        object.__setattr__(self, "observation_space", as_float32_box(seen, "observations"))
+        chosen: Any = self.action_space
+        chosen = self._default_action_space() if chosen is None else chosen
+        object.__setattr__(self, "action_space", as_action_space(chosen, "actions"))
         for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
             array = getattr(self, name)
             if space.shape != array.shape[1:]:
@@ -302,7 +291,6 @@ class Transitions:
             self._refuse_actions(outside.any(axis=1), "Clip them, or declare the true bounds.")
 
     def _refuse_actions(self, wrong: Any, remedy: str) -> None:
-        """Refuse actions outside the space; `wrong` has one flag a row."""
         rows = np.flatnonzero(wrong)
         if len(rows):
             raise DatasetError(
@@ -320,41 +308,38 @@ def _join(name: str, parts: list[np.ndarray]) -> np.ndarray:
     return joined
 
 
-def _as_array(name: str, value: Any) -> np.ndarray:
+def _as_array(name: str, value: Any, expected: str) -> np.ndarray:
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except ValueError as error:
         raise DatasetError(f"{name}: found rows of different lengths, expected one array: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise DatasetError(f"{name}: found the type {array.dtype}, expected {expected}.")
+    return array
 
 
 def _as_float32(name: str, value: Any) -> np.ndarray:
-    array = _as_array(name, value)
-    if array.dtype.kind not in "fiub":
-        raise DatasetError(f"{name}: found the type {array.dtype}, expected real numbers.")
     with np.errstate(over="ignore"):
-        return _own(array, np.float32)
+        return _own(_as_array(name, value, "real numbers"), np.float32)
 
 
 def _as_column(name: str, value: Any) -> np.ndarray:
-    """Return numbers as they are, of shape ``(rows,)``; replay buffers and tables hold them as a column."""
-    array = _as_array(name, value)
-    if array.dtype.kind not in "fiub":
-        raise DatasetError(f"{name}: found the type {array.dtype}, expected whole numbers for a Discrete action space.")
+    """Return discrete actions in the shape ``(rows,)``. Replay buffers and tables hold them as a column."""
+    array = _as_array(name, value, "whole numbers for a Discrete action space")
     return np.array(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array, order="C")
 
 
 def _as_flags(name: str, value: Any) -> np.ndarray:
-    array = _as_array(name, value)
-    if array.dtype.kind not in "fiub":
-        raise DatasetError(f"{name}: found the type {array.dtype}, expected booleans (or zeros and ones).")
+    expected = "booleans (or zeros and ones)"
+    array = _as_array(name, value, expected)
     wrong = array[:0] if array.dtype == bool else array[~np.isin(array, (0, 1))]
     if len(wrong):
-        raise DatasetError(f"{name}: found the value {wrong[0]}, expected booleans (or zeros and ones).")
+        raise DatasetError(f"{name}: found the value {wrong[0]}, expected {expected}.")
     return _own(array, np.bool_)
 
 
 def _own(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    """Copy what somebody else could still change, and take the rest as it is: datasets are large."""
+    """Return a copy, or the array itself if nobody else can change it. Datasets are large."""
     if array.dtype == dtype and array.flags.c_contiguous and _is_immutable(array):
         return array
     return np.array(array, dtype=dtype, order="C")

@@ -1,5 +1,5 @@
-"""What every folder needs and nobody else should import; it imports nothing of the other folders but the errors.
+"""Private helpers of every folder. Of this package, they import only the errors.
 
-`options`, `arrays`, `spaces` and `devices` check what a user gives. `store` writes and reads every file, and `tensors`
-puts what was read into modules. `lazy` keeps imports quick.
+Read `options` first: with `arrays`, `spaces` and `devices`, it checks what a user passes. `store` writes and reads
+every file, and `tensors` writes and reads neural networks with it. `lazy` keeps imports quick.
 """

@@ -1,4 +1,4 @@
-"""Checks of the arrays that callers hand over, each with a message that names the array."""
+"""Checks of the arrays that callers pass. Each message names the array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_actions", "check_array", "check_rows", "check_same_widths"]
 
 
 def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None:
-    """Refuse a dataset of other widths than a model's; `whose` names the model in the message, after "but".
+    """Refuse a dataset whose widths differ from a model's. In the message, `whose` names the model after "but".
 
     Raises:
         SpaceMismatchError: If a width differs.
@@ -26,10 +26,10 @@ def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None
 
 
 def check_rows(arrays: dict[str, tuple[Any, int]], remedy: str) -> int:
-    """Return how many rows several arrays have, given by name, each with the width it must have.
+    """Return the number of rows of several arrays, given by name, each with its expected width.
 
     Raises:
-        InputError: If one has another width, or another number of rows than the last of them.
+        InputError: If a width is wrong, or a number of rows differs from that of the last array.
     """
     array, _ = list(arrays.values())[-1]
     rows = len(array) if np.ndim(array) else 0
@@ -42,16 +42,16 @@ def check_rows(arrays: dict[str, tuple[Any, int]], remedy: str) -> int:
 
 
 def check_actions(name: str, values: Any, space: ActionSpace, *batch: int) -> np.ndarray:
-    """Return actions as the model takes them: float32, or int64 where the space numbers them.
+    """Return actions as the model takes them: float32, or int64 if they are discrete.
 
     Args:
-        name: What to call them in a message.
-        values: What a policy chose.
-        space: Of one action.
-        *batch: How many actions there are; nothing: a single one.
+        name: The name of the array in a message.
+        values: The actions that a policy chose.
+        space: The space of one action.
+        *batch: The expected number of actions; leave it out for a single action.
 
     Raises:
-        InputError: If the shape is another, a value is not a finite number, or there is no action of that number.
+        InputError: If the shape is wrong, a value is not finite, or the space has no such discrete action.
     """
     if not isinstance(space, Discrete):
         return check_array(name, values, (*batch, *space.shape))
@@ -68,13 +68,13 @@ def check_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return an action or an observation as float32.
 
     Raises:
-        InputError: If its shape is another, or a value is not a finite number.
+        InputError: If the shape is wrong, or a value is not finite.
     """
     array = np.asarray(values)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")
     with np.errstate(over="ignore"):
-        # A copy, so that a caller who writes into its array later does not move what was made of it.
+        # A copy, so that the caller may write into its array later.
         converted = np.array(array, dtype=np.float32, order="C")
     finite = np.isfinite(converted)
     if not finite.all():

@@ -1,4 +1,4 @@
-"""Public names that are imported when they are first used, so that importing a package stays quick."""
+"""Import public names at their first use, so that importing a package is quick."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ __all__ = ["lazy_names"]
 def lazy_names(
     package: str, homes: Mapping[str, Iterable[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return a package's `__getattr__` and its `__dir__`, which lists its `__all__`.
-
-    Args:
-        package: Its `__name__`.
-        homes: The public names of each module.
-    """
+    """Return `__getattr__` and `__dir__` for a package, given its `__name__` and the public names of each module."""
     home_of = {name: module for module, names in homes.items() for name in names}
 
     def __getattr__(name: str) -> Any:

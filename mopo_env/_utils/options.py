@@ -1,4 +1,4 @@
-"""Checks of options, each with a message that names the option."""
+"""Checks of options. Each message names the option."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_number(
     """Return a finite number, NumPy's included, as a float.
 
     Raises:
-        ConfigError: If it is no number, not finite, or outside the range.
+        ConfigError: If the value is not a number, not finite, or outside the range.
     """
     if not _is(Real, value):
         raise ConfigError(f"{name}: expected a number, found {value!r}.")
@@ -56,7 +56,7 @@ def check_integer(name: str, value: Any, *, minimum: int = 1, maximum: int | Non
     """Return an integer, NumPy's included, as an int.
 
     Raises:
-        ConfigError: If it is no integer, or outside the range.
+        ConfigError: If the value is not an integer, or outside the range.
     """
     if not _is(Integral, value) or value < minimum or (maximum is not None and value > maximum):
         limit = "" if maximum is None else f" and at most {maximum}"
@@ -72,7 +72,7 @@ def check_boolean(name: str, value: Any) -> bool:
     """Return True or False.
 
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If the value is not a bool.
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name}: expected True or False, found {value!r}.")
@@ -80,10 +80,10 @@ def check_boolean(name: str, value: Any) -> bool:
 
 
 def check_tuple(name: str, values: Any, check: Callable[..., Any], **limits: Any) -> tuple[Any, ...]:
-    """Return a tuple of what a check returns for each entry of a tuple or a list.
+    """Check each entry of a tuple or a list, and return the checked entries as a tuple.
 
     Raises:
-        ConfigError: If it is neither, or an entry is refused.
+        ConfigError: If the value is neither a tuple nor a list, or the check refuses an entry.
     """
     if not isinstance(values, (tuple, list)):
         raise ConfigError(f"{name}: expected a tuple of numbers, found {values!r}.")
@@ -91,13 +91,13 @@ def check_tuple(name: str, values: Any, check: Callable[..., Any], **limits: Any
 
 
 def check_fields(config: Any, check: Callable[..., Any], /, *names: str, optional: bool = False, **limits: Any) -> None:
-    """Check fields of a frozen dataclass, and keep what the check returns: plain ints and floats.
+    """Check fields of a frozen dataclass, and replace them by the result: plain ints and floats.
 
     Args:
-        config: Written to, so call this in its `__post_init__`.
+        config: The dataclass. Its fields are written, so call this in its `__post_init__`.
         check: One of the checks of this module.
-        *names: Of the fields.
-        optional: Whether None passes.
+        *names: Names of the fields.
+        optional: Whether None is allowed.
         **limits: Passed to the check.
     """
     for name in names:
@@ -107,23 +107,22 @@ def check_fields(config: Any, check: Callable[..., Any], /, *names: str, optiona
 
 
 Members = Literal["all", "elites"]
-"""Which members of an ensemble a penalty asks."""
+"""Which members of an ensemble a penalty uses."""
 Units = Literal["raw", "normalised"]
-"""Whether outputs are as they are, or divided by the standard deviations of the training targets."""
+"""Raw outputs, or outputs divided by the standard deviations of the training targets."""
 MemberPer = Literal["step", "rollout"]
-"""How long one elite speaks for a rollout: a step (TS-1), or all of it (TS-∞)."""
-
+"""How often an elite is picked: for every step (TS-1), or once for a rollout (TS-∞)."""
 Precision = Literal["float32", "bfloat16"]
-"""Of the numbers between an ensemble's hidden layers when it predicts; inputs and answers are float32 either way."""
+"""Precision between an ensemble's hidden layers in `predict`. Inputs and outputs are always float32."""
 Schedule = Literal["cosine", "constant"]
-"""How the learning rate of a fit changes: it falls to zero over a number of epochs set beforehand, or stays."""
+"""How the learning rate of a fit changes: it falls to zero over a given number of epochs, or is constant."""
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
-    """Return a word that is one of a `Literal`'s.
+    """Return a value that is one of the strings of a `Literal`.
 
     Raises:
-        ConfigError: If it is none of them.
+        ConfigError: If the value is none of them.
     """
     words = get_args(choices)
     if not isinstance(value, str) or value not in words:

@@ -1,4 +1,4 @@
-"""Spaces as this project needs them: boxes of float32, discrete actions, and bounds that a checker accepts."""
+"""Spaces: float32 boxes, discrete actions, and bounds that Gymnasium's checker accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 ActionSpace = Box | Discrete
-# One-hot rows of more would fill the memory; and who has so many actions has features of them.
+# One-hot rows of more actions would fill the memory.
 _LARGEST_COUNT = 10_000
 
 
@@ -36,10 +36,10 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
     if isinstance(space, Discrete):
         if space.n > _LARGEST_COUNT:
             raise DatasetError(
-                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} discrete actions. A box of features of "
-                "each action would do."
+                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} discrete actions. Describe each action by "
+                "features in a Box instead."
             )
-        return Discrete(int(space.n), start=int(space.start))  # a seeded generator of the caller's is left behind
+        return Discrete(int(space.n), start=int(space.start))  # without the caller's seeded generator
     if not isinstance(space, Box):
         raise DatasetError(
             f"{name}: found the space {space}, expected gymnasium.spaces.Discrete or a one-dimensional Box."
@@ -48,17 +48,17 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
 
 
 def encoded_width(space: ActionSpace) -> int:
-    """Return how wide an action is as a model sees it: discrete actions are one-hot."""
+    """Return the width of an action as a model sees it: discrete actions are one-hot."""
     return int(space.n) if isinstance(space, Discrete) else int(space.shape[0])
 
 
 def number_range(space: Discrete) -> tuple[int, int]:
-    """Return the first and the last of the discrete actions."""
+    """Return the lowest and the highest discrete action."""
     return int(space.start), int(space.start + space.n - 1)
 
 
 def as_float32_box(space: gym.Space[Any], name: str) -> Box:
-    """Return a box of the same bounds in float32, which halves every buffer of float64 environments.
+    """Return a box of the same bounds in float32. This halves every buffer of float64 environments.
 
     Raises:
         DatasetError: If the space is not a one-dimensional box.
@@ -72,15 +72,15 @@ def as_float32_box(space: gym.Space[Any], name: str) -> Box:
 def finite_box(space: Box) -> Box:
     """Replace infinite bounds of a float32 box by the largest float32.
 
-    An environment that never returns an infinite number keeps to them, and says so: Gymnasium's checker warns of
-    infinite bounds. Model and real environments both do this, since agents compare the spaces of the two.
+    Gymnasium's checker warns of infinite bounds, and no environment here returns an infinite number. Model environments
+    and real environments both use this, since agents compare their spaces.
     """
     largest = np.finfo(np.float32).max
     return Box(np.maximum(space.low, -largest), np.minimum(space.high, largest), dtype=np.float32)
 
 
 def space_tensors(name: str, space: ActionSpace) -> dict[str, np.ndarray]:
-    """Return what a file keeps of a space: a box's bounds, or the number of discrete actions and the first of them."""
+    """Return the arrays that a file keeps of a space: bounds, or the number of discrete actions and the lowest one."""
     if isinstance(space, Discrete):
         return {f"{name}_numbers": np.array([space.n, space.start], dtype=np.int64)}
     return {f"{name}_bounds": np.stack([space.low, space.high])}

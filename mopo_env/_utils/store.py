@@ -1,8 +1,8 @@
 """The one writer and the one reader of the files this project defines.
 
-An artifact is a pair in one folder: `<name>.json`, the manifest, and the tensor file that the manifest names,
-`<name>-<digest>.safetensors`. The tensor file is written first and the manifest replaces its predecessor in one
-step, so a reader sees the old artifact or the new one and nothing between. Neither file can run code when read.
+An artifact is a pair of files in one folder: the manifest `<name>.json`, and the tensor file that the manifest names,
+`<name>-<digest>.safetensors`. The tensor file is written first. Then the new manifest replaces the old one in one step,
+so a reader sees either the old artifact or the new one. Reading these files cannot run code.
 """
 
 from __future__ import annotations
@@ -43,19 +43,16 @@ _RECORDED_LIBRARIES = ("mopo-env", "torch", "numpy", "gymnasium", "stable-baseli
 def write_artifact(
     folder: Path | str, name: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> Path:
-    """Write named arrays and their description, all or nothing.
+    """Write named arrays and their description, and return the path of the manifest.
 
     Args:
-        folder: Created when missing.
-        name: What the artifact is, such as ``"ensemble"``; also the stem of its files.
-        tensors: The arrays to keep.
+        folder: Created if it is missing.
+        name: The kind of artifact, such as ``"ensemble"``; file names start with it.
+        tensors: The arrays.
         metadata: Anything JSON can hold.
 
-    Returns:
-        The path of the manifest.
-
     Raises:
-        StoreError: If the disk is full or the folder cannot be written; what was there before is intact.
+        StoreError: If the disk is full or the folder cannot be written. The old artifact is then intact.
     """
     folder = Path(folder)
     try:
@@ -75,20 +72,17 @@ def write_artifact(
     replaced = _tensor_file_of(manifest_path)
     write_file(folder / tensor_file, body)
     write_file(manifest_path, manifest_body)
-    # Only what this very manifest replaced: the tensor file of another writer at work is left alone.
+    # Only the tensor file of the replaced manifest: another writer may be at work in this folder.
     if replaced is not None and replaced.name != tensor_file:
         replaced.unlink(missing_ok=True)
     return manifest_path
 
 
 def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `write_artifact` wrote, refusing anything damaged.
-
-    Returns:
-        The arrays by name, and the metadata.
+    """Return the arrays, by name, and the metadata that `write_artifact` wrote.
 
     Raises:
-        StoreError: If a file is missing, altered, or of a format this version cannot read.
+        StoreError: If a file is missing, damaged or altered, or has a format that this version cannot read.
     """
     path = Path(folder) / f"{name}.json"
     try:
@@ -97,7 +91,7 @@ def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray],
             try:
                 return _parse_artifact(path, name, body)
             except FileNotFoundError:
-                # A writer may have replaced manifest and tensor file since the manifest was read.
+                # A writer may have replaced both files after the manifest was read.
                 previous, body = body, _read_file(path)
                 if body == previous:
                     raise
@@ -110,7 +104,7 @@ def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray],
 
 
 def artifact_versions(folder: Path | str, name: str) -> dict[str, str]:
-    """Return which versions of which libraries wrote an artifact; empty if its manifest does not say."""
+    """Return the versions of the libraries that wrote an artifact; empty if its manifest does not hold them."""
     try:
         versions = json.loads(_read_file(Path(folder) / f"{name}.json"))["versions"]
         return {str(library): str(number) for library, number in versions.items()}
@@ -119,10 +113,10 @@ def artifact_versions(folder: Path | str, name: str) -> dict[str, str]:
 
 
 def write_file(path: Path, body: bytes) -> None:
-    """Replace a file in one step: a crash at any moment leaves the old content or the new.
+    """Replace a file in one step: a crash leaves either the old content or the new.
 
     Raises:
-        StoreError: If it cannot be written; the old content is intact.
+        StoreError: If the file cannot be written. The old content is then intact.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     try:
@@ -133,7 +127,7 @@ def write_file(path: Path, body: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-        # The rename itself must survive a power cut, hence the folder is synced too.
+        # The folder is synced too, so that the rename survives a power cut.
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -146,7 +140,7 @@ def write_file(path: Path, body: bytes) -> None:
 
 
 def json_text(content: Mapping[str, Any]) -> bytes:
-    """Write a mapping as strict JSON that a person can read.
+    """Return a mapping as strict, indented JSON.
 
     Raises:
         StoreError: If a value has no JSON form, or is not finite.
@@ -155,7 +149,7 @@ def json_text(content: Mapping[str, Any]) -> bytes:
 
 
 def json_ready(value: Any) -> Any:
-    """Turn NumPy scalars, arrays, paths and mappings into what JSON can hold.
+    """Turn NumPy scalars, arrays, paths and mappings into types of JSON.
 
     Raises:
         StoreError: If a value has no JSON form, or is not finite.
@@ -198,14 +192,14 @@ def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[s
 
 
 def _read_file(path: Path) -> bytes:
-    # A folder of strangers may hold links to devices, which have no end.
+    # A stranger's folder may hold a link to a device, whose content has no end.
     if not stat.S_ISREG(path.stat().st_mode):
         raise StoreError(f"{path}: found a folder or a device, expected a file.")
     return path.read_bytes()
 
 
 def _tensor_file_of(manifest_path: Path) -> Path | None:
-    """Return the tensor file that a manifest names, or None if there is no sound manifest."""
+    """Return the tensor file that a manifest names, or None if there is no valid manifest."""
     try:
         file = json.loads(manifest_path.read_bytes())["tensors"]["file"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -216,7 +210,7 @@ def _tensor_file_of(manifest_path: Path) -> Path | None:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that decide what we compute, as every manifest records them."""
+    """Return the installed versions of the libraries that decide results. Every manifest records them."""
     versions = {}
     for library in _RECORDED_LIBRARIES:
         try:
@@ -227,7 +221,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove temporary files of writers that no longer run."""
+    """Remove the temporary files of writers that were killed."""
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):
         owner = temporary.name.removeprefix(f".{path.name}.").split(".")[0]
         if owner.isdigit() and not _is_running(int(owner)):
@@ -239,8 +233,8 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # it runs, as another user
+        pass
     return True
 
 

@@ -1,34 +1,69 @@
-"""Tensors of modules: what scales their inputs, and how a file's are put into them."""
+"""Neural networks in files, and the scale of their inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mopo_env.errors import StoreError
+from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["fill_module", "mean_and_std"]
+__all__ = ["fill_module", "load_module", "mean_and_std", "save_module"]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def mean_and_std(rows: Float[Tensor, "row column"]) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
-    """Return what scales columns to zero mean and unit variance."""
+    """Return the means and standard deviations of columns, for scaling; a constant column has 1."""
     mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
-    # A constant column carries no information; left unscaled it stays at zero instead of dividing by zero.
     return mean, torch.where(std < 1e-12, torch.ones_like(std), std)
 
 
-def fill_module(module: nn.Module, tensors: Mapping[str, np.ndarray], *, what: str) -> None:
-    """Give a module the tensors of a file.
-
-    Args:
-        module: Made on the "meta" device, where nothing is allocated, whatever sizes a file may claim.
-        tensors: By their names in the module's `state_dict`.
-        what: Begins every message, such as ``"data: the ensemble"``.
+def save_module(module: nn.Module, folder: Path | str, name: str, architecture: tuple[str, ...]) -> Path:
+    """Write a module's tensors, its `metadata`, and the attributes that `architecture` names, as an artifact.
 
     Raises:
-        StoreError: If names, shapes or types are not the module's, or a number is not finite.
+        StoreError: If the folder cannot be written.
+    """
+    tensors = {key: tensor.detach().cpu().numpy() for key, tensor in module.state_dict().items()}
+    sizes = {key: getattr(module, key) for key in architecture}
+    metadata: Any = module.metadata
+    return write_artifact(folder, name, tensors, {"architecture": sizes, **metadata})
+
+
+def load_module(folder: Path | str, name: str, what: str, build: Callable[..., Module]) -> Module:
+    """Read what `save_module` wrote.
+
+    Args:
+        folder: Where the files are.
+        name: The name of the artifact.
+        what: The name of the module in messages.
+        build: Called with the tensors of the file and, as keywords, the entries of the architecture.
+
+    Raises:
+        StoreError: If the files are missing, damaged, or do not fit the architecture they name.
+    """
+    tensors, metadata = read_artifact(folder, name)
+    try:
+        # Nothing is allocated on the "meta" device, whatever sizes a file claims.
+        with torch.device("meta"):
+            module = build(tensors, **metadata.pop("architecture"), generator=torch.Generator("cpu"))
+    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
+        raise StoreError(f"{folder}: the {what}'s tensors do not fit its architecture: {error}") from error
+    fill_module(module, tensors, what=f"{folder}: the {what}")
+    module.metadata = metadata  # type: ignore[assignment]  # a plain attribute of our modules
+    return module.requires_grad_(False)
+
+
+def fill_module(module: nn.Module, tensors: Mapping[str, np.ndarray], *, what: str) -> None:
+    """Put tensors into a module that was built on the "meta" device. Every message begins with `what`.
+
+    Raises:
+        StoreError: If names, shapes or types differ from the module's `state_dict`, or a number is not finite.
     """
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in module.state_dict().items()}
     try:
@@ -42,7 +77,7 @@ def fill_module(module: nn.Module, tensors: Mapping[str, np.ndarray], *, what: s
         raise StoreError(f"{what}'s tensors do not fit its architecture: {error}") from error
     for name, tensor in state.items():
         if not tensor.isfinite().all():
-            raise StoreError(f"{what} holds numbers that are not finite, in {name}. Fit it again.")
+            raise StoreError(f"{what} holds non-finite numbers in {name}. Fit it again.")
 
 
 def _describe(kind: tuple[tuple[int, ...], torch.dtype] | None) -> str:

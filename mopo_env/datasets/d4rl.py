@@ -20,7 +20,7 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["D4RL_FILES", "check_sha256", "d4rl_task", "load_d4rl"]
 
-# The kinds of numbers that a field may hold: flags are booleans, bytes or floats, as the file is old or new.
+# The kinds of numbers that a field may hold. Flags are booleans, bytes or floats, depending on the file's version.
 _REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
 _OPTIONAL = {"timeouts": "biuf", "next_observations": "fiu"}
 _VECTORS = ("observations", "actions", "next_observations")
@@ -35,27 +35,26 @@ def load_d4rl(
 ) -> Transitions:
     """Read a D4RL file such as ``hopper_medium-v2.hdf5``.
 
-    A row flagged in `timeouts` is a truncation; a row that is also terminal is a termination. Files of v0 have no
-    `timeouts`: an episode then also ends with its `max_episode_steps`-th row, as in D4RL. D4RL's own loop counts a
-    terminal row to the following episode, and so cuts that episode one row early. Here each episode counts its own.
+    A row flagged in `timeouts` is a truncation, or a termination if it is also terminal. Files of v0 have no
+    `timeouts`: there, an episode also ends with its `max_episode_steps`-th row, as in D4RL. (D4RL's own loop counts a
+    terminal row as part of the next episode, which it therefore cuts one row early.)
 
     Files of v1 and v2 hold `next_observations`, and every row is kept. Other files do not hold the next state of an
-    episode's last row, so this row is dropped, terminal or not. D4RL's own `qlearning_dataset` takes the start of the
-    following episode for it.
+    episode's last row, so this row is dropped. D4RL's own `qlearning_dataset` uses the start of the next episode.
 
     Args:
-        path: The file. Only what is stored in it is read, and no link is followed.
+        path: The file. Links in it are not followed.
         action_space: Default: the box from −1 to 1, which all gym-mujoco tasks have.
-        max_episode_steps: The time limit of the files without `timeouts`; default: 1000, as in gym-mujoco.
+        max_episode_steps: The time limit for files without `timeouts`; default: 1000, as in gym-mujoco.
         sha256: The SHA-256 that the file must have; default: any.
 
     Returns:
-        The transitions, in the order of the file. `metadata` has the file's name and SHA-256, the number of dropped
-        rows, the task that the file's name stands for (``"task"``), and the strings of the file's own group
-        ``metadata`` (``"d4rl"``). If D4RL published this file, ``"d4rl_file"`` is its name there.
+        The transitions in the order of the file. `metadata` has the file's name and SHA-256, the number of dropped
+        rows, the task of the file's name (``"task"``), and the strings of the file's own group ``metadata``
+        (``"d4rl"``). If D4RL published this file, ``"d4rl_file"`` is its name there.
 
     Raises:
-        DatasetError: If the file is missing, damaged, hostile, not the one expected, or lacks a field; the message
+        DatasetError: If the file is missing, damaged or hostile, has another SHA-256, or lacks a field. The message
             names file and field.
         ConfigError: If `max_episode_steps` is not a positive integer, or `sha256` is not a SHA-256.
     """
@@ -68,16 +67,16 @@ def load_d4rl(
     metadata["task"] = d4rl_task(published[0] if published else path.name)
     with open_hdf5(path) as file:
         arrays = _read(file)
-        terminated = _flags("terminals", arrays["terminals"])
-        limits = arrays.get("timeouts")
-        truncated = _time_limits(terminated, steps) if limits is None else _flags("timeouts", limits)
+        for name in arrays.keys() & {"terminals", "timeouts"}:
+            arrays[name] = as_flags(arrays[name], partial("{}, row {}".format, name))
+        terminated, limits = arrays["terminals"], arrays.get("timeouts")
         return transitions_from_rows(
             observations=arrays["observations"],
             actions=arrays["actions"],
             rewards=arrays["rewards"],
             next_observations=arrays.get("next_observations"),
             terminated=terminated,
-            truncated=truncated,
+            truncated=_time_limits(terminated, steps) if limits is None else limits,
             action_space=action_space,
             metadata={**metadata, "d4rl": plain_strings(file, "metadata")},
         )
@@ -108,10 +107,6 @@ def _values(name: str, array: PlainArray) -> np.ndarray:
         raise DatasetError(f"{name}: found the shape {values.shape}, expected {expected}.")
     check_finite(values, partial("{}, row {}".format, name))
     return values
-
-
-def _flags(name: str, values: np.ndarray) -> np.ndarray:
-    return as_flags(values, partial("{}, row {}".format, name))
 
 
 def _time_limits(terminated: np.ndarray, max_episode_steps: int) -> np.ndarray:

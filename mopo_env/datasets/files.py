@@ -25,8 +25,8 @@ _ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
 def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
     """Write a dataset into a folder.
 
-    Within an episode the next observation is the following row's observation. The file keeps only the next
-    observations of which this does not hold, and so is nearly half as large.
+    Within an episode, the next observation is usually the following row's observation. The file keeps only the other
+    next observations, which makes it nearly half as large.
 
     Returns:
         The path of the manifest, ``dataset.json``.
@@ -35,7 +35,7 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         StoreError: If the folder cannot be written.
     """
     follows = np.zeros(len(transitions), dtype=bool)
-    # As bits: −0.0 equals 0.0, but the two have different fingerprints.
+    # Compare bits: −0.0 equals 0.0, but has another fingerprint.
     observations, next_observations = (
         array.view(np.uint32) for array in (transitions.observations, transitions.next_observations)
     )
@@ -91,25 +91,21 @@ def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> T
 
 
 def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Move an array out of what was read. It is read-only and owns its memory, so `Transitions` does not copy it."""
+    """Move an array out of `tensors`, read-only and with its own memory, so that `Transitions` does not copy it."""
     array = np.array(tensors.pop(name))
     array.setflags(write=False)
     return array
 
 
-# Raise it with every change of a reader that changes what is read.
+# Increase this number if a change of a reader changes its results.
 _READER = 1
 
 
 def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
-    """Return the copy that is kept in a folder, or read the source and keep a copy.
+    """Return the copy in a folder, or call `read` and write a copy.
 
-    A copy that is damaged or has another stamp is replaced. If the folder cannot be written, no copy is kept.
-
-    Args:
-        folder: The folder of the copy.
-        stamp: Identifies the state of the source, such as its size and the time of its last change.
-        read: Reads the source.
+    The `stamp` identifies the state of the source, such as its size and the time of its last change. A copy that is
+    damaged or has another stamp is replaced. If the folder cannot be written, there is no copy.
     """
     stamp = {**stamp, "reader": _READER}
     with suppress(StoreError, DatasetError):

@@ -1,4 +1,4 @@
-"""The folders of datasets, ensembles and learned rules, found without reading anything."""
+"""Find the folders of datasets, ensembles and learned rules, without reading files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 
 
 def user_folder() -> Path:
-    """Return where collected data are kept: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
+    """Return the folder of collected data: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
     return Path(os.environ.get("MOPO_DATASETS_PATH") or Path.home() / ".mopo" / "datasets")
 
 
@@ -26,8 +26,8 @@ def bundled_folder(task: str) -> Path | None:
 def find_folder(name: str | Path) -> Path | None:
     """Return the folder of a dataset in our own format, or None.
 
-    A task's bundled data come before data of the same task that the user collected, so that an id means the same data
-    on every machine. To use collected data, pass their path.
+    A task's bundled data are preferred to data that the user collected for it, so that an id means the same data on
+    every machine. To use the collected data, pass their path.
     """
     task = task_name(name)
     try:
@@ -41,7 +41,7 @@ def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
     """Return the first of several folders that holds an artifact, such as an ensemble, or None.
 
     Args:
-        artifact: What `mopo_env._utils.store` wrote, such as ``"ensemble"``.
+        artifact: The name of the artifact, such as ``"ensemble"``.
         *names: Task names or folders; None is skipped.
     """
     for name in names:
@@ -57,6 +57,6 @@ def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
 
 
 def task_name(name: str | Path) -> str | None:
-    """Return the task that a name or an id stands for, or None."""
+    """Return the name of the task with this name or id, or None."""
     task = str(name).removeprefix(ID_PREFIX)
     return task if isinstance(name, str) and task in TASKS else None

@@ -1,4 +1,4 @@
-"""Arrays in HDF5 files of strangers: each is checked before memory is taken, and nothing outside the file is read."""
+"""Read arrays of strangers' HDF5 files: check each before memory is allocated, and read nothing outside the file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mopo_env.errors import DatasetError
 
 __all__ = ["LARGEST_RATIO", "PlainArray", "open_hdf5", "plain_array", "plain_group", "plain_strings"]
 
-# DEFLATE packs at most 258 bytes into two bits, and LZF less: a file that claims more was not packed by them.
+# DEFLATE packs at most 258 bytes into two bits, and LZF packs less. A file that claims more is forged.
 LARGEST_RATIO = 1032
 _COMPRESSORS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}
 _HARMLESS = {h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_FLETCHER32: "fletcher32"}
 _LONGEST_STRING = 10_000
-# Every machine has this much memory, in bytes.
+# Bytes; every machine has this much memory.
 _SMALL = 2**20
 
 
@@ -37,7 +37,7 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
     try:
         if not path.is_file():
             raise DatasetError("no such file.")
-        # Every array is read once and whole, so a cache of chunks would only cost time.
+        # Every array is read once and as a whole, so a cache of chunks would cost time.
         with h5py.File(path, "r", rdcc_nbytes=0, rdcc_nslots=1) as file:
             yield file
     except DatasetError as error:
@@ -51,35 +51,27 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
 
 @dataclass(frozen=True, slots=True)
 class PlainArray:
-    """An array that was checked and can be read.
-
-    Attributes:
-        shape: As stored.
-    """
+    """An array that was checked and can be read, with its stored shape."""
 
     shape: tuple[int, ...]
     _dataset: h5d.DatasetID
 
     def read(self, dtype: type[np.generic] | None = None) -> np.ndarray:
-        """Return the values, converted on the way; None: of the type in which they are stored."""
+        """Return the values, converted to a type; default: the stored type."""
         values = np.empty(self.shape, dtype=dtype or self._dataset.dtype)
         self._dataset.read(h5s.ALL, h5s.ALL, values)
         return values
 
 
 def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | None:
-    """Find an array without reading it, and refuse everything that is not an array stored in this file.
+    """Find an array of a file, or of a group that `plain_group` returned, without reading it.
 
-    Args:
-        group: Where to look: the file, or a group that `plain_group` found in it.
-        name: Of the array.
-        kinds: NumPy's letters for the types that are expected, such as ``"f"``.
-
-    Returns:
-        The array, or None if there is none. It needs at most `LARGEST_RATIO` times the memory of the file's size.
+    The `kinds` are NumPy's letters for the expected types, such as ``"f"``. The result is None if there is no array of
+    this name. An array needs at most `LARGEST_RATIO` times the memory of the file's size.
 
     Raises:
-        DatasetError: If it is a link, a group, of another type, kept elsewhere, or larger than the file can hold.
+        DatasetError: If it is a link, a group, of another type, stored outside the file, or larger than the file can
+            hold.
     """
     dataset = _find(group, name)
     if dataset is None:
@@ -94,7 +86,7 @@ def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | Non
 
 
 def plain_group(group: h5py.Group, name: str) -> h5py.Group | None:
-    """Find a group that is stored in this file; None if there is none.
+    """Find a group that is stored in this file; None if there is no group of this name.
 
     Raises:
         DatasetError: If it is a link, or not a group.
@@ -104,7 +96,7 @@ def plain_group(group: h5py.Group, name: str) -> h5py.Group | None:
 
 
 def plain_strings(file: h5py.File, group_name: str) -> dict[str, str]:
-    """Read the strings among a group's first hundred entries; everything else is ignored."""
+    """Read the strings among a group's first hundred entries. Other entries are ignored."""
     group, strings = None, {}
     with suppress(DatasetError):
         group = plain_group(file, group_name)
@@ -122,7 +114,7 @@ def plain_strings(file: h5py.File, group_name: str) -> dict[str, str]:
 
 
 def _open(group: h5py.Group, name: str, expected: str) -> h5g.GroupID | h5d.DatasetID | None:
-    """Open what is stored under a name; None if there is nothing."""
+    """Open the object of a name, without following links; None if there is none."""
     links, encoded = group.id.links, name.encode()
     if not links.exists(encoded):
         return None
@@ -157,14 +149,14 @@ def _find(group: h5py.Group, name: str) -> h5d.DatasetID | None:
 
 
 def _check_size(name: str, dataset: h5d.DatasetID, shape: tuple[int, ...], itemsize: int) -> None:
-    """Compare what an array declares with what the file holds of it."""
+    """Refuse an array whose declared size is larger than the stored bytes can hold."""
     properties, stored = dataset.get_create_plist(), dataset.get_storage_size()
     declared = math.prod(shape) * itemsize
     chunk = properties.get_chunk() if properties.get_layout() == h5d.CHUNKED else ()
-    # A packed chunk is unpacked as a whole.
+    # A compressed chunk is unpacked as a whole.
     unpacked = max(declared, math.prod(chunk) * itemsize)
     limit = stored * LARGEST_RATIO if _is_compressed(name, properties) else stored
-    # A forged file can claim to store more than it has. Recent versions of HDF5 notice most of this themselves.
+    # A forged file can claim to store more bytes than it has. Recent versions of HDF5 notice most such files.
     forged = stored > _SMALL and stored > h5i.get_file_id(dataset).get_filesize()
     if declared and (unpacked > limit or forged):
         raise DatasetError(
@@ -186,11 +178,8 @@ def _is_compressed(name: str, properties: h5p.PropDCID) -> bool:
 
 
 def _kind(datatype: h5t.TypeID) -> str:
-    """Return NumPy's letter for a type."""
-    if datatype.get_class() == h5t.FLOAT:  # most arrays are floats, and finding NumPy's type takes long
-        return "f"
-    kind: str = datatype.dtype.kind
-    return kind
+    """Return NumPy's letter for a type. Most arrays are floats, and to find NumPy's type is slow."""
+    return "f" if datatype.get_class() == h5t.FLOAT else str(datatype.dtype.kind)
 
 
 def _describe(kinds: str) -> str:

@@ -1,4 +1,4 @@
-"""Find the dataset that a name, a path or a Minari id stands for."""
+"""Find datasets and tasks by name, path or Minari id."""
 
 from __future__ import annotations
 
@@ -52,19 +52,23 @@ def resolve_task(
     Args:
         name: A task's name or id, the folder of a dataset, or a Minari id. None: the task is only `real_env`.
         ensemble: The folder of the ensemble, if it differs from that of the dataset.
-        real_env: The Gymnasium id of an environment to evaluate policies in. A task's normalised score is kept only if
-            this is another version of the task's own environment.
+        real_env: The Gymnasium id of an environment for evaluation. A task's normalised score is kept only if this is
+            another version of the task's own environment.
 
     Raises:
         UnknownNameError: If there is no such task or dataset; the message holds the nearest names.
-        ConfigError: If nothing is given, or something of another type.
+        ConfigError: If no name is given, or an argument has the wrong type.
     """
     if not isinstance(real_env, str | None):
         raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {real_env!r}.")
     if name is None and real_env is not None:
         return Task(name=real_env, real_env_id=real_env)
     found = name if isinstance(name, Task) else _named(name, ensemble)
-    return found if real_env is None else _evaluated_in(found, real_env)
+    if real_env is None:
+        return found
+    if found.real_env_id is not None and real_env.rpartition("-v")[0] == found.real_env_id.rpartition("-v")[0]:
+        return replace(found, real_env_id=real_env)
+    return replace(found, real_env_id=real_env, reference_min=None, reference_max=None)
 
 
 def _named(name: Any, ensemble: str | Path | None) -> Task:
@@ -83,13 +87,3 @@ def _named(name: Any, ensemble: str | Path | None) -> Task:
         name=str(name) if folder is None else str(folder.resolve()),
         termination="never" if learned is None else "learned",
     )
-
-
-def _evaluated_in(task: Task, real_env: str) -> Task:
-    if task.real_env_id is not None and _without_version(real_env) == _without_version(task.real_env_id):
-        return replace(task, real_env_id=real_env)
-    return replace(task, real_env_id=real_env, reference_min=None, reference_max=None)
-
-
-def _without_version(env_id: str) -> str:
-    return env_id.rpartition("-v")[0]

@@ -21,17 +21,17 @@ def relabel(transitions: Transitions, reward_function: RewardFunction) -> Transi
     """Return the same transitions with new rewards.
 
     Args:
-        transitions: The dataset; it stays as it is.
-        reward_function: Takes observations, actions and next observations, and returns one number a row. The arrays
-            are read-only float32 in raw units with one row a transition; discrete actions are int64, one number a row.
-            The paper's functions are in `mopo_env.rewards`.
+        transitions: The dataset, which is not changed.
+        reward_function: Takes observations, actions and next observations, and returns one number for each row. The
+            arrays are read-only float32 in raw units, shape ``(rows, width)``; discrete actions are int64, shape
+            ``(rows,)``. The paper's functions are in `mopo_env.rewards`.
 
     Returns:
         The same dataset with new rewards. Its metadata have the new entries ``reward_function`` and
-        ``relabelled_from``, the fingerprint of the old dataset, and lack the entries that describe the old rewards.
+        ``relabelled_from``, the fingerprint of the old dataset. Entries that describe the old rewards are removed.
 
     Raises:
-        ConfigError: If `reward_function` is not callable, or does not return one finite number a row.
+        ConfigError: If `reward_function` is not callable, or does not return one finite number for each row.
     """
     if not callable(reward_function):
         raise ConfigError(
@@ -49,7 +49,6 @@ def relabel(transitions: Transitions, reward_function: RewardFunction) -> Transi
 
 
 def _checked(returned: Any, transitions: Transitions) -> np.ndarray:
-    """Return rewards as float32, one a row, all finite."""
     try:
         rewards = np.asarray(returned)
     except ValueError as error:  # rows of different lengths

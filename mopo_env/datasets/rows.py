@@ -1,7 +1,4 @@
-"""From rows in the order in which they were recorded to transitions, each with its true next state.
-
-The readers of D4RL's files, of tables and of Minari share the checks that stand here.
-"""
+"""Turn recorded rows into transitions with their true next states; the readers share this module."""
 
 from __future__ import annotations
 
@@ -28,20 +25,19 @@ def transitions_from_rows(
     action_space: ActionSpace | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Transitions:
-    """Build a dataset from recorded rows, and invent no next state.
+    """Build a dataset from recorded rows.
 
     Without `next_observations`, the next state of a row is the observation of the following row of the same episode.
-    The last row of an episode has no such row: the row below it starts another episode, and a model would learn that
-    as a jump. So the last row of every episode is dropped, and the row before it is flagged as truncated. This holds
-    for terminal rows too: no row of the result is flagged as terminated, since no terminal state was recorded.
+    The last row of an episode has no following row. So it is dropped, and the row before it is flagged as truncated.
+    This includes terminal rows: no row of the result is flagged as terminated, since no terminal state was recorded.
 
     Args:
         observations: Shape ``(rows, observation)``, raw units.
         actions: Shape ``(rows, action)``, raw units; discrete actions have the shape ``(rows, 1)``.
         rewards: Shape ``(rows,)``.
         terminated: Shape ``(rows,)``, bool; whether the state after the row is terminal.
-        truncated: Shape ``(rows,)``, bool; whether the episode ended with the row for another reason. A row that is
-            both counts as terminated. The last row always ends its episode.
+        truncated: Shape ``(rows,)``, bool; whether the episode ended with the row for another reason. A row with both
+            flags counts as terminated. The last row always ends its episode.
         next_observations: Shape ``(rows, observation)``, or None.
         action_space: Default: the box from −1 to 1.
         metadata: Where the rows come from; the number of dropped rows is added as ``rows_dropped``.
@@ -79,11 +75,7 @@ def transitions_from_rows(
 
 
 def as_flags(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
-    """Return booleans, or zeros and ones of any type, as booleans.
-
-    Args:
-        values: Shape ``(rows,)``.
-        place: Names a row, for the message.
+    """Return zeros and ones of any type, shape ``(rows,)``, as booleans. In the message, `place` names the row.
 
     Raises:
         DatasetError: If there is another value.
@@ -96,11 +88,7 @@ def as_flags(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
 
 
 def check_finite(values: np.ndarray, place: Callable[[int], str]) -> None:
-    """Refuse NaN and infinity, in rows that are about to be dropped too.
-
-    Args:
-        values: Shape ``(rows,)`` or ``(rows, width)``.
-        place: Names a row, for the message.
+    """Check an array of shape ``(rows,)`` or ``(rows, width)``. In the message, `place` names the row.
 
     Raises:
         DatasetError: If a value is not finite.

@@ -1,6 +1,6 @@
-"""Columns of CSV and Parquet files, in which every wrong cell is named by its place.
+"""Read columns of CSV and Parquet files. Messages name the place of a wrong cell.
 
-A reader takes a path and the names of columns, and returns a `Table`. A new file format is a new reader in `_READERS`.
+A reader takes a path and the names of columns, and returns a `Table`. For a new file format, add one to `_READERS`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from mopo_env.errors import DatasetError, MopoError, UnknownNameError, require_e
 
 __all__ = ["Table", "read_table"]
 
-# Measured values never pack this well. A Parquet file of a few bytes can declare a billion equal rows.
+# Measured values never compress this well. A forged Parquet file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What was read.
+    """The columns of a file.
 
     Attributes:
         values: The columns of numbers and flags by name, shape ``(rows,)``, float64 and finite.
-        labels: The column of labels; None if it was not asked for.
-        unit: What a place counts, from 1 on: ``"line"`` in a text file, ``"row"`` elsewhere.
-        places: The place of each row.
+        labels: The column of labels, or None.
+        unit: The unit of places: ``"line"`` in a text file, ``"row"`` in others.
+        places: The place of each row, counted from 1.
     """
 
     values: dict[str, np.ndarray]
@@ -42,7 +42,7 @@ class Table:
     places: Sequence[int]
 
     def place(self, row: int, column: str | None = None) -> str:
-        """Name a row, or a cell of it, as the user's editor does."""
+        """Return the place of a row, or of a cell in it, as text."""
         return f"{self.unit} {self.places[row]}" + (f", column {column!r}" if column is not None else "")
 
     def numbers(self, names: Iterable[str]) -> np.ndarray:
@@ -57,17 +57,12 @@ class Table:
 
 
 def read_table(path: Path, columns: Iterable[str], *, label: str | None = None) -> Table:
-    """Read columns by name, from a file that ends in ``.csv`` or ``.parquet``.
-
-    Args:
-        path: The file.
-        columns: The columns of numbers and flags.
-        label: A column of any values.
+    """Read columns of numbers and flags, and one `label` column of any values, from a ``.csv`` or ``.parquet`` file.
 
     Raises:
-        DatasetError: If the file is missing or damaged, or a cell is wrong; the message names line and column. It
-            does not name the file.
-        UnknownNameError: If there is no such column; the message holds the nearest names.
+        DatasetError: If the file is missing or damaged, or a cell is wrong. The message names line and column, but not
+            the file.
+        UnknownNameError: If there is no such column. The message holds the nearest names.
         MissingExtraError: If pyarrow is needed and not installed.
     """
     ending = path.suffix.lower()
@@ -89,7 +84,7 @@ def read_table(path: Path, columns: Iterable[str], *, label: str | None = None) 
 
 
 def _read_csv(path: Path, names: list[str], label: str | None) -> Table:
-    # pyarrow reads CSV too, but names neither the line nor the column of a wrong cell.
+    # pyarrow reads CSV too, but its messages lack the line and the column of a wrong cell.
     values, labels, places = array("d"), [], array("q")
     # Excel starts its files with a byte-order mark.
     with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -123,12 +118,12 @@ def _records(reader: Any) -> Iterator[list[str]]:
     try:
         yield from reader
     except csv.Error as error:
-        raise DatasetError(f"line {reader.line_num}: {error}; expected cells that are quoted as a whole.") from error
+        raise DatasetError(f"line {reader.line_num}: {error}; expected quotes around whole cells.") from error
 
 
 def _number(cell: str, line: int, name: str) -> float:
     with suppress(ValueError):
-        if "_" not in cell:  # Python reads 1_000 as a number, other programs do not
+        if "_" not in cell:  # only Python reads 1_000 as a number
             return float(cell)
     word = cell.strip().lower()
     if word in ("false", "true"):

@@ -1,4 +1,4 @@
-"""Read logged data from a table with one row a step: CSV, or Parquet."""
+"""Read logged data from a CSV or Parquet table with one row for each step."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def load_table(
 ) -> Transitions:
     """Read a table whose rows are steps, in the order in which they were recorded.
 
-    A row holds a state, the action taken in it, and the reward that followed. An episode ends at a row flagged
-    `terminated` or `truncated`, before a row with another label in `episode`, and at the end of the table. With none
-    of these three columns the whole table is one episode.
+    A row holds a state, the action in it, and the reward that followed. An episode ends at a row that is flagged as
+    `terminated` or `truncated`, before a row with another label in `episode`, and at the end of the table. Without
+    these three columns, the whole table is one episode.
 
-    Without `next_observations` the next state of a row is the state of the following row of the same episode. The last
-    row of each episode is then dropped, terminated or not, since its next state is not in the table.
+    Without `next_observations`, the next state of a row is the state of the following row of the same episode. The last
+    row of each episode is then dropped, also if it is terminated, since its next state is not in the table.
 
     Args:
         path: Ends in ``.csv`` (UTF-8, commas, names in the first line) or ``.parquet`` (needs the extra ``tables``).
-        observations: The columns of the state, in the order in which the environment shall show them.
+        observations: The columns of the state, in the order of the observation.
         actions: The columns of the action; one column for discrete actions.
         reward: The column of the reward.
         next_observations: The columns of the next state, in the order of `observations`.
         terminated: The column that says whether the next state is terminal: zeros and ones, or false and true.
         truncated: The column that says whether the episode was cut off with this row.
-        episode: The column that tells episodes apart. Its value, any text or number, is constant within an episode.
+        episode: The column that identifies episodes. Its value, any text or number, is constant within an episode.
         action_space: A box, or `gymnasium.spaces.Discrete`. Default: the box from −1 to 1, if every action lies in it.
 
     Returns:
         The transitions; `metadata` has the file's name, the columns, and the number of dropped rows.
 
     Raises:
-        DatasetError: If the file or a cell is wrong; the message names file, line and column.
-        UnknownNameError: If there is no such column; the message holds the nearest names.
-        ConfigError: If the columns asked for do not fit together.
-        MissingExtraError: If a Parquet file is to be read and pyarrow is not installed.
+        DatasetError: If the file or a cell is wrong. The message names file, line and column.
+        UnknownNameError: If there is no such column. The message holds the nearest names.
+        ConfigError: If a list of columns is empty or has duplicates, or the widths of the two states differ.
+        MissingExtraError: If pyarrow is needed for Parquet and not installed.
     """
     path = Path(path)
     groups = {"observations": observations, "actions": actions, "next_observations": next_observations}
@@ -77,7 +77,7 @@ def load_table(
             if len(early):
                 raise DatasetError(
                     f"{table.place(int(early[0]))}: flagged as the end of an episode, but the next row has the same "
-                    "episode; expected these columns to agree. Leave one of them out, or repair the table."
+                    "episode; expected these columns to agree. Omit one of them, or repair the table."
                 )
             cut = cut | last
         return transitions_from_rows(
@@ -95,14 +95,14 @@ def load_table(
 
 
 def _check_columns(role: str, value: Sequence[str]) -> list[str]:
-    # A string is a sequence of letters.
+    # A string would pass as a sequence of letters.
     if isinstance(value, str) or not value or len(set(value)) != len(value):
         raise ConfigError(f"{role}: expected a list of different column names, found {value!r}.")
     return list(value)
 
 
 def _last_of_label(table: Table, labels: Sequence[Hashable], name: str) -> np.ndarray:
-    """Flag the last row of each label, and refuse a label that comes back."""
+    """Flag the last row of each label, and refuse a label that appears again later."""
     last = np.ones(len(labels), dtype=bool)
     seen: set[Hashable] = set()
     for row, label in enumerate(labels):

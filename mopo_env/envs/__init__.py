@@ -1,5 +1,5 @@
-"""The learned world as environments.
+"""The learned model as environments.
 
-`penalized_model` is the batched core that decides what a step is. `rollouts` keeps count of many of them. `env` and
-`vector_env` are Gymnasium's interfaces to it, and `make` builds all of these from names and paths.
+Read `penalized_model` first, the batched core that computes a step. `rollouts` counts the steps of many rollouts. `env`
+and `vector_env` are Gymnasium's interfaces to it, and `make` builds all of these from names and paths.
 """

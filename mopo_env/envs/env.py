@@ -1,4 +1,4 @@
-"""`PenalizedModelEnv`: the learned world as a standard Gymnasium environment."""
+"""`PenalizedModelEnv`: the learned model as a standard Gymnasium environment."""
 
 from typing import Any, SupportsFloat
 
@@ -18,8 +18,8 @@ __all__ = ["PenalizedModelEnv"]
 class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     """Starts in a state of the dataset, truncates after h steps, and pays r̃ = r̂ − λ·u(s, a).
 
-    `info` carries ``reward_model`` (r̂), ``penalty`` (u) and ``diverged`` (whether the model's answer was not finite,
-    which terminates the episode).
+    `info` holds ``reward_model`` (r̂), ``penalty`` (u) and ``diverged`` (whether the prediction was non-finite, which
+    terminates the episode).
 
     Attributes:
         penalized_model: The batched core that computes the steps.
@@ -29,12 +29,12 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
 
     def __init__(self, penalized_model: PenalizedModel, *, horizon: int, render_mode: str | None = None) -> None:
-        """Wrap a penalized model; nothing is computed before `reset`.
+        """Wrap a penalized model.
 
         Args:
             penalized_model: Model, dataset, penalty and termination rule.
             horizon: h, the number of steps after which an episode is truncated.
-            render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
+            render_mode: Ignored; Gymnasium passes it.
 
         Raises:
             ConfigError: If the horizon is not a positive integer.
@@ -53,11 +53,11 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         """Start from a state of the dataset.
 
         Args:
-            seed: Decides everything that follows; None goes on with the present random stream.
+            seed: Decides all following draws; None continues the present random stream.
             options: ``{"observation": array}`` starts from this state instead.
 
         Raises:
-            UnknownNameError: If another option is given.
+            UnknownNameError: If there is another option.
             InputError: If the given observation has the wrong shape or is not finite.
         """
         start = given_starts(options, *(self.observation_space.shape or ()))
@@ -76,7 +76,7 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         """Take one step in the model.
 
         Raises:
-            InputError: If the action has the wrong shape, is not finite, or has a number that no action has.
+            InputError: If the action has the wrong shape, is not finite, or is not in a discrete action space.
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")

@@ -1,9 +1,9 @@
-"""Build environments from names and paths: what `gymnasium.make` calls."""
+"""Build environments from names and paths. `gymnasium.make` calls these functions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.options import MemberPer, Precision
@@ -33,25 +33,22 @@ __all__ = [
 ]
 
 Name = str | Path
+Loaded = TypeVar("Loaded")
 
 
 def make_env(
     task: Name | Task | None = None, *, horizon: int | None = None, render_mode: str | None = None, **options: Any
 ) -> PenalizedModelEnv:
-    """Build the environment of a task or of data of one's own; `gymnasium.make` arrives here.
+    """Build the environment of a task or of your own data; `gymnasium.make` calls this.
 
     Args:
         task: As in `make_penalized_model`.
         horizon: h; default: the task's, 5 for own data.
-        render_mode: Accepted because Gymnasium passes it.
+        render_mode: Ignored; Gymnasium passes it.
         **options: As in `make_penalized_model`.
     """
-    found = _find_task(task, **options)
-    return PenalizedModelEnv(
-        make_penalized_model(task, **options),
-        horizon=found.horizon if horizon is None else horizon,
-        render_mode=render_mode,
-    )
+    horizon = _find_task(task, **options).horizon if horizon is None else horizon
+    return PenalizedModelEnv(make_penalized_model(task, **options), horizon=horizon, render_mode=render_mode)
 
 
 def make_vector_env(
@@ -62,17 +59,10 @@ def make_vector_env(
     render_mode: str | None = None,
     **options: Any,
 ) -> PenalizedModelVectorEnv:
-    """Build the vector environment of a task, as `make_env` does, with `num_envs` rollouts side by side.
-
-    `gymnasium.make_vec` arrives here.
-    """
-    found = _find_task(task, **options)
-    return PenalizedModelVectorEnv(
-        make_penalized_model(task, **options),
-        num_envs=num_envs,
-        horizon=found.horizon if horizon is None else horizon,
-        render_mode=render_mode,
-    )
+    """Build what `make_env` builds as `num_envs` parallel rollouts; `gymnasium.make_vec` calls this."""
+    horizon = _find_task(task, **options).horizon if horizon is None else horizon
+    penalized_model = make_penalized_model(task, **options)
+    return PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
 
 
 def make_penalized_model(
@@ -90,34 +80,33 @@ def make_penalized_model(
     precision: Precision = "float32",
     device: str = "cpu",
 ) -> PenalizedModel:
-    """Build the batched core of a task, or of data of one's own.
+    """Build the batched core of a task or of your own data.
 
     Args:
-        task: A task's name or id, or data of one's own as in `resolve_task`; it decides what the other arguments leave
-            open. Default: `dataset`, as data of one's own.
+        task: A task's name or id, or your own data as in `resolve_task`. It gives the defaults of the other arguments.
+            Default: `dataset`, as own data.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
-        ensemble: A folder that holds an ensemble; default: the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES` or ``"oracle"``, a mapping of its name and options, or a
-            callable; see `resolve_penalty`.
+        ensemble: The folder of an ensemble; default: the dataset's.
+        penalty: A name in `mopo_env.penalties.PENALTIES`, ``"oracle"``, a mapping of a name and options, or a callable;
+            see `resolve_penalty`.
         penalty_coef: λ; default: the task's, 1 for own data.
-        termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the rule that was
-            fitted and lies beside the ensemble or the dataset; default: the task's. For own data that is the learned
-            rule if there is one, and else ``"never"``.
-        member_per: Whether every ``"step"`` or every ``"rollout"`` picks the elite it is drawn from.
+        termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the fitted rule in
+            the folder of the ensemble or the dataset. Default: the task's; for own data the learned rule, or
+            ``"never"`` if there is none.
+        member_per: As in `PenalizedModel`, like the next three.
         deterministic: Whether to step to means instead of drawing.
-        halt_threshold: The u(s, a) above which an episode halts; None: never. See `PenalizedModel`.
-        halt_reward: What halting pays; default: as in `PenalizedModel`.
-        precision: Of the numbers between the model's hidden layers; ``"bfloat16"`` is faster, see `GaussianEnsemble`.
+        halt_threshold: The u(s, a) above which an episode halts; None: never.
+        halt_reward: The reward of halting.
+        precision: Precision between the model's hidden layers; ``"bfloat16"`` is faster, see `GaussianEnsemble`.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
 
     Raises:
-        UnknownNameError: If there is no task, penalty or rule of that name.
+        UnknownNameError: If no task, penalty or rule has the given name.
         DatasetError: If the data are missing or wrong; the message says how to get them.
         StoreError: If there is no ensemble or no learned rule, or a file is damaged.
-        ConfigError: If the device cannot be used, two datasets are named, or there is no oracle for the task.
-        MissingExtraError: If the oracle is asked for and MuJoCo is not installed.
-        SpaceMismatchError: If the ensemble or the learned rule was fitted to data of other spaces, or the oracle's
-            environment has others.
+        ConfigError: If the device cannot be used, two datasets are named, or the task has no oracle.
+        MissingExtraError: If the oracle needs MuJoCo and it is not installed.
+        SpaceMismatchError: If the spaces of the ensemble, the learned rule or the oracle differ from the dataset's.
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
     dataset = dataset_of(found, None if task is None else dataset)
@@ -144,14 +133,10 @@ def make_penalized_model(
 
 
 def dataset_of(task: Task, dataset: Name | None = None) -> Name:
-    """Return where the data of a task are, a name or a folder.
-
-    Args:
-        task: A task, or data of one's own.
-        dataset: Other data than the task's.
+    """Return the name or the folder of a task's data: `dataset`, or the task's own if it is None.
 
     Raises:
-        ConfigError: If other data are named than those that the task is.
+        ConfigError: If `dataset` is given for a task that is itself a dataset.
     """
     if dataset is None:
         return task.name
@@ -172,18 +157,14 @@ def load_shared_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEn
             f"no ensemble for {str(name)!r}: {folder / 'ensemble.json'} does not exist. "
             f"Fit one with `mopo fit {name} --out FOLDER` and pass dataset=FOLDER."
         )
-    return _load_ensemble(folder.resolve(), (folder / "ensemble.json").stat().st_mtime_ns, device)
+    return _shared(load_ensemble, folder / "ensemble.json", device=device)
 
 
 def load_shared_termination(*names: Name | None, device: str = "cpu") -> LearnedTermination:
-    """Load the learned rule that the first of several folders holds.
-
-    Args:
-        *names: Task names or folders; None is passed over.
-        device: Where the rule computes.
+    """Load the learned rule from the first of several tasks or folders that holds one; None is skipped.
 
     Raises:
-        StoreError: If none of them holds one, or its files are damaged.
+        StoreError: If none of them holds a learned rule, or its files are damaged.
     """
     folder = find_artifact("termination", *names)
     if folder is None:
@@ -192,25 +173,25 @@ def load_shared_termination(*names: Name | None, device: str = "cpu") -> Learned
             f"no learned termination rule in {where}: no termination.json was found there. "
             "Fit one with `mopo fit-termination`, or name another rule."
         )
-    return _load_termination(folder.resolve(), (folder / "termination.json").stat().st_mtime_ns, device)
+    return _shared(load_termination, folder / "termination.json", device=device)
 
 
 def resolve_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name) -> Penalty:
-    """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build the oracle, which is the task's.
+    """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build the oracle of a task.
 
-    No ensemble is needed, so that a penalty which a task cannot have is refused before one is fitted.
+    This needs no ensemble, so a wrong penalty is refused before an ensemble is fitted.
 
     Args:
         penalty: A name, a mapping of its name and options, or a callable. The options of ``"oracle"`` are those of
             `mopo_env.penalties.oracle.make_oracle_penalty`.
-        task: Whose simulator the oracle asks.
-        dataset: A folder, a Minari id or a task's name; only the oracle reads it.
+        task: The task whose simulator the oracle uses.
+        dataset: A folder, a Minari id or a task's name. Only the oracle reads it.
 
     Raises:
         UnknownNameError: If no penalty has this name.
-        ConfigError: If an option is wrong, or there is no oracle for the task.
-        DatasetError: If the data are missing or wrong, or of other widths than the oracle's environment.
-        MissingExtraError: If the oracle is asked for and MuJoCo is not installed.
+        ConfigError: If an option is wrong, or the task has no oracle.
+        DatasetError: If the oracle's data are missing or wrong, or their widths differ from its environment's.
+        MissingExtraError: If the oracle needs MuJoCo and it is not installed.
     """
     options: Mapping[str, Any] = penalty if isinstance(penalty, Mapping) else {"name": penalty}
     if options.get("name") != ORACLE:
@@ -221,16 +202,14 @@ def resolve_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, data
 
 
 def load_shared_dataset(name: Name) -> Transitions:
-    """Load a dataset as `load_dataset` does, and share it within the process if it is kept in our own format.
+    """Load a dataset as `load_dataset` does. One in our own format is shared within the process.
 
     Raises:
         DatasetError: If there is no such dataset; the message says how to get one.
         StoreError: If its files are damaged.
     """
     folder = find_folder(name)
-    if folder is None:
-        return load_dataset(name)
-    return _load_dataset(folder.resolve(), (folder / "dataset.json").stat().st_mtime_ns)
+    return load_dataset(name) if folder is None else _shared(load_dataset, folder / "dataset.json")
 
 
 def _find_task(
@@ -255,18 +234,12 @@ def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitte
             )
 
 
-# All are read-only once loaded, so every environment of a process can share them; the time of the last change is part
-# of the key, so that a file written anew is read anew.
-@lru_cache(maxsize=4)
-def _load_ensemble(folder: Path, changed: int, device: str) -> GaussianEnsemble:
-    return load_ensemble(folder, device=device)
+def _shared(load: Callable[..., Loaded], manifest: Path, **options: Any) -> Loaded:
+    """Load an artifact once in a process, and again after its manifest has changed. Nobody writes to what is loaded."""
+    loaded: Loaded = _load(load, manifest.parent.resolve(), manifest.stat().st_mtime_ns, **options)
+    return loaded
 
 
-@lru_cache(maxsize=4)
-def _load_termination(folder: Path, changed: int, device: str) -> LearnedTermination:
-    return load_termination(folder, device=device)
-
-
-@lru_cache(maxsize=4)
-def _load_dataset(folder: Path, changed: int) -> Transitions:
-    return load_dataset(folder)
+@lru_cache(maxsize=6)
+def _load(load: Callable[..., Any], folder: Path, changed: int, **options: Any) -> Any:
+    return load(folder, **options)

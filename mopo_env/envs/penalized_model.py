@@ -1,7 +1,7 @@
 """The batched core: one step of the uncertainty-penalised MDP, M̃ in the paper.
 
-Everything that decides what a transition is stands here once: the model, the penalty, the termination rule and the
-random numbers. The environments around it only keep count.
+It joins the model, the penalty, the termination rule and the random numbers. The environments around it only count
+steps.
 """
 
 from collections.abc import Mapping
@@ -26,20 +26,20 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["ModelStep", "PenalizedModel"]
 
-# What paying the same for ever is worth at a discount of 0.99, in the paper's code and in Stable-Baselines3's agents.
+# Σₜ γᵗ for γ = 0.99, the discount of the paper's code and of Stable-Baselines3's agents.
 _FOREVER = 100.0
 
 
 class ModelStep(NamedTuple):
-    """One step of a batch; every number is finite and in raw units.
+    """One step of a batch. Every number is finite and in raw units.
 
     Attributes:
         next_observations: s′, drawn from the model.
         rewards: r̃ = r̂ − λ·u.
-        terminations: Whether s′ ends the episode, or u(s, a) is above the threshold that halts it.
-        model_rewards: r̂, what the model paid.
+        terminations: Whether the episode ends: by the termination rule, by the halt threshold, or by divergence.
+        model_rewards: r̂, the reward that the model predicts.
         penalties: u(s, a).
-        diverged: Whether the model's answer was not finite, which ends the episode.
+        diverged: Whether the prediction was non-finite.
     """
 
     next_observations: Float[Tensor, "batch observation"]
@@ -51,20 +51,12 @@ class ModelStep(NamedTuple):
 
 
 class PenalizedModel:
-    """Starts in states of the dataset and steps through a learned model, paying r̃ = r̂ − λ·u(s, a).
+    """Starts in states of the dataset, steps through a learned model, and pays r̃ = r̂ − λ·u(s, a).
 
-    It holds no state between calls: who calls it keeps the observations and the random generator.
+    It keeps no state between calls: the caller keeps the observations and the random generator. Every argument is an
+    attribute of the same name; `penalty` and `termination` are then callables.
 
     Attributes:
-        model: T̂.
-        transitions: D_env.
-        penalty: u.
-        penalty_coef: λ.
-        termination: Which states end an episode.
-        member_per: How long an elite speaks for a row: one step (TS-1), or a whole rollout (TS-∞).
-        deterministic: Whether next states and rewards are means instead of draws.
-        halt_threshold: The u(s, a) above which an episode halts, or None.
-        halt_reward: What halting pays.
         observation_space: The dataset's, with finite bounds.
         action_space: The dataset's.
     """
@@ -85,21 +77,22 @@ class PenalizedModel:
         """Join a model and a dataset.
 
         Args:
-            model: Any object that predicts; see `DynamicsModel`.
-            transitions: Where episodes start, and what the spaces are.
-            penalty: A name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
+            model: T̂, any `DynamicsModel`.
+            transitions: D_env, the dataset. It gives the start states and the spaces.
+            penalty: u: a name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
             penalty_coef: λ, zero or more.
             termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable.
-            member_per: ``"step"`` picks an elite for every step, as the paper does; ``"rollout"`` keeps one.
-            deterministic: Whether to step to the mean of the elite that was picked, instead of drawing from it.
-            halt_threshold: Where u(s, a) is above it, the episode ends and pays `halt_reward` in place of r̃, as in
-                MOReL (Kidambi et al., 2020); None: never.
-            halt_reward: Default: −100 times the largest |r| of the dataset. MOReL's halting state pays −R_max for
-                ever, which at a discount of 0.99 is worth this at once.
+            member_per: ``"step"`` picks an elite for every step (TS-1), as the paper does; ``"rollout"`` picks one for
+                a whole rollout (TS-∞).
+            deterministic: Whether to step to the mean of the picked elite instead of drawing from it.
+            halt_threshold: If u(s, a) is larger, the episode ends and pays `halt_reward` instead of r̃, as in MOReL
+                (Kidambi et al., 2020); None: never.
+            halt_reward: Default: −100 times the largest |r| of the dataset. MOReL's halting state pays −R_max in every
+                later step, which adds up to this at a discount of 0.99.
 
         Raises:
-            SpaceMismatchError: If the model is of other widths than the dataset.
-            ConfigError: If an option is wrong, or asks for members of a model that has none.
+            SpaceMismatchError: If the widths of the model differ from those of the dataset.
+            ConfigError: If an option is wrong, or needs members that the model does not have.
         """
         remedy = "Fit an ensemble on this dataset, or pass the dataset that the model was fitted on."
         check_same_widths(transitions, model, whose="the model was made for", remedy=remedy)
@@ -110,14 +103,17 @@ class PenalizedModel:
         self.termination = get_termination(termination)
         self.member_per: MemberPer = check_choice("member_per", member_per, MemberPer)
         self.deterministic = check_boolean("deterministic", deterministic)
-        self._check_members()
+        needs_members = self.deterministic or self.member_per == "rollout"
+        if needs_members and not isinstance(getattr(model, "elites", None), Tensor):
+            found = f"found a {type(model).__name__} without elites"
+            raise ConfigError(f"deterministic, member_per: need a model with members, {found}.")
         self.halt_threshold = None if halt_threshold is None else check_number("halt_threshold", halt_threshold)
         largest = float(np.abs(transitions.rewards).max())
         self.halt_reward = -_FOREVER * largest if halt_reward is None else check_number("halt_reward", halt_reward)
         self.observation_space: Box = finite_box(transitions.observation_space)
         self.action_space: ActionSpace = transitions.action_space
         self._start_observations = torch.tensor(transitions.observations, device=model.device)
-        # What a rollout is paid when its model breaks down: no less than the worst on record, so it never pays off.
+        # The reward of a non-finite prediction: the lowest of the dataset, so that divergence is never rewarded.
         self._lowest_reward = float(transitions.rewards.min())
         self._observation_bounds = _bounds(transitions.observation_space, model.device)
         self._action_bounds = (
@@ -126,7 +122,7 @@ class PenalizedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes; all tensors given and returned lie there."""
+        """The device of the model, and of all tensors passed and returned."""
         return self.model.device
 
     def reset(self, num_rows: int, generator: torch.Generator) -> Float[Tensor, "batch observation"]:
@@ -135,7 +131,7 @@ class PenalizedModel:
         return self._start_observations[rows]
 
     def pick_members(self, num_rows: int, generator: torch.Generator) -> Int64[Tensor, " batch"] | None:
-        """Draw the elite that speaks for each new rollout, or None where every step picks its own."""
+        """Draw the elite of each new rollout; None if every step picks its own."""
         if self.member_per == "step":
             return None
         elites: Tensor = self.model.elites  # type: ignore[attr-defined]  # checked at the start
@@ -153,15 +149,15 @@ class PenalizedModel:
 
         Args:
             observations: s, raw units.
-            actions: a, raw units; clipped to the action space, as the real environments do. Numbered actions come
-                as they are; the model, and with it the penalty, sees them one-hot, the termination rule does not.
-            generator: Of the member and the noise of each row.
-            members: What `pick_members` returned when the rollouts started.
+            actions: a, raw units, clipped to the action space as in the real environments. Discrete actions are
+                integers. The model and the penalty receive them one-hot, the termination rule as integers.
+            generator: Draws the member and the noise of each row.
+            members: The result of `pick_members` when the rollouts started.
 
         Raises:
-            InputError: If one member is to speak for a rollout, and none is given.
-            ConfigError: If the penalty or the rule does not return one value a row, the rule's are no booleans, or,
-                on the CPU, where looking does not wait, a penalty is negative: it would pay for uncertainty.
+            InputError: If `member_per` is ``"rollout"`` and no members are given.
+            ConfigError: If the penalty or the rule does not return one value for each row, or the rule's values are
+                not booleans. On the CPU also if a penalty is negative; a GPU would have to synchronise for this check.
         """
         actions = _clip(actions, self._action_bounds)
         prediction = self.model.predict(observations, self._encode(actions))
@@ -169,7 +165,7 @@ class PenalizedModel:
         penalties = _check_rows("penalty", self.penalty(prediction), len(actions))
         if certainly_any(penalties < 0):
             raise ConfigError(
-                f"penalty: returned {float(penalties.min()):g}, expected no negative number, which would pay for "
+                f"penalty: returned {float(penalties.min()):g}, expected 0 or more: a negative penalty would reward "
                 "uncertainty. Add a constant, or take the absolute value."
             )
         rewards = model_rewards - self.penalty_coef * penalties
@@ -188,16 +184,8 @@ class PenalizedModel:
             rewards, terminations = torch.where(halted, self.halt_reward, rewards), terminations | halted
         return ModelStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
 
-    def _check_members(self) -> None:
-        asked = self.deterministic or self.member_per == "rollout"
-        if asked and not isinstance(getattr(self.model, "elites", None), Tensor):
-            raise ConfigError(
-                "deterministic, member_per: need a model with members, "
-                f"found a {type(self.model).__name__} without elites."
-            )
-
     def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
-        """Return the actions as the model sees them, and as `Transitions.encoded_actions` gave them to the fit."""
+        """Return the actions as the model sees them: the same encoding as `Transitions.encoded_actions`."""
         if not isinstance(self.action_space, Discrete):
             return actions
         numbers = actions - int(self.action_space.start)
@@ -207,7 +195,7 @@ class PenalizedModel:
         self, prediction: Prediction, generator: torch.Generator, members: Int64[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
         if members is None and self.member_per == "rollout":
-            raise InputError("members: with one member a rollout, pass what pick_members returned when they started.")
+            raise InputError("members: found None, expected the result of pick_members, since member_per is 'rollout'.")
         if members is None and not self.deterministic:
             return prediction.sample(generator)
         if not isinstance(prediction, GaussianPrediction):
@@ -220,7 +208,7 @@ class PenalizedModel:
 
 
 def _check_rows(name: str, values: Any, num_rows: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Refuse what a user's penalty or rule returned if it is not one value a row: it would broadcast silently."""
+    """Refuse values of a user's penalty or rule that are not one for each row: they would broadcast silently."""
     if not isinstance(values, Tensor) or values.shape != (num_rows,) or values.dtype != (dtype or values.dtype):
         found = f"shape {tuple(values.shape)} of {values.dtype}" if isinstance(values, Tensor) else repr(values)
         of = "" if dtype is None else f" of {dtype}"
@@ -229,7 +217,7 @@ def _check_rows(name: str, values: Any, num_rows: int, dtype: torch.dtype | None
 
 
 def _bounds(space: Box, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Return the bounds to clip to, or None where there are none."""
+    """Return the bounds for clipping, or None if the space is unbounded."""
     if not (space.bounded_below.any() or space.bounded_above.any()):
         return None
     return torch.tensor(space.low, device=device), torch.tensor(space.high, device=device)

@@ -1,4 +1,4 @@
-"""A batch of h-step model rollouts that restart where they end: what the vector environments share."""
+"""A batch of h-step model rollouts that restart when they end; the vector environments share it."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -20,17 +20,17 @@ Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 class RolloutStep(NamedTuple, Generic[Array]):
-    """One step of every rollout, in raw units, after the rollouts that ended were restarted.
+    """One step of every rollout, in raw units. Rollouts that ended have been restarted.
 
     Attributes:
-        observations: What the policy sees next: s′, or the start of the next rollout where one ended.
+        observations: The next input of the policy: s′, or the start of the next rollout if one ended.
         final_observations: s′ of every rollout.
         rewards: r̃.
         terminations: Whether s′ is terminal.
         truncations: Whether the rollout reached the horizon.
         model_rewards: r̂.
         penalties: u(s, a).
-        diverged: Whether the model's answer was not finite.
+        diverged: Whether the prediction was non-finite.
         returns: Sum of r̃ since the rollout started.
         lengths: Steps since the rollout started.
     """
@@ -54,19 +54,19 @@ class RolloutStep(NamedTuple, Generic[Array]):
 
 
 class Rollouts:
-    """b rollouts of at most h steps, side by side.
+    """b parallel rollouts of at most h steps.
 
     A rollout that ends restarts at once from a state of the dataset, so every step yields exactly b transitions. All
-    that is kept between two steps lies on the model's device, and no step waits for a number of it.
+    state stays on the model's device, and `advance` never synchronises with a GPU.
 
     Attributes:
-        observations: What the policy sees next, shape ``(rollout, observation)``, raw units.
+        observations: The next input of the policy, shape ``(rollout, observation)``, raw units.
     """
 
     observations: Float[Tensor, "rollout observation"]
 
     def __init__(self, penalized_model: PenalizedModel, *, num_rollouts: int, horizon: int) -> None:
-        """Allocate the rollouts; call `reset` before the first step.
+        """Join a model and the size of its rollouts. Call `reset` before the first step.
 
         Raises:
             ConfigError: If a number is not a positive integer.
@@ -78,15 +78,15 @@ class Rollouts:
     def reset(
         self, generator: torch.Generator, starts: np.ndarray | None = None
     ) -> Float32[np.ndarray, "rollout observation"]:
-        """Start every rollout from a state of the dataset, or from the states given."""
-        self._generator = generator
+        """Start every rollout from a state of the dataset, or from the given states."""
+        self._generator, device = generator, self.penalized_model.device
         if starts is None:
             self.observations = self.penalized_model.reset(self.num_rollouts, generator)
         else:
-            self.observations = torch.from_numpy(starts).to(self.penalized_model.device)
+            self.observations = torch.from_numpy(starts).to(device)
         self._members = self.penalized_model.pick_members(self.num_rollouts, generator)
-        self._lengths = torch.zeros(self.num_rollouts, dtype=torch.int64, device=self.penalized_model.device)
-        self._returns = torch.zeros(self.num_rollouts, device=self.penalized_model.device)
+        self._lengths = torch.zeros(self.num_rollouts, dtype=torch.int64, device=device)
+        self._returns = torch.zeros(self.num_rollouts, device=device)
         return _to_numpy(self.observations)
 
     def step(self, actions: np.ndarray) -> RolloutStep[np.ndarray]:
@@ -100,9 +100,9 @@ class Rollouts:
         return RolloutStep(*(_to_numpy(tensor) for tensor in step))
 
     def advance(self, actions: Float[Tensor, "rollout action"] | Int64[Tensor, " rollout"]) -> RolloutStep[Tensor]:
-        """Step every rollout, and restart those that end: what `step` does, for those who do not leave the device.
+        """Do what `step` does with tensors on the model's device, without checks.
 
-        Nothing is checked. The rollouts go on from the `observations` returned: they must not be written to.
+        The rollouts continue from the returned `observations`, so the caller must not write to them.
         """
         step = self.penalized_model.step(self.observations, actions, self._generator, self._members)
         lengths, returns = self._lengths + 1, self._returns + step.rewards
@@ -126,7 +126,7 @@ class Rollouts:
         )
 
     def _restart(self, ended: Bool[Tensor, " rollout"]) -> None:
-        """Start some rollouts anew. Draws are made for all of them, since to count those that ended is to wait."""
+        """Restart some rollouts. Starts are drawn for all of them: counting the ended ones would synchronise."""
         starts = self.penalized_model.reset(self.num_rollouts, self._generator)
         self.observations = torch.where(ended[:, None], starts, self.observations)
         members = self.penalized_model.pick_members(self.num_rollouts, self._generator)
@@ -136,11 +136,11 @@ class Rollouts:
 
 
 def given_starts(options: Mapping[str, Any] | None, *shape: int) -> np.ndarray | None:
-    """Return the start states that the options of a `reset` name, or None.
+    """Return the start states in the options of a `reset`, or None.
 
     Raises:
-        UnknownNameError: If there is another option than ``"observation"``.
-        InputError: If the states have another shape, or are not finite.
+        UnknownNameError: If there is an option other than ``"observation"``.
+        InputError: If the states have the wrong shape, or are not finite.
     """
     options = options or {}
     for name in options.keys() - {"observation"}:
@@ -150,5 +150,5 @@ def given_starts(options: Mapping[str, Any] | None, *shape: int) -> np.ndarray |
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:
-    # A copy, so that a caller who writes into what it was given does not move the rollouts.
+    # A copy, so that a caller may write into it without changing the rollouts.
     return tensor.cpu().numpy().copy()

@@ -18,9 +18,9 @@ __all__ = ["PenalizedModelVectorEnv"]
 class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """`num_envs` copies of `PenalizedModelEnv` that share one batched model.
 
-    A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`): ``infos["final_obs"]`` then holds its
-    last observation. ``reward_model``, ``penalty`` and ``diverged`` are arrays, in `infos` for the copies that go on
-    and in ``infos["final_info"]`` for those that ended; masks such as ``_penalty`` tell which these are.
+    A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`), and ``infos["final_obs"]`` holds its
+    last observation. ``reward_model``, ``penalty`` and ``diverged`` are arrays. Those of the copies that continue are
+    in `infos`, those of the copies that ended in ``infos["final_info"]``. Masks such as ``_penalty`` mark the copies.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it this way
@@ -31,13 +31,13 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
     def __init__(
         self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, render_mode: str | None = None
     ) -> None:
-        """Wrap a penalized model; nothing is computed before `reset`.
+        """Wrap a penalized model.
 
         Args:
             penalized_model: Model, dataset, penalty and termination rule.
-            num_envs: b, the number of rollouts side by side.
+            num_envs: b, the number of parallel rollouts.
             horizon: h, the number of steps after which a rollout is truncated.
-            render_mode: Accepted because Gymnasium passes it; a learned model has no picture.
+            render_mode: Ignored; Gymnasium passes it.
 
         Raises:
             ConfigError: If a number is not a positive integer.
@@ -57,11 +57,11 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """Start every rollout from a state of the dataset.
 
         Args:
-            seed: Decides everything that follows; None goes on with the present random stream.
-            options: ``{"observation": array}`` starts from these states instead, one a rollout.
+            seed: Decides all following draws; None continues the present random stream.
+            options: ``{"observation": array}`` starts from these states instead, one for each rollout.
 
         Raises:
-            UnknownNameError: If another option is given.
+            UnknownNameError: If there is another option.
             InputError: If the given observations have the wrong shape or are not finite.
         """
         starts = given_starts(options, *(self.observation_space.shape or ()))
@@ -74,14 +74,14 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """Step every rollout.
 
         Raises:
-            InputError: If the actions have the wrong shape, are not finite, or have numbers that no action has.
+            InputError: If the actions have the wrong shape, are not finite, or are not in a discrete action space.
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
         step = self.rollouts.step(actions)
         infos = _infos(step, ~step.dones)
         if step.dones.any():
-            # Gymnasium's convention: an object array, None where the episode goes on.
+            # Gymnasium's convention: an object array, with None where the episode continues.
             final_observations = np.full(self.num_envs, None, dtype=object)
             for index in np.flatnonzero(step.dones):
                 final_observations[index] = step.final_observations[index]
@@ -91,7 +91,7 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
 
 
 def _infos(step: RolloutStep[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
-    """Return what is said of some rows, as Gymnasium does: zeros elsewhere, and a mask."""
+    """Return the infos of some rows in Gymnasium's form: an array with zeros elsewhere, and a mask."""
     columns = {"reward_model": step.model_rewards, "penalty": step.penalties, "diverged": step.diverged}
     infos: dict[str, Any] = {}
     for name, values in columns.items():

@@ -1,5 +1,5 @@
-"""Learned dynamics: what a model must offer, the ensemble that is fitted here, and models of one's own.
+"""Dynamics models: the interface, the ensemble of this project, and adapters for your own models.
 
 Read `protocol`, then `ensemble` (its layers are in `layers`), then `fit` with `fit_config` and `optimizer`. `lipschitz`
-bounds a fit's networks. `function_model` makes a model of any function.
+bounds the slope of the fitted networks. `function_model` turns any function into a model.
 """

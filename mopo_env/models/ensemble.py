@@ -6,22 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mopo_env._utils.options import Precision, check_choice
-from mopo_env._utils.store import read_artifact, write_artifact
-from mopo_env._utils.tensors import fill_module
-from mopo_env.errors import ConfigError, StoreError
-from mopo_env.models.layers import (
-    MANY_ROWS,
-    EnsembleLinear,
-    evaluate_at_once,
-    evaluate_by_member,
-    evaluate_each,
-)
+from mopo_env._utils.options import Precision, check_choice, check_integer, check_tuple
+from mopo_env._utils.tensors import load_module, save_module
+from mopo_env.errors import StoreError
+from mopo_env.models.layers import MANY_ROWS, EnsembleLinear, evaluate_at_once, evaluate_by_member, evaluate_each
 from mopo_env.models.protocol import GaussianPrediction
 
 __all__ = ["EnsembleLinear", "GaussianEnsemble", "load_ensemble", "save_ensemble"]
@@ -32,27 +26,26 @@ _NAME = "ensemble"
 class GaussianEnsemble(nn.Module):
     """T̂ᵢ(s′, r | s, a) = N(μᵢ(s, a), Σᵢ(s, a)) for i = 1…N, with diagonal Σᵢ (paper, section 4.3).
 
-    Each member is a multi-layer perceptron with SiLU activations and two heads, the mean and the log-variance of the
-    change of the observation and of the reward. Members share nothing but the bounds of the log-variance and the
-    scaling of the inputs; their weights are stacked so that one batched product evaluates them all.
+    Each member is a multi-layer perceptron with SiLU activations. Its two heads predict the mean and the log-variance
+    of the change of the observation and of the reward. Members share only the bounds of the log-variance and the
+    scaling of the inputs. Their weights are stacked, so that one batched product evaluates all members.
 
     Attributes:
         observation_dim: Width of an observation.
         action_dim: Width of an action.
-        hidden_sizes: Widths of the hidden layers.
         num_members: N.
-        elites: Indices of the members that next states are drawn from.
-        target_std: Standard deviations of the changes and rewards of the training data, raw units; None in ensembles
-            of files that do not hold them.
+        hidden_sizes: Widths of the hidden layers.
+        elites: Indices of the members from which next states are drawn.
+        target_std: Standard deviations of the changes and rewards of the training data, raw units.
         metadata: How the ensemble was fitted; anything JSON can hold.
-        precision: Of the numbers between hidden layers in `predict`. With bfloat16 large batches take two thirds of
-            the time, and means differ by some hundredths of a standard deviation.
+        precision: Precision between hidden layers in `predict`. With bfloat16 large batches take two thirds of the
+            time, and means differ by some hundredths of a standard deviation.
     """
 
     elites: Tensor
     input_mean: Tensor
     input_std: Tensor
-    target_std: Tensor | None
+    target_std: Tensor
 
     def __init__(
         self,
@@ -63,28 +56,22 @@ class GaussianEnsemble(nn.Module):
         hidden_sizes: Sequence[int] = (200, 200, 200, 200),
         generator: torch.Generator | None = None,
     ) -> None:
-        """Initialise the weights as the paper's code does.
+        """Initialise the weights as the paper's code does. The sizes are described at the class.
 
-        Args:
-            observation_dim: Width of an observation.
-            action_dim: Width of an action.
-            num_members: N.
-            hidden_sizes: Widths of the hidden layers.
-            generator: Of the initial weights, on the CPU; default: a fresh one seeded with 0.
+        The `generator`, on the CPU, draws the weights; default: one with seed 0.
 
         Raises:
             ConfigError: If a size is not a positive integer.
         """
         super().__init__()
-        for size in (observation_dim, action_dim, num_members, *hidden_sizes):
-            if type(size) is not int or size < 1:
-                raise ConfigError(f"ensemble sizes must be positive integers, found {size!r}.")
-        self.observation_dim, self.action_dim = observation_dim, action_dim
-        self.num_members, self.hidden_sizes = num_members, tuple(hidden_sizes)
+        self.observation_dim = check_integer("observation_dim", observation_dim)
+        self.action_dim = check_integer("action_dim", action_dim)
+        self.num_members = check_integer("num_members", num_members)
+        self.hidden_sizes: tuple[int, ...] = check_tuple("hidden_sizes", hidden_sizes, check_integer)
         self.metadata: dict[str, Any] = {}
         self.precision: Precision = "float32"
-        input_dim, output_dim = observation_dim + action_dim, observation_dim + 1
-        widths = (input_dim, *hidden_sizes)
+        input_dim, output_dim = self.observation_dim + self.action_dim, self.observation_dim + 1
+        widths = (input_dim, *self.hidden_sizes)
         generator = generator or torch.Generator().manual_seed(0)
         self.hidden = nn.ModuleList(
             EnsembleLinear(num_members, fan_in, fan_out, generator) for fan_in, fan_out in itertools.pairwise(widths)
@@ -100,7 +87,7 @@ class GaussianEnsemble(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """The device of the parameters."""
         return self.input_mean.device
 
     @property
@@ -117,8 +104,8 @@ class GaussianEnsemble(nn.Module):
             inputs: Observation and action, normalised by `normalise`.
 
         Returns:
-            Mean and log-variance of the change of the observation and of the reward, in raw units; only while
-            scaled targets are being fitted, in units of their spread.
+            Mean and log-variance of the change of the observation and of the reward, in raw units. During a fit with
+            scaled targets they are in units of the targets' standard deviations.
         """
         evaluate = evaluate_each if inputs.device.type == "cpu" else evaluate_at_once
         mean, logvar = evaluate(self._layers(), inputs).chunk(2, dim=-1)
@@ -129,7 +116,7 @@ class GaussianEnsemble(nn.Module):
         return (inputs - self.input_mean) / self.input_std
 
     def at_precision(self, precision: Precision) -> "GaussianEnsemble":
-        """Return this ensemble predicting at another precision; the weights are shared.
+        """Return this ensemble, or a copy that predicts at another precision and shares the weights.
 
         Raises:
             ConfigError: If there is no such precision.
@@ -144,7 +131,7 @@ class GaussianEnsemble(nn.Module):
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> GaussianPrediction:
-        """Evaluate all members on the same states and actions, given and answered in raw units."""
+        """Evaluate all members on the same states and actions. Inputs and outputs are in raw units."""
         inputs = self.normalise(torch.cat([observations, actions], dim=-1))
         layers, inner = self._layers(), getattr(torch, self.precision)
         if inputs.device.type == "cpu" and len(inputs) >= MANY_ROWS:
@@ -165,7 +152,7 @@ class GaussianEnsemble(nn.Module):
         )
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Return weights and biases in order, the heads as one: a product for both is half as dear as two."""
+        """Return weights and biases in order. The heads are one layer, since one product costs half as much as two."""
         hidden = [(layer.weight, layer.bias) for layer in cast(Iterable[EnsembleLinear], self.hidden)]
         heads = (self.mean_head, self.logvar_head)
         weight = torch.cat([head.weight for head in heads], dim=2)
@@ -175,7 +162,7 @@ class GaussianEnsemble(nn.Module):
     def _describe(
         self, outputs: Float[Tensor, "member row both"], observations: Float[Tensor, "row observation"]
     ) -> tuple[Float[Tensor, "member row output"], Float[Tensor, "member row output"]]:
-        """Return means and standard deviations, raw units, given what the heads said; that is written over."""
+        """Return means and standard deviations in raw units. They overwrite `outputs`, the outputs of the heads."""
         mean, logvar = outputs.chunk(2, dim=-1)
         mean[..., :-1] += observations
         return mean, self._clamp(logvar).mul_(0.5).exp_()
@@ -192,14 +179,7 @@ def save_ensemble(ensemble: GaussianEnsemble, folder: Path | str) -> Path:
     Raises:
         StoreError: If the folder cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in ensemble.state_dict().items()}
-    architecture = {
-        "observation_dim": ensemble.observation_dim,
-        "action_dim": ensemble.action_dim,
-        "num_members": ensemble.num_members,
-        "hidden_sizes": ensemble.hidden_sizes,
-    }
-    return write_artifact(folder, _NAME, tensors, {"architecture": architecture, **ensemble.metadata})
+    return save_module(ensemble, folder, _NAME, ("observation_dim", "action_dim", "num_members", "hidden_sizes"))
 
 
 def load_ensemble(folder: Path | str, *, device: torch.device | str = "cpu") -> GaussianEnsemble:
@@ -208,27 +188,15 @@ def load_ensemble(folder: Path | str, *, device: torch.device | str = "cpu") -> 
     Raises:
         StoreError: If the files are missing, damaged, or do not fit the architecture they name.
     """
-    tensors, metadata = read_artifact(folder, _NAME)
-    try:
-        architecture: Mapping[str, Any] = metadata.pop("architecture")
-        # On the "meta" device nothing is allocated, whatever sizes a file may claim.
-        with torch.device("meta"):
-            ensemble = GaussianEnsemble(
-                architecture["observation_dim"],
-                architecture["action_dim"],
-                num_members=architecture["num_members"],
-                hidden_sizes=architecture["hidden_sizes"],
-                generator=torch.Generator("cpu"),
-            )
-        # How many there are is not part of the architecture.
-        ensemble.elites = torch.empty(tensors["elites"].shape, dtype=torch.int64, device="meta")
-        if "target_std" not in tensors:  # a file of before it was kept
-            ensemble.target_std = None
-    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
-        raise StoreError(f"{folder}: the ensemble's tensors do not fit its architecture: {error}") from error
-    fill_module(ensemble, tensors, what=f"{folder}: the ensemble")
+    ensemble = load_module(folder, _NAME, "ensemble", _empty_ensemble)
     elites = ensemble.elites
     if elites.ndim != 1 or len(elites) == 0 or elites.min() < 0 or elites.max() >= ensemble.num_members:
         raise StoreError(f"{folder}: the elites {elites.tolist()} are not members of 0…{ensemble.num_members - 1}.")
-    ensemble.metadata = metadata
-    return ensemble.to(device).requires_grad_(False)
+    return ensemble.to(device)
+
+
+def _empty_ensemble(tensors: Mapping[str, np.ndarray], **architecture: Any) -> GaussianEnsemble:
+    ensemble = GaussianEnsemble(**architecture)
+    # The number of elites is not part of the architecture.
+    ensemble.elites = torch.empty(tensors["elites"].shape, dtype=torch.int64)
+    return ensemble

@@ -1,4 +1,4 @@
-"""Any function (s, a) → mean and standard deviation as a dynamics model, for Algorithm 1 in general."""
+"""`FunctionModel`: a dynamics model from any function (s, a) → mean and standard deviation (paper, Algorithm 1)."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -20,10 +20,10 @@ Outcome: TypeAlias = tuple[Tensor | np.ndarray, Tensor | np.ndarray] | Distribut
 
 
 class FunctionModel:
-    """T̂ given as a function, learned by whatever means or simply known.
+    """T̂ as a function that you learned elsewhere or know.
 
-    The trees of a random forest, each a member whose noise is not known; ``penalty="ensemble-disagreement"`` says where
-    they differ::
+    For example, each tree of a random forest is a member without noise, and ``penalty="ensemble-disagreement"``
+    measures how far the trees differ::
 
         def trees(observations, actions):
             inputs = torch.cat([observations, actions], dim=1).numpy()
@@ -35,9 +35,9 @@ class FunctionModel:
     Attributes:
         observation_dim: Width of an observation.
         action_dim: Width of an action.
-        num_members: N.
+        num_members: N; 1 if the function returns no member axis.
         device: Where the function computes.
-        elites: All members, since a function ranks none.
+        elites: All members.
     """
 
     def __init__(
@@ -49,20 +49,15 @@ class FunctionModel:
         num_members: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Adapt a function.
+        """Adapt a function. The other arguments are described at the class.
 
-        Args:
-            function: Maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
-                units, to one of these, as tensors or as NumPy arrays:
+        The function maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
+        units, to one of these, as tensors or as NumPy arrays:
 
-                * mean and standard deviation of the next observation and, in the last column, of the reward, each of
-                  shape ``(batch, observation + 1)``, or ``(member, batch, observation + 1)``;
-                * a `torch.distributions.Normal` of such a shape, of which these two are taken;
-                * if nothing is random, next observations, ``(batch, observation)``, and rewards, ``(batch,)``.
-            observation_dim: Width of an observation.
-            action_dim: Width of an action.
-            num_members: N; without a member axis it is 1.
-            device: Where the function computes.
+        * mean and standard deviation of the next observation and, in the last column, of the reward, each of shape
+          ``(batch, observation + 1)``, or ``(member, batch, observation + 1)``;
+        * a `torch.distributions.Normal` of such a shape;
+        * if nothing is random, next observations, ``(batch, observation)``, and rewards, ``(batch,)``.
 
         Raises:
             ConfigError: If a number is not a positive integer, or the device cannot be used.
@@ -77,10 +72,10 @@ class FunctionModel:
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> GaussianPrediction:
-        """Ask the function.
+        """Call the function, and return its answer as the Gaussians of an ensemble.
 
         Raises:
-            ConfigError: If it returns anything but what it may return, or arrays of other shapes.
+            ConfigError: If it returns other types or shapes than those described in `__init__`.
         """
         first, second = self._pair(self._function(observations, actions))
         rows = len(observations)
@@ -103,7 +98,7 @@ class FunctionModel:
                 "function: expected mean and standard deviation, or next observations and rewards, as two arrays; "
                 f"found {type(outcome).__name__}."
             )
-        # Of a copy, since PyTorch warns of read-only arrays.
+        # Copy NumPy arrays, since PyTorch warns about read-only ones.
         arrays = (part if isinstance(part, Tensor) else np.array(part) for part in pair)
         first, second = (torch.as_tensor(array, dtype=torch.float32, device=self.device) for array in arrays)
         return first, second

@@ -1,4 +1,4 @@
-"""Linear layers of many small networks at once: what the ensembles are made of."""
+"""Linear layers that evaluate all members of an ensemble at once."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,27 +8,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = [
-    "MANY_ROWS",
-    "EnsembleLinear",
-    "evaluate_at_once",
-    "evaluate_by_member",
-    "evaluate_each",
-]
+__all__ = ["MANY_ROWS", "EnsembleLinear", "evaluate_at_once", "evaluate_by_member", "evaluate_each"]
 
 
 class EnsembleLinear(nn.Module):
-    """One linear layer of every member; one batched product evaluates them all.
+    """One linear layer for each member. One batched product evaluates all of them.
 
     Attributes:
         weight: Shape ``(member, fan_in, fan_out)``.
         bias: Shape ``(member, 1, fan_out)``.
     """
 
-    weight: Tensor  # a parameter, or what a parametrisation computes
+    weight: Tensor  # a parameter, or the result of a parametrisation
 
     def __init__(self, num_members: int, fan_in: int, fan_out: int, generator: torch.Generator) -> None:
-        """Draw the weights as the paper's code does: normal, cut at two standard deviations; biases are zero."""
+        """Draw the weights as the paper's code does: normal, truncated at two standard deviations. Biases are zero."""
         super().__init__()
         weight = torch.empty(num_members, fan_in, fan_out)
         std = 1.0 / (2.0 * math.sqrt(fan_in))
@@ -42,9 +36,9 @@ class EnsembleLinear(nn.Module):
 
 
 MANY_ROWS = 256
-"""From here on it pays; below, the calls cost more than the cache misses they avoid."""
+"""From this many rows on, evaluating one member after another is faster: it avoids more cache misses than it costs."""
 
-# 512 rows of 200 float32 take 0.4 MB; what goes into a layer, what comes out and its weights fit a cache of 1 MB.
+# 512 rows of 200 float32 take 0.4 MB. Inputs, outputs and weights of a layer then fit a cache of 1 MB.
 _BYTES_PER_CHUNK = 512 * 4
 
 Layer = tuple[Float[Tensor, "member _ _"], Float[Tensor, "member 1 _"]]
@@ -53,15 +47,12 @@ Layer = tuple[Float[Tensor, "member _ _"], Float[Tensor, "member 1 _"]]
 def evaluate_by_member(
     layers: Sequence[Layer], inputs: Float[Tensor, "batch input"], inner: torch.dtype = torch.float32
 ) -> Iterator[tuple[slice, Float[Tensor, "member rows output"]]]:
-    """Yield the outputs for each chunk of rows, for all members.
+    """Yield chunks of rows, and the outputs of all members for them.
 
     Args:
-        layers: Weights and biases in order; SiLU follows every one but the last.
+        layers: Weights and biases in order. SiLU follows every layer except the last.
         inputs: The same rows for every member.
-        inner: Precision of the layers between the first and the last, where nearly all of the work is.
-
-    Yields:
-        The rows, and the outputs for them.
+        inner: Precision of the layers between the first and the last, which do nearly all of the work.
     """
     rounded, size = _inner_rounded(layers, inner), _BYTES_PER_CHUNK // inner.itemsize
     for start in range(0, len(inputs), size):
@@ -73,9 +64,9 @@ def evaluate_by_member(
 def evaluate_each(
     layers: Sequence[Layer], inputs: Float[Tensor, "member batch input"]
 ) -> Float[Tensor, "member batch output"]:
-    """Return the outputs of each member for rows of its own, one member after another.
+    """Return the outputs of each member for its own rows, computed one member after another.
 
-    Where gradients are wanted, one member is finished before the next backwards, too.
+    The backward pass then also finishes one member before the next.
     """
     *hidden, (last_weight, last_bias) = [(weight.unbind(), bias.unbind()) for weight, bias in layers]
     overwrite = not torch.is_grad_enabled()
@@ -92,9 +83,9 @@ def evaluate_each(
 def evaluate_at_once(
     layers: Sequence[Layer], inputs: Float[Tensor, "member batch input"], inner: torch.dtype = torch.float32
 ) -> Float[Tensor, "member batch output"]:
-    """Return the outputs of each member by batched products: for few rows, and for devices with fast memory.
+    """Return the outputs of each member for its own rows by batched products: for few rows, and for GPUs.
 
-    The arguments are those of `evaluate_by_member`, but that each member has rows of its own.
+    The other arguments are those of `evaluate_by_member`.
     """
     *hidden, (weight, bias) = _inner_rounded(layers, inner)
     features = inputs
@@ -104,7 +95,7 @@ def evaluate_at_once(
 
 
 def _inner_rounded(layers: Sequence[Layer], inner: torch.dtype) -> list[Layer]:
-    """Round all layers but the first, which sees the inputs, and the last, which gives the answers."""
+    """Round all layers except the first, which takes the inputs, and the last, which returns the outputs."""
     ends = (0, len(layers) - 1)
     return [
         (weight, bias) if index in ends else (weight.to(inner), bias.to(inner))

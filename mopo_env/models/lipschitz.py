@@ -1,4 +1,4 @@
-"""Lipschitz regularisation: spectral normalisation of the layers of the mean, for every member at once."""
+"""Lipschitz regularisation: spectral normalisation of the layers of the mean, for all members at once."""
 
 import torch
 from jaxtyping import Float
@@ -6,13 +6,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from mopo_env.errors import ConfigError
 from mopo_env.models.ensemble import GaussianEnsemble
 
 __all__ = ["SILU_LIPSCHITZ", "SpectralNormalisation", "bake", "regularise", "spectral_norms"]
 
 SILU_LIPSCHITZ = 1.0999
-"""The steepest slope of SiLU, 1.09984 at x ≈ 2.4: each activation may multiply the bound of the layers by this."""
+"""The steepest slope of SiLU, 1.09984 at x ≈ 2.4. Each activation can multiply the bound of the layers by this."""
 
 _FIRST_ITERATIONS = 15
 
@@ -20,11 +19,11 @@ _FIRST_ITERATIONS = 15
 class SpectralNormalisation(nn.Module):
     """W ↦ c·W / σ(W) for each member, σ the largest singular value (paper, section 4.3; Miyato et al., 2018).
 
-    A parametrisation of stacked weights. In training mode, σ is estimated by one step of power iteration that goes on
-    from the step before; in evaluation mode it is exact, so that what is measured is what is kept.
+    This is a parametrisation of stacked weights. In training mode, each call makes one more step of power iteration to
+    estimate σ. In evaluation mode σ is exact, so that the kept weights are the measured ones.
 
     Attributes:
-        norm: c, the largest singular value that every member's weight ends up with.
+        norm: c, the largest singular value of every member's effective weight.
     """
 
     left: Tensor
@@ -33,13 +32,7 @@ class SpectralNormalisation(nn.Module):
     def __init__(
         self, weight: Float[Tensor, "member fan_in fan_out"], *, norm: float, generator: torch.Generator
     ) -> None:
-        """Start the power iteration of each member from a random vector.
-
-        Args:
-            weight: The weights to begin with.
-            norm: c.
-            generator: Of the first vectors, on the CPU.
-        """
+        """Start the power iteration of each member from a vector that `generator`, on the CPU, draws."""
         super().__init__()
         self.norm = norm
         members, fan_in, _ = weight.shape
@@ -68,14 +61,14 @@ class SpectralNormalisation(nn.Module):
 def regularise(ensemble: GaussianEnsemble, bound: float, generator: torch.Generator) -> None:
     """Keep the product of the largest singular values of the mean's layers at a bound, for every member.
 
-    All layers but the head of the log-variance are normalised, each to the same share of the bound (paper, Appendix
+    All layers except the head of the log-variance are normalised, each to the same share of the bound (paper, Appendix
     C.2; the paper's own bound is 1). Between normalised inputs and outputs the mean is then Lipschitz with constant
     bound · `SILU_LIPSCHITZ` ^ (number of hidden layers).
 
     Args:
         ensemble: Its layers are parametrised until `bake`.
-        bound: What the product is to be.
-        generator: Of the power iterations' first vectors.
+        bound: The product.
+        generator: Draws the first vectors of the power iterations, on the CPU.
     """
     layers = ensemble.mean_layers
     norm = bound ** (1.0 / len(layers))
@@ -85,7 +78,7 @@ def regularise(ensemble: GaussianEnsemble, bound: float, generator: torch.Genera
 
 
 def bake(ensemble: GaussianEnsemble) -> None:
-    """Put the effective weights in the place of the parametrised ones; afterwards the ensemble is an ordinary one."""
+    """Replace the parametrised weights by the effective ones. The ensemble is then an ordinary one."""
     ensemble.eval()
     for layer in ensemble.mean_layers:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
@@ -94,12 +87,7 @@ def bake(ensemble: GaussianEnsemble) -> None:
 def spectral_norms(ensemble: GaussianEnsemble) -> Float[Tensor, "layer member"]:
     """Return the largest singular value of each layer of the mean, between normalised inputs and normalised outputs.
 
-    Their product over the layers bounds how fast the mean can change, up to the activations.
-
-    Raises:
-        ConfigError: If the ensemble does not know the scale of its targets.
+    Their product over the layers bounds the slope of the mean, up to the activations.
     """
-    if ensemble.target_std is None:
-        raise ConfigError("the ensemble does not know the scale of its targets. Fit it again with this version.")
     *hidden, head = (layer.weight for layer in ensemble.mean_layers)
     return torch.stack([torch.linalg.matrix_norm(weight, ord=2) for weight in (*hidden, head / ensemble.target_std)])

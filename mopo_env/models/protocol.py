@@ -1,4 +1,4 @@
-"""What a dynamics model must offer: T̂ in the paper."""
+"""The interface of a dynamics model: T̂ in the paper."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -12,19 +12,19 @@ __all__ = ["DynamicsModel", "GaussianPrediction", "Prediction", "pick_members"]
 
 @runtime_checkable
 class Prediction(Protocol):
-    """What a model says of a batch of states and actions: a distribution one can draw from.
+    """The distribution that a model predicts for a batch of states and actions.
 
-    A penalty receives the whole object, so a model may carry in it whatever its penalty needs.
+    A penalty receives the whole object. So a model can add anything that its penalty needs.
     """
 
     @property
     def observations(self) -> Tensor:
-        """The states s the prediction starts from, raw units."""
+        """The states s of the batch, raw units."""
         ...
 
     @property
     def actions(self) -> Tensor:
-        """The actions a; numbered ones are one-hot, as the model was given them."""
+        """The actions a of the batch; discrete actions are one-hot."""
         ...
 
     def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
@@ -34,7 +34,7 @@ class Prediction(Protocol):
 
 @runtime_checkable
 class DynamicsModel(Protocol):
-    """Predicts next observations and rewards; `GaussianEnsemble` is ours, any object of this shape will do."""
+    """Predicts next observations and rewards. `GaussianEnsemble` is one; any object with these attributes works."""
 
     @property
     def observation_dim(self) -> int:
@@ -43,7 +43,7 @@ class DynamicsModel(Protocol):
 
     @property
     def action_dim(self) -> int:
-        """Width of an action; of numbered actions, how many there are."""
+        """Width of an action; for discrete actions, their number."""
         ...
 
     @property
@@ -54,7 +54,7 @@ class DynamicsModel(Protocol):
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> Prediction:
-        """Describe the distribution of the next observations and rewards, all in raw units."""
+        """Return the distribution of the next observations and rewards, all in raw units."""
         ...
 
 
@@ -65,12 +65,12 @@ class GaussianPrediction:
     The last axis holds the next observation and then the reward.
 
     Attributes:
-        observations: The states s the prediction starts from.
+        observations: The states s.
         actions: The actions a.
         mean: μᵢ(s, a) of every member.
         std: The square roots of the diagonal of Σᵢ(s, a), of every member.
-        elites: The members that next states are drawn from.
-        target_std: Standard deviations of the changes and rewards over the training data, or None if not known.
+        elites: The members from which next states are drawn.
+        target_std: Standard deviations of the changes and rewards over the training data; None if not known.
     """
 
     observations: Float[Tensor, "batch observation"]
@@ -87,7 +87,7 @@ class GaussianPrediction:
     def sample_from(
         self, members: Int64[Tensor, " batch"], generator: torch.Generator | None
     ) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
-        """Draw from the Gaussian of the member that speaks for each row; without a generator, return its mean."""
+        """Draw each row from the Gaussian of the given member. Without a generator, return the mean of that member."""
         row = torch.arange(self.mean.shape[1], device=self.mean.device)
         outcome = self.mean[members, row]
         if generator is not None:
@@ -97,7 +97,6 @@ class GaussianPrediction:
 
 
 def pick_members(elites: Int64[Tensor, " elite"], num_rows: int, generator: torch.Generator) -> Int64[Tensor, " row"]:
-    """Draw one of the elites for each row, all with equal chance."""
-    choice = torch.randint(len(elites), (num_rows,), generator=generator, device=elites.device)
-    picked: Tensor = elites[choice]
+    """Draw one of the elites for each row with equal probability."""
+    picked: Tensor = elites[torch.randint(len(elites), (num_rows,), generator=generator, device=elites.device)]
     return picked

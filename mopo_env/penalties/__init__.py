@@ -1,8 +1,7 @@
-"""The penalty u(s, a): how much a model distrusts itself.
+"""The penalty u(s, a): an estimate of the model's error. The environment pays r̃ = r̂ − λ·u(s, a) (paper, section 4.1).
 
-A penalty is any callable from a prediction to one number for each row, in the units of the reward; write one's own by
-writing such a function. The environment pays r̃ = r̂ − λ·u(s, a) (paper, section 4.1). Those of an ensemble are here by
-name, with a choice of members, outputs and units; `mopo_env.penalties.formulas` has the mathematics.
+A penalty is any callable from a prediction to one number for each row. Read `PENALTIES` here first, the penalties of an
+ensemble by name, then `formulas`, their mathematics. `oracle` is the true error, for experiments.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,28 +32,28 @@ __all__ = [
 ]
 
 ORACLE = "oracle"
-"""The name of `OraclePenalty`. It is not among `PENALTIES`, since it depends on the task."""
+"""The name of `OraclePenalty`. `PENALTIES` does not hold it, since it depends on the task."""
 
 
 @runtime_checkable
 class Penalty(Protocol):
-    """Maps what the model predicts for a batch to the penalty of each row."""
+    """Maps the prediction for a batch to the penalty of each row."""
 
     def __call__(self, prediction: Any, /) -> Float[Tensor, " batch"]:
-        """Return u(s, a), of shape ``(batch,)``; a negative number would pay for uncertainty, and is refused."""
+        """Return u(s, a) ≥ 0, shape ``(batch,)``."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsemblePenalty:
-    """A formula on chosen members, outputs and units of what an ensemble predicts.
+    """A formula, applied to chosen members, outputs and units of an ensemble's prediction.
 
     Attributes:
-        formula: A function of `mopo_env.penalties.formulas`, or one's own of the same form.
-        members: Which members are asked: all N of them, or the elites that next states are drawn from.
+        formula: A function of `mopo_env.penalties.formulas`, or your own with the same arguments.
+        members: All N members, or only the elites, from which next states are drawn.
         reward: Whether the reward is one of the outputs, beside the next observation.
-        units: Of the means and standard deviations: as they are, or divided by the standard deviations of the
-            training targets, so that no output dominates by its scale.
+        units: Raw means and standard deviations, or both divided by the standard deviations of the training targets,
+            so that no output dominates by its scale.
     """
 
     formula: formulas.Formula
@@ -66,7 +65,7 @@ class EnsemblePenalty:
         """Check the options.
 
         Raises:
-            ConfigError: If one is none of its choices; the message names it.
+            ConfigError: If an option has a wrong value; the message names it.
         """
         check_choice("members", self.members, Members)
         check_choice("units", self.units, Units)
@@ -76,7 +75,7 @@ class EnsemblePenalty:
         """Return u(s, a).
 
         Raises:
-            ConfigError: If normalised units are asked of an ensemble that does not know the scale of its targets.
+            ConfigError: If units are normalised and the model does not know the scale of its targets.
         """
         mean, std = prediction.mean, prediction.std
         if self.members == "elites":
@@ -90,15 +89,15 @@ class EnsemblePenalty:
 
 
 def target_std_of(prediction: GaussianPrediction) -> Float[Tensor, " output"]:
-    """Return what normalised units divide by.
+    """Return the divisor of normalised units.
 
     Raises:
-        ConfigError: If the model does not know it.
+        ConfigError: If the model does not know the scale of its targets.
     """
     if prediction.target_std is None:
         raise ConfigError(
-            "units: this model does not know the scale of its targets, which 'normalised' needs. "
-            "Fit the ensemble again with this version, or choose 'raw'."
+            "units: this model does not know the scale of its targets, which 'normalised' needs. Choose 'raw', or "
+            "return a prediction with target_std."
         )
     return prediction.target_std
 
@@ -111,18 +110,18 @@ def no_penalty(prediction: Prediction) -> Float[Tensor, " batch"]:
 learned_variance = EnsemblePenalty(formula=formulas.max_aleatoric)
 """u(s, a) = max over all N members of ‖σᵢ(s, a)‖₂, raw units, reward included.
 
-The paper writes the Frobenius norm of Σᵢ (Algorithm 2, line 9; "learned-variance-frobenius" here). Its code takes the
-norm of the standard deviations, and the λ of its tables belong to that; so does this.
+The paper writes the Frobenius norm of Σᵢ (Algorithm 2, line 9; "learned-variance-frobenius" here). Its code uses the
+norm of the standard deviations, and the λ of its tables belong to this norm.
 """
 
 ensemble_disagreement = EnsemblePenalty(formula=formulas.max_deviation, reward=False)
 """u(s, a) = max over members of ‖μᵢ(s, a) − μ̄(s, a)‖₂ over the next observation, μ̄ the mean of all members.
 
-The "ens. penalty" of the paper's Table 3, as its code computes it: the reward is left out.
+The "ens. penalty" of the paper's Table 3, as its code computes it: without the reward.
 """
 
-# As their sources have them. What is compared with the paper's λ must be in its units; the two that compare densities,
-# log-likelihood-variance and leave-one-out-kl, have no units.
+# The options are those of their sources. The penalties are in raw units, as the paper's λ is. Only the two that compare
+# densities, log-likelihood-variance and leave-one-out-kl, have no units.
 PENALTIES: dict[str, Penalty] = {
     "learned-variance": learned_variance,
     "learned-variance-frobenius": EnsemblePenalty(formula=formulas.max_covariance_norm),
@@ -139,7 +138,7 @@ PENALTIES: dict[str, Penalty] = {
 def make_penalty(
     name: str, *, members: Members | None = None, reward: bool | None = None, units: Units | None = None
 ) -> Penalty:
-    """Return a penalty by name, with other members, outputs or units than its source's.
+    """Return a penalty by name, with a choice of members, outputs and units.
 
     Args:
         name: One of `PENALTIES`.
@@ -153,7 +152,7 @@ def make_penalty(
     """
     if name == ORACLE:
         raise ConfigError(
-            "penalty: the oracle asks the simulator of a task, and here is none. Name it where there is one, as in "
+            "penalty: the oracle needs the simulator of a task, and no task is known here. Use "
             "make_penalized_model(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
         )
     if not isinstance(name, str) or name not in PENALTIES:
@@ -169,7 +168,7 @@ def make_penalty(
 
 
 def error_estimator(function: Callable[[Tensor, Tensor], Tensor]) -> Penalty:
-    """Return u as a penalty, given as a function of states and actions (paper, Algorithm 1).
+    """Turn a function u of states and actions into a penalty (paper, Algorithm 1).
 
     Args:
         function: Maps observations, shape ``(batch, observation)``, and actions, ``(batch, action)``, both in raw
@@ -183,15 +182,15 @@ def error_estimator(function: Callable[[Tensor, Tensor], Tensor]) -> Penalty:
 
 
 def get_penalty(penalty: Any) -> Penalty:
-    """Look a penalty up by name, or by a mapping of its name and options; a callable is returned as it is.
+    """Look a penalty up by name, or by a mapping of a name and options. A callable is returned unchanged.
 
-    A mapping is what JSON can hold, hence what `gymnasium.make` can be given::
+    JSON can hold a mapping, so `gymnasium.make` accepts it::
 
         gymnasium.make(id, penalty={"name": "ensemble-std", "members": "elites", "units": "normalised"})
 
     Raises:
         UnknownNameError: If no penalty has this name.
-        ConfigError: If it is neither a name, nor such a mapping, nor callable; or if an option is wrong.
+        ConfigError: If the penalty is not a name, such a mapping or a callable, or an option is wrong.
     """
     if isinstance(penalty, str):
         return make_penalty(penalty)

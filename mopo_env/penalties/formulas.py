@@ -1,7 +1,7 @@
-"""How much an ensemble of diagonal Gaussians distrusts itself: one pure function for each way to say it.
+"""Measures of the uncertainty of an ensemble of diagonal Gaussians, as pure functions.
 
-Each maps the means μᵢ and standard deviations σᵢ of the members, shape ``(member, batch, output)``, to one number a
-row. Lu et al., "Revisiting Design Choices in Offline Model-Based Reinforcement Learning" (ICLR 2022), compare them.
+Each maps the means μᵢ and standard deviations σᵢ of the members, shape ``(member, batch, output)``, to one number for
+each row. Lu et al. compare them in "Revisiting Design Choices in Offline Model-Based Reinforcement Learning" (2022).
 """
 
 from collections.abc import Callable
@@ -31,13 +31,13 @@ Formula: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def max_aleatoric(mean: Outputs, std: Outputs) -> Rows:
-    """Return maxᵢ ‖σᵢ‖₂, what the paper's code computes ("max aleatoric")."""
+    """Return maxᵢ ‖σᵢ‖₂ ("max aleatoric"), as in the paper's code."""
     norms: Tensor = torch.linalg.vector_norm(std, dim=-1)
     return norms.amax(dim=0)
 
 
 def max_covariance_norm(mean: Outputs, std: Outputs) -> Rows:
-    """Return maxᵢ ‖Σᵢ‖_F, what the paper writes (Algorithm 2, line 9); Σᵢ is the diagonal matrix of σᵢ²."""
+    """Return maxᵢ ‖Σᵢ‖_F, as in the paper's text (Algorithm 2, line 9); Σᵢ is the diagonal matrix of σᵢ²."""
     norms: Tensor = torch.linalg.vector_norm(std.square(), dim=-1)
     return norms.amax(dim=0)
 
@@ -72,8 +72,8 @@ def ensemble_variance(mean: Outputs, std: Outputs) -> Rows:
 def log_likelihood_variance(mean: Outputs, std: Outputs) -> Rows:
     """Return E[Varᵢ ln T̂ᵢ(x)], x drawn from the mixture of all members ("LL var"; Rafailov et al., 2021).
 
-    Those who use it draw one x. This is the expectation in closed form, a function of (s, a) alone: each log-density
-    less their mean is a sum of aᵢx² + bᵢx + cᵢ over independent outputs, whose moments under a Gaussian are known.
+    The source draws one x. This is the expectation in closed form, a function of (s, a) only: each log-density minus
+    their mean is a sum of aᵢx² + bᵢx + cᵢ over independent outputs, whose moments under a Gaussian are known.
     """
     mean, precision, variance = mean - mean.mean(dim=0), std.pow(-2), std.square()
     square = -0.5 * _centred(precision)
@@ -90,10 +90,10 @@ def log_likelihood_variance(mean: Outputs, std: Outputs) -> Rows:
 def leave_one_out_kl(mean: Outputs, std: Outputs) -> Rows:
     """Return the mean over i of KL(T̂ᵢ ‖ T̂₋ᵢ), T̂₋ᵢ the Gaussian of the other members' moments.
 
-    Those who use it ("LOO KL"; Pan et al., 2020) take the member drawn for the step. This is the mean over that draw.
+    The source ("LOO KL"; Pan et al., 2020) uses the member drawn for the step. This is the mean over that draw.
 
     Raises:
-        ConfigError: If there is one member only, who leaves nobody to compare with.
+        ConfigError: If there is only one member.
     """
     if len(mean) < 2:
         raise ConfigError("leave-one-out-kl: needs two members or more to compare, found 1.")
@@ -103,11 +103,11 @@ def leave_one_out_kl(mean: Outputs, std: Outputs) -> Rows:
         variance, around = std[member].square(), _mixture_variance(mean[others], std[others])
         distance = (mean[member] - mean[others].mean(dim=0)).square()
         total = total + 0.5 * ((variance + distance) / around - 1.0 + (around / variance).log()).sum(dim=-1)
-    return (total / len(mean)).clamp(min=0.0)  # which rounding alone could make negative
+    return (total / len(mean)).clamp(min=0.0)  # rounding can make it negative
 
 
 def _mixture_variance(mean: Outputs, std: Outputs) -> Float[Tensor, "batch output"]:
-    """Return the mean of the variances plus the variance of the means; E[x²] − E[x]² would cancel in float32."""
+    """Return the mean of the variances plus the variance of the means. In float32, E[x²] − E[x]² would cancel."""
     variance: Tensor = (std.square() + _centred(mean).square()).mean(dim=0)
     return variance
 

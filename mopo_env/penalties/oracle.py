@@ -1,8 +1,7 @@
-"""The oracle: the model's true error as the penalty, to tell how far a learned one could take MOPO.
+"""The oracle: the model's true error as the penalty ("oracle uncertainty" in the paper's Table 3).
 
-It asks the real simulator, which nobody has who needs offline learning. The paper has it as the upper bound of its
-approach ("oracle uncertainty" in Table 3): what is left between it and a learned penalty is what a better estimate of
-the error could gain.
+It needs the real simulator, so it is for experiments only. The difference to a learned penalty shows how much a better
+estimate of the error could improve MOPO.
 """
 
 from dataclasses import dataclass, fields
@@ -33,18 +32,18 @@ Combine = Literal["mean", "max", "consensus"]
 class OraclePenalty:
     """u(s, a) = ‖T̂(s, a) − T(s, a)‖₂, the true error of the model's mean (paper, section 5.3).
 
-    The paper does not say what T̂(s, a) is for an ensemble. Here it is by default each elite's mean in turn, and u the
-    mean of their errors: what is to be expected of the elite that the next state is drawn from, its noise left out.
+    The paper does not define T̂(s, a) for an ensemble. By default, u is the mean of the errors of the elites' means. It
+    is the expected error of the elite from which the next state is drawn, without its noise.
 
     Attributes:
         truth: T, a model that predicts Gaussians: `TrueDynamics`, or a toy's own model.
-        max_error: No u is larger, and where there is no truth, or T̂ breaks down, u is this. It keeps one absurd state
-            from outweighing all rewards.
+        max_error: The largest u. It is also u if the truth or the prediction is non-finite. So one impossible state
+            cannot outweigh all rewards.
         combine: The ``"mean"`` of the members' errors, their ``"max"``, or the error of the members' mean, the
             ``"consensus"``.
-        members: Whose means: the elites', that next states are drawn from, or those of all N.
+        members: The elites, from which next states are drawn, or all N members.
         reward: Whether r̂ − r counts beside the next observation.
-        units: Of the differences: as they are, or divided by the standard deviations of the training targets.
+        units: Raw differences, or differences divided by the standard deviations of the training targets.
     """
 
     truth: DynamicsModel
@@ -58,7 +57,7 @@ class OraclePenalty:
         """Check the options.
 
         Raises:
-            ConfigError: If one is wrong; the message names it.
+            ConfigError: If an option is wrong; the message names it.
         """
         check_fields(self, check_number, "max_error", above=0.0)
         check_choice("combine", self.combine, Combine)
@@ -70,8 +69,8 @@ class OraclePenalty:
         """Return u(s, a).
 
         Raises:
-            ConfigError: If T̂ or T predicts anything but Gaussians, or normalised units are asked of a model that does
-                not know the scale of its targets.
+            ConfigError: If T̂ or T does not predict Gaussians, or units are normalised and the model does not know the
+                scale of its targets.
         """
         prediction = _gaussian(prediction)
         device = self.truth.device
@@ -96,21 +95,21 @@ def make_oracle_penalty(
     num_threads: int | None = None,
     **options: Any,
 ) -> OraclePenalty:
-    """Build the oracle of a task; ``penalty="oracle"`` arrives here.
+    """Build the oracle of a task; ``penalty="oracle"`` calls this.
 
     Args:
-        task: Decides which simulator tells the truth.
+        task: The task, whose real environment is the truth.
         transitions: D_env.
         env_id: Another environment than the task's, such as ``"Walker2d-v4"`` for data of version 4.
-        max_error: Default: the diagonal of the box around the dataset's observations, and rewards if they count, in
-            the penalty's units. A prediction that is farther off than the data are wide says nothing at all.
-        num_threads: Of the simulator; default: as many as PyTorch uses.
+        max_error: Default: the diagonal of the box around the dataset's observations (and rewards if they count), in
+            the penalty's units.
+        num_threads: Threads of the simulator; default: as many as PyTorch uses.
         **options: `combine`, `members`, `reward` and `units`, as in `OraclePenalty`; None is its default.
 
     Raises:
         ConfigError: If the environment cannot be stepped from observations, the task has none, or an option is wrong.
         MissingExtraError: If MuJoCo is not installed.
-        SpaceMismatchError: If the data are of other widths than the environment.
+        SpaceMismatchError: If the widths of the data differ from those of the environment.
     """
     known = {field.name for field in fields(OraclePenalty)} - {"truth"} | {"env_id", "num_threads"}
     unknown = sorted(options.keys() - known)
@@ -120,22 +119,21 @@ def make_oracle_penalty(
     if not isinstance(env_id, str) or env_id not in ROBOTS:
         found = f"{task.label} has none" if env_id is None else f"{env_id} cannot be stepped from observations"
         raise ConfigError(
-            f"penalty: the oracle asks the simulator that the data come from, but {found}. Name one as real_env, "
-            f"--real-env or the oracle's env_id, or choose another penalty. Known: {', '.join(sorted(ROBOTS))}."
+            f"penalty: the oracle needs the simulator of the data, but {found}. Name one as real_env, --real-env or "
+            f"the oracle's env_id, or choose another penalty. Known: {', '.join(sorted(ROBOTS))}."
         )
     truth = TrueDynamics(env_id, num_threads=torch.get_num_threads() if num_threads is None else num_threads)
     remedy = f"So it cannot be the oracle. Are these the data of another task than {task.label}?"
     check_same_widths(transitions, truth, whose=f"those of {env_id}", remedy=remedy)
     given = {name: value for name, value in options.items() if value is not None}
     if max_error is None:
-        max_error = _width(
-            transitions, reward=given.get("reward", False), normalised=given.get("units") == "normalised"
-        )
+        normalised = given.get("units") == "normalised"
+        max_error = _width(transitions, reward=given.get("reward", False), normalised=normalised)
     return OraclePenalty(truth=truth, max_error=max_error, **given)
 
 
 def _width(transitions: Transitions, *, reward: bool, normalised: bool) -> float:
-    """Return the diagonal of the box around what is compared, as far as it was recorded."""
+    """Return the diagonal of the box around the recorded outputs."""
     widths = np.append(np.ptp(transitions.observations, axis=0), np.ptp(transitions.rewards))
     if normalised:
         changes = transitions.next_observations - transitions.observations

@@ -1,5 +1,5 @@
-"""The real systems: where data are recorded and policies are evaluated, never where they are trained.
+"""The real environments: data are recorded and policies are evaluated in them. No policy is trained there.
 
-`real_env` makes them, `reward_envs` are those that Gymnasium lacks. `true_dynamics` steps MuJoCo from observations, for
-the oracle; `robots` says what each robot's observation holds.
+Read `real_env` first, which builds them. `reward_envs` has those that Gymnasium lacks. `robots` describes the
+observation of each robot, and with it `true_dynamics` steps MuJoCo from observations, for the oracle.
 """

@@ -1,7 +1,7 @@
 """HalfCheetah and Ant with the rewards of the paper's out-of-distribution tasks (Appendix C.1).
 
-They are Gymnasium's HalfCheetah-v5 and Ant-v5 in everything but the reward, which is computed from the transition by a
-function of `mopo_env.rewards`. `import mopo_env` registers them, as ``mopo/HalfCheetahJump-v0`` and so on, with a time
+They differ from Gymnasium's HalfCheetah-v5 and Ant-v5 only in the reward, which a function of `mopo_env.rewards`
+computes from the transition. `import mopo_env` registers them, as ``mopo/HalfCheetahJump-v0`` and so on, with a time
 limit of 1,000 steps.
 """
 
@@ -24,7 +24,7 @@ from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah
 
 __all__ = ["AntAngle", "AntForward", "HalfCheetahCapped", "HalfCheetahJump", "RewardFromTransition"]
 
-# Options of Gymnasium's environments that would change what is paid or seen there, and nothing here.
+# Options of Gymnasium's environments for the reward and the observation, which are fixed here.
 _FIXED = frozenset(
     {
         "contact_cost_weight",
@@ -38,10 +38,10 @@ _FIXED = frozenset(
 
 
 class RewardFromTransition(MujocoEnv, EzPickle):
-    """Put before an environment of Gymnasium's, this replaces its reward.
+    """A mixin that replaces the reward of a Gymnasium environment. It must stand first among the base classes.
 
     Attributes:
-        reward_function: What a transition pays.
+        reward_function: Computes the rewards of transitions.
     """
 
     reward_function: ClassVar[RewardFunction]
@@ -49,13 +49,10 @@ class RewardFromTransition(MujocoEnv, EzPickle):
     _get_obs: Callable[[], NDArray[np.float64]]  # of Gymnasium's environment
 
     def __init__(self, **options: Any) -> None:
-        """Build the environment.
-
-        Args:
-            **options: Of Gymnasium's environment, such as ``render_mode`` or ``reset_noise_scale``.
+        """Build the environment with options of Gymnasium's, such as ``render_mode`` or ``reset_noise_scale``.
 
         Raises:
-            ConfigError: If an option would change the reward or the observation there.
+            ConfigError: If an option is one for the reward or the observation.
         """
         fixed = sorted(_FIXED & options.keys())
         if fixed:
@@ -65,15 +62,15 @@ class RewardFromTransition(MujocoEnv, EzPickle):
             )
         with quiet_mujoco(mujoco):
             super().__init__(**self._settings, **options)
-        EzPickle.__init__(self, **options)  # the parent's would hand every option back by position
+        EzPickle.__init__(self, **options)  # the parent's would pass every option back by position
 
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, np.float64]]:
-        """Step the simulator, and pay what the transition is worth.
+        """Step the simulator, and compute the reward from the transition.
 
-        The ``info`` holds what Gymnasium's does but for the parts of the replaced reward. Its ``x_velocity`` is the
-        mean over the step, and not the velocity that is paid.
+        The ``info`` is Gymnasium's without the parts of the replaced reward. Its ``x_velocity`` is the mean over the
+        step, while the reward uses the velocity at the end of the step.
 
         Raises:
             ValueError: If the action has the wrong shape.
@@ -86,22 +83,22 @@ class RewardFromTransition(MujocoEnv, EzPickle):
 
 
 class HalfCheetahCapped(RewardFromTransition, HalfCheetahEnv):
-    """HalfCheetah that gains nothing by running faster than 3 m/s; here the data of ``halfcheetah-jump`` come from."""
+    """HalfCheetah whose reward counts velocity up to 3 m/s. The data of ``halfcheetah-jump`` are recorded in it."""
 
     reward_function = staticmethod(halfcheetah_capped)
 
 
 class HalfCheetahJump(RewardFromTransition, HalfCheetahEnv):
-    """HalfCheetah that is paid for running and for height."""
+    """HalfCheetah with a reward for running and for height."""
 
     reward_function = staticmethod(halfcheetah_jump)
 
 
 class AntForward(RewardFromTransition, AntEnv):
-    """Ant that is paid for running along x; here the data of ``ant-angle`` come from.
+    """Ant with a reward for running along x. The data of ``ant-angle`` are recorded in it.
 
-    The observation is Ant-v5's without contact forces, 27 numbers. An episode ends as in Ant-v5, when a number is not
-    finite or the height leaves 0.2 to 1; as the paper's formula has it, neither being alive nor contact is paid for.
+    The observation is Ant-v5's without contact forces, 27 numbers. As in Ant-v5, an episode ends if a number is not
+    finite or the height leaves 0.2 to 1. As in the paper, staying alive and contacts do not change the reward.
     """
 
     reward_function = staticmethod(ant_forward)
@@ -109,7 +106,7 @@ class AntForward(RewardFromTransition, AntEnv):
 
 
 class AntAngle(RewardFromTransition, AntEnv):
-    """Ant that is paid for running at 30° to x; observation and end of episode as in `AntForward`."""
+    """Ant with a reward for running at 30° to x. Observation and end of an episode are those of `AntForward`."""
 
     reward_function = staticmethod(ant_angle)
     _settings: ClassVar[dict[str, Any]] = {"include_cfrc_ext_in_observation": False}

@@ -1,8 +1,7 @@
-"""MuJoCo's robots: what their observations show of the simulator's state, and what a step pays.
+"""MuJoCo's robots: how an observation relates to the simulator's state, and the reward of a step.
 
-An observation of Gymnasium's robots is the positions but for the first one or two, then all velocities. What it leaves
-out is where the robot stands, on which nothing but that itself depends. So a state can be read off an observation, and
-a reward off a simulated step.
+An observation of Gymnasium's robots holds all positions except the first one or two, then all velocities. The missing
+positions say where the robot stands, and the dynamics do not depend on them. So an observation determines the state.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ __all__ = ["ROBOTS", "Motion", "Robot", "get_robot"]
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """Simulated steps, one a row, in raw units and float64.
+    """Simulated steps, one in each row, in raw units and float64.
 
     Attributes:
         observations: s, shape ``(rows, observation)``.
         actions: a, shape ``(rows, action)``.
-        next_observations: s′ as the environment shows it, shape ``(rows, observation)``.
+        next_observations: s′ as the environment returns it, shape ``(rows, observation)``.
         next_state: s′ before velocities are clipped, in the order of an observation, shape ``(rows, observation)``.
-        distance: How far the robot moved along x, in m, shape ``(rows,)``.
-        seconds: Duration of a step.
+        distance: Distance that the robot moved along x, in m, shape ``(rows,)``.
+        seconds: Duration of a step, in s.
     """
 
     observations: np.ndarray
@@ -43,14 +42,14 @@ class Motion:
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
-    """How an environment's observation is made of the simulator's state, and its reward of a step.
+    """How an environment computes its observation from the simulator's state, and its reward from a step.
 
     Attributes:
-        num_hidden: How many of the first positions the observation leaves out: x, or x and y.
-        reward: What steps pay, shape ``(rows,)``.
-        velocity_limit: Velocities are shown clipped to plus or minus this; None: as they are. A clipped velocity
-            cannot be recovered: the state that is read off the observation is then another than the true one.
-        quaternion: The columns of the observation that hold an orientation, of norm 1; None: there are none.
+        num_hidden: Number of first positions that the observation leaves out: x, or x and y.
+        reward: Computes the rewards of steps, shape ``(rows,)``.
+        velocity_limit: The environment clips the velocities it shows to plus or minus this; None: it does not. From a
+            clipped velocity, the true state cannot be recovered.
+        quaternion: The columns of the observation that hold an orientation, of norm 1; None if there are none.
     """
 
     num_hidden: int
@@ -60,7 +59,7 @@ class Robot:
 
 
 def _running(control_weight: float) -> Callable[[Motion], np.ndarray]:
-    """Pay v̄_x − w·‖a‖², v̄_x the mean velocity over the step."""
+    """Return the reward v̄_x − w·‖a‖², v̄_x the mean velocity over the step."""
 
     def reward(motion: Motion) -> np.ndarray:
         rewards: np.ndarray = motion.distance / motion.seconds - control_weight * np.square(motion.actions).sum(axis=1)
@@ -70,13 +69,13 @@ def _running(control_weight: float) -> Callable[[Motion], np.ndarray]:
 
 
 def _running_upright(termination: Termination | None) -> Callable[[Motion], np.ndarray]:
-    """Pay v̄_x − 0.001·‖a‖² and 1 for being healthy: where the state is not terminal, or always if no rule is given."""
+    """Return the reward v̄_x − 0.001·‖a‖² + 1. With a termination rule, terminal states do not get the 1."""
     running = _running(0.001)
 
     def reward(motion: Motion) -> np.ndarray:
         if termination is None:
             return running(motion) + 1.0
-        # The rules are written for observations; the environments judge velocities before they are clipped.
+        # The environments apply the rule before they clip velocities.
         state = torch.from_numpy(motion.next_state)
         healthy = ~termination(state, torch.from_numpy(motion.actions), state)
         rewards: np.ndarray = running(motion) + healthy.numpy()
@@ -86,7 +85,7 @@ def _running_upright(termination: Termination | None) -> Callable[[Motion], np.n
 
 
 def _of_transition(function: RewardFunction) -> Callable[[Motion], np.ndarray]:
-    """Pay what a function of `mopo_env.rewards` says of the transition."""
+    """Return the reward that a function of `mopo_env.rewards` computes."""
 
     def reward(motion: Motion) -> np.ndarray:
         return function(motion.observations, motion.actions, motion.next_observations)
@@ -95,7 +94,7 @@ def _of_transition(function: RewardFunction) -> Callable[[Motion], np.ndarray]:
 
 
 _HALFCHEETAH = Robot(num_hidden=1, reward=_running(0.1))
-# Version 4 pays for health on the step of the fall as well.
+# Version 4 adds the 1 in the step of the fall, too.
 _PLANAR_V4 = Robot(num_hidden=1, reward=_running_upright(None), velocity_limit=10.0)
 
 ROBOTS: dict[str, Robot] = {
@@ -107,7 +106,7 @@ ROBOTS: dict[str, Robot] = {
     "Walker2d-v5": replace(_PLANAR_V4, reward=_running_upright(walker2d)),
     "mopo/HalfCheetahCapped-v0": replace(_HALFCHEETAH, reward=_of_transition(halfcheetah_capped)),
     "mopo/HalfCheetahJump-v0": replace(_HALFCHEETAH, reward=_of_transition(halfcheetah_jump)),
-    # Gymnasium's own Ant is not here: its reward needs contact forces, which are no part of a state.
+    # Gymnasium's own Ant is missing: its reward needs contact forces, which are not part of the state.
     "mopo/AntForward-v0": Robot(num_hidden=2, reward=_of_transition(ant_forward), quaternion=slice(1, 5)),
     "mopo/AntAngle-v0": Robot(num_hidden=2, reward=_of_transition(ant_angle), quaternion=slice(1, 5)),
 }
@@ -117,11 +116,11 @@ def get_robot(env_id: str) -> Robot:
     """Look a robot up by the id of its environment.
 
     Raises:
-        ConfigError: If nothing is known of this environment's state.
+        ConfigError: If `ROBOTS` does not hold this environment.
     """
     if env_id not in ROBOTS:
         raise ConfigError(
-            f"{env_id}: how its state is read off an observation is not known, so it cannot be stepped from one. "
+            f"{env_id}: cannot be stepped from an observation, since the relation to its state is not known. "
             f"Known: {', '.join(sorted(ROBOTS))}."
         )
     return ROBOTS[env_id]

@@ -1,4 +1,4 @@
-"""`TrueDynamics`: T itself, MuJoCo stepped from observations, many rows at once."""
+"""`TrueDynamics`: T, the real dynamics. It steps MuJoCo from many observations at once."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mopo_env.real.robots import Motion, get_robot
 
 __all__ = ["TrueDynamics", "TrueStep"]
 
-# MuJoCo writes out every substep, 5 MB for this many rows of its largest robot.
+# MuJoCo returns every substep: 5 MB for this many rows of the largest robot.
 _ROWS_PER_CHUNK = 4096
-# MuJoCo's own bound: a state beyond it is called unstable, and replaced by the initial one on the next substep.
+# MuJoCo's own bound: it calls a larger state unstable, and replaces it by the initial one on the next substep.
 _LARGEST = 1e10
 
 
 class TrueStep(NamedTuple):
-    """One step of a batch in the simulator, raw units, float64; NaN where there is none.
+    """One step of a batch in the simulator, in raw units and float64; rows without a true step are NaN.
 
     Attributes:
         next_observations: s′ = T(s, a).
@@ -41,40 +41,34 @@ class TrueStep(NamedTuple):
 class TrueDynamics:
     """The real dynamics of a robot, as a batched function and as a `DynamicsModel` of one member whose std is 0.
 
-    A state is read off the observation: x (and y), which it leaves out, are set to 0, and time, past forces and the
-    solver's warm start are those of a fresh simulator. None of these moves the robot: from a float64 observation a step
-    is the environment's own to 1e-7 and better. Two things are lost:
+    The state is computed from the observation. The missing x (and y) are set to 0. Time, past forces and the solver's
+    warm start are those of a fresh simulator. None of these changes the motion: from a float64 observation, a step
+    equals the environment's to 1e-7 or better. There are two limits:
 
-    * Float32, in which datasets are kept, moves a next observation by 1e-6 or so, but by as much as a contact does
-      where it decides whether there is one.
-    * Hopper and Walker2d show velocities clipped to ±10. Where one was clipped, the step starts from another state than
-      the environment's. With Walker2d that is common, and T is then of limited worth.
+    * Datasets are float32. Rounding moves a next observation by about 1e-6, or by as much as a contact does if it
+      decides whether there is a contact.
+    * Hopper and Walker2d clip the velocities they show to ±10. From a clipped velocity, the step starts in a wrong
+      state. In Walker2d this is common, so T is less reliable there.
 
-    `docs/oracle.md` has measurements of both. A row is answered with NaN where there is no true step: where a number is
-    not finite, an orientation has length 0, or MuJoCo calls the motion unstable, as it can where a model has predicted
-    a robot in pieces. Orientations of other lengths than 1 are normalised first.
-
-    It holds simulators, so that several threads wait for each other.
+    `docs/oracle.md` has measurements of both. A row without a true step is NaN: if an input is not finite, an
+    orientation has length 0, or MuJoCo calls the motion unstable, as it can for impossible predicted states.
+    Orientations are normalised to length 1 first. Calls from several threads wait for each other.
 
     Attributes:
-        env_id: The environment.
+        env_id: The environment, a key of `mopo_env.real.robots.ROBOTS`, such as ``"Hopper-v5"``.
         observation_dim: Width of an observation.
         action_dim: Width of an action.
-        num_threads: How many threads step the simulator; the answers do not depend on it.
+        num_threads: Number of threads that step the simulator; results do not depend on it.
         device: Always the CPU.
     """
 
     device = torch.device("cpu")
 
     def __init__(self, env_id: str, *, num_threads: int = 1) -> None:
-        """Build the simulator of an environment.
-
-        Args:
-            env_id: A key of `mopo_env.real.robots.ROBOTS`, such as ``"Hopper-v5"``.
-            num_threads: How many threads step the simulator.
+        """Build the simulator of an environment. The arguments are described at the class.
 
         Raises:
-            ConfigError: If the environment's state cannot be read off its observation, or the number is wrong.
+            ConfigError: If the environment is not in `ROBOTS`, or `num_threads` is wrong.
             MissingExtraError: If MuJoCo is not installed.
         """
         self._robot = get_robot(env_id)
@@ -84,7 +78,7 @@ class TrueDynamics:
         self._model, self._num_substeps = env.model, env.frame_skip  # type: ignore[attr-defined]
         env.close()
         self._data = [self._mujoco.MjData(self._model) for _ in range(self.num_threads)]
-        # A pool of no threads works on the calling one.
+        # With 0 threads, the pool works in the calling thread.
         self._pool = require_extra("mujoco.rollout", "mujoco").Rollout(
             nthread=self.num_threads if self.num_threads > 1 else 0
         )
@@ -97,7 +91,7 @@ class TrueDynamics:
 
         Args:
             observations: s, shape ``(rows, observation)``, raw units.
-            actions: a, shape ``(rows, action)``, raw units; they are not clipped, and cost what the environment says.
+            actions: a, shape ``(rows, action)``, raw units; they are not clipped.
 
         Raises:
             InputError: If an array has the wrong shape.
@@ -114,7 +108,7 @@ class TrueDynamics:
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> GaussianPrediction:
-        """Return T as an ensemble of one member whose standard deviation is 0, in float32."""
+        """Return the true step as the prediction of one member with zero standard deviation, in float32."""
         step = self.step(observations.numpy(), actions.numpy())
         outcome = np.concatenate([step.next_observations, step.rewards[:, None]], axis=1)
         mean = torch.from_numpy(outcome).to(torch.float32)[None]
@@ -127,11 +121,10 @@ class TrueDynamics:
         )
 
     def __reduce__(self) -> tuple[partial[TrueDynamics], tuple[()]]:
-        """Copy by building anew: threads cannot be copied."""
+        """Copy by building a new object, since threads cannot be copied."""
         return partial(type(self), self.env_id, num_threads=self.num_threads), ()
 
     def _step(self, observations: np.ndarray, actions: np.ndarray) -> TrueStep:
-        """Step a chunk of rows."""
         robot, model = self._robot, self._model
         # time, positions, velocities
         states = np.zeros((len(observations), 1 + model.nq + model.nv))
@@ -150,7 +143,7 @@ class TrueDynamics:
                 )
             ends[possible] = substeps[:, -1]
         seconds = self._num_substeps * model.opt.timestep
-        # MuJoCo sets an unstable robot back to its initial pose and the time to 0, or stops its clock.
+        # MuJoCo resets an unstable robot to its initial pose and the time to 0, or stops its clock.
         unstable = ~((np.abs(ends[:, 0] - seconds) < 0.5 * model.opt.timestep) & (np.abs(ends) < _LARGEST).all(axis=1))
         ends[unstable] = np.nan
         next_state = ends[:, shown]

@@ -1,7 +1,7 @@
-"""Which next states end an episode. A rule is any callable ``(observations, actions, next_observations) → flags``.
+"""Termination rules: which next states end an episode. A rule is a callable (s, a, s′) → flags.
 
-Read `rules` first: rules copied from the real environments. Then `learned`, a rule learned from data; `config`, the
-options of its fit; and `fit`, which learns it.
+Read `rules` first, the rules of the real environments. Then read `learned`, a rule that is learned from data, `config`,
+the options of its fit, and `fit`.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ if TYPE_CHECKING:
 __all__ = ["TERMINATIONS", "Termination", "ant", "cartpole", "get_termination", "hopper", "never", "walker2d"]
 
 
-# The rules need torch, the options of a fit do not.
+# The rules need torch; `config`, in this folder, does not.
 __getattr__, __dir__ = lazy_names(__name__, {"mopo_env.terminations.rules": __all__})

@@ -44,7 +44,7 @@ class TerminationConfig:
         """Check every option.
 
         Raises:
-            ConfigError: If one has the wrong type or lies outside its range; the message names it.
+            ConfigError: If an option has the wrong type or is outside its range; the message names it.
         """
         check_fields(self, check_choice, "inputs", choices=TerminationInputs)
         check_fields(self, check_integer, "num_members", "batch_size", "patience", "max_epochs")

@@ -1,7 +1,7 @@
-"""`LearnedTermination`: a termination rule that was learned from recorded terminal states."""
+"""`LearnedTermination`: a termination rule that is learned from recorded terminal states."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mopo_env._utils.options import check_choice
-from mopo_env._utils.store import read_artifact, write_artifact
-from mopo_env._utils.tensors import fill_module
+from mopo_env._utils.options import check_choice, check_integer, check_tuple
+from mopo_env._utils.tensors import load_module, save_module
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.layers import EnsembleLinear
 from mopo_env.terminations.config import TerminationInputs
@@ -21,25 +20,25 @@ from mopo_env.terminations.rules import Actions
 __all__ = ["LearnedTermination", "load_termination", "save_termination"]
 
 _NAME = "termination"
-# The activations of this many rows fit the second-level cache, as in the dynamics ensemble.
+# The activations of this many rows fit the second-level cache.
 _ROWS_PER_CHUNK = 2048
 
 
 class LearnedTermination(nn.Module):
     """A `Termination` that compares the mean P(terminal | s, a, s′) of several classifiers with a threshold.
 
-    Each member is a small multi-layer perceptron with SiLU activations; their weights are stacked. By default it reads
-    s′ alone. In nearly every system s′ decides whether it is terminal, and further inputs could only mislead.
+    Each classifier is a small multi-layer perceptron with SiLU activations. Their weights are stacked. By default they
+    read only s′, since in nearly every system s′ decides whether it is terminal.
 
     Attributes:
         observation_dim: Width of an observation.
         action_dim: Width of an action, or the number of discrete actions.
         first_action: The lowest discrete action; None where actions are vectors.
-        inputs: What the rule reads.
+        inputs: What the rule reads: ``"next-observation"`` is s′, ``"transition"`` is s, a and s′.
         num_members: Number of classifiers.
         hidden_sizes: Widths of the hidden layers.
         threshold: A next state is terminal above this probability.
-        metadata: How the rule was fitted, and how good it is; anything JSON can hold.
+        metadata: How the rule was fitted and how well it performs; anything JSON can hold.
     """
 
     threshold: Tensor
@@ -57,36 +56,30 @@ class LearnedTermination(nn.Module):
         hidden_sizes: Sequence[int] = (64, 64),
         generator: torch.Generator | None = None,
     ) -> None:
-        """Initialise the weights.
+        """Initialise the weights. The other arguments are described at the class.
 
-        Args:
-            observation_dim: Width of an observation.
-            action_dim: Width of an action, or the number of discrete actions.
-            first_action: The lowest discrete action; None where actions are vectors.
-            inputs: What the rule reads: s′, or all of s, a and s′.
-            num_members: Number of classifiers.
-            hidden_sizes: Widths of the hidden layers.
-            generator: Draws the initial weights, on the CPU; default: a fresh one seeded with 0.
+        The `generator`, on the CPU, draws the weights; default: one with seed 0.
 
         Raises:
             ConfigError: If a size is not a positive integer, or `inputs` is unknown.
         """
         super().__init__()
-        check_choice("inputs", inputs, TerminationInputs)
-        for size in (observation_dim, action_dim, num_members, *hidden_sizes):
-            if type(size) is not int or size < 1:
-                raise ConfigError(f"the sizes of a termination rule must be positive integers, found {size!r}.")
+        self.inputs = check_choice("inputs", inputs, TerminationInputs)
+        self.observation_dim = check_integer("observation_dim", observation_dim)
+        self.action_dim = check_integer("action_dim", action_dim)
         if not (first_action is None or type(first_action) is int):
             raise ConfigError(f"first_action: expected an integer or None, found {first_action!r}.")
-        self.observation_dim, self.action_dim, self.first_action = observation_dim, action_dim, first_action
-        self.inputs = inputs
-        self.num_members, self.hidden_sizes = num_members, tuple(hidden_sizes)
+        self.first_action = first_action
+        self.num_members = check_integer("num_members", num_members)
+        self.hidden_sizes: tuple[int, ...] = check_tuple("hidden_sizes", hidden_sizes, check_integer)
         self.metadata: dict[str, Any] = {}
-        input_dim = observation_dim if inputs == "next-observation" else 2 * observation_dim + action_dim
+        input_dim = self.observation_dim
+        if inputs == "transition":
+            input_dim = 2 * self.observation_dim + self.action_dim
         generator = generator or torch.Generator().manual_seed(0)
         self.layers = nn.ModuleList(
             EnsembleLinear(num_members, fan_in, fan_out, generator)
-            for fan_in, fan_out in itertools.pairwise((input_dim, *hidden_sizes, 1))
+            for fan_in, fan_out in itertools.pairwise((input_dim, *self.hidden_sizes, 1))
         )
         self.register_buffer("input_mean", torch.zeros(input_dim))
         self.register_buffer("input_std", torch.ones(input_dim))
@@ -148,16 +141,8 @@ def save_termination(rule: LearnedTermination, folder: Path | str) -> Path:
     Raises:
         StoreError: If the folder cannot be written.
     """
-    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in rule.state_dict().items()}
-    architecture = {
-        "observation_dim": rule.observation_dim,
-        "action_dim": rule.action_dim,
-        "first_action": rule.first_action,
-        "inputs": rule.inputs,
-        "num_members": rule.num_members,
-        "hidden_sizes": rule.hidden_sizes,
-    }
-    return write_artifact(folder, _NAME, tensors, {"architecture": architecture, **rule.metadata})
+    sizes = ("observation_dim", "action_dim", "first_action", "inputs", "num_members", "hidden_sizes")
+    return save_module(rule, folder, _NAME, sizes)
 
 
 def load_termination(folder: Path | str, *, device: torch.device | str = "cpu") -> LearnedTermination:
@@ -166,24 +151,7 @@ def load_termination(folder: Path | str, *, device: torch.device | str = "cpu") 
     Raises:
         StoreError: If the files are missing, damaged, or do not fit the architecture they name.
     """
-    tensors, metadata = read_artifact(folder, _NAME)
-    try:
-        architecture: Mapping[str, Any] = metadata.pop("architecture")
-        # On the "meta" device nothing is allocated, whatever sizes a file may claim.
-        with torch.device("meta"):
-            rule = LearnedTermination(
-                architecture["observation_dim"],
-                architecture["action_dim"],
-                first_action=architecture["first_action"],
-                inputs=architecture["inputs"],
-                num_members=architecture["num_members"],
-                hidden_sizes=architecture["hidden_sizes"],
-                generator=torch.Generator("cpu"),
-            )
-    except (KeyError, TypeError, RuntimeError, ConfigError) as error:
-        raise StoreError(f"{folder}: the termination rule's architecture is invalid: {error}") from error
-    fill_module(rule, tensors, what=f"{folder}: the termination rule")
+    rule = load_module(folder, _NAME, "termination rule", lambda tensors, **sizes: LearnedTermination(**sizes))
     if not 0.0 <= float(rule.threshold) <= 1.0:
         raise StoreError(f"{folder}: the threshold {float(rule.threshold)} is not a probability. Fit the rule again.")
-    rule.metadata = metadata
-    return rule.to(device).requires_grad_(False)
+    return rule.to(device)

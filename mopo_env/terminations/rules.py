@@ -1,7 +1,7 @@
-"""Analytic termination rules: which predicted states end an episode.
+"""Analytic termination rules.
 
-Each is what the Gymnasium environment of the same name (v5; v4 is alike) computes from its simulator state, written
-in terms of the observation. A rule is any callable of observations, actions and next observations.
+Each is the rule of the Gymnasium environment of the same name (v5; v4 has the same), written for observations instead
+of simulator states.
 """
 
 import math
@@ -33,10 +33,10 @@ Flags: TypeAlias = Bool[Tensor, " batch"]
 
 @runtime_checkable
 class Termination(Protocol):
-    """Says which next states are terminal."""
+    """Decides which next states are terminal."""
 
     def __call__(self, observations: States, actions: Actions, next_observations: States, /) -> Flags:
-        """Return one flag a row; all arguments are in raw units."""
+        """Return one flag for each row; all arguments are in raw units."""
         ...
 
 
@@ -48,8 +48,8 @@ def never(observations: States, actions: Actions, next_observations: States) -> 
 def hopper(observations: States, actions: Actions, next_observations: States) -> Flags:
     """Terminal unless z > 0.7, |angle| < 0.2, and everything after z lies strictly between −100 and 100.
 
-    Both bounds count: a misplaced parenthesis in the paper's code dropped the lower one. The environment clips the
-    velocities it shows to ±10, so a real velocity beyond 100 ends the episode there and cannot be seen here.
+    Both bounds count. A misplaced parenthesis in the paper's code dropped the lower one. The environment clips the
+    velocities it shows to ±10, so this rule cannot see a real velocity beyond 100, which ends the episode there.
     """
     height, angle = next_observations[:, 0], next_observations[:, 1]
     bounded = (next_observations[:, 1:].abs() < 100.0).all(dim=1)
@@ -86,17 +86,17 @@ TERMINATIONS: dict[str, Termination] = {
 
 
 def get_termination(termination: Any) -> Termination:
-    """Look a rule up by name; a callable is returned as it is.
+    """Look a rule up by name. A callable is returned unchanged.
 
     Raises:
         UnknownNameError: If no rule has this name.
-        ConfigError: If it is neither a name nor callable.
+        ConfigError: If the rule is neither a name nor a callable.
     """
     if isinstance(termination, str):
         if termination == "learned":
             raise ConfigError(
-                "termination: 'learned' is a rule that lies in a folder. Load it with "
-                "mopo_env.load_termination(folder), or let make_penalized_model find it."
+                "termination: 'learned' needs a folder. Load the rule with mopo_env.load_termination(folder), or use "
+                "make_penalized_model."
             )
         if termination not in TERMINATIONS:
             raise UnknownNameError("termination", termination, [*TERMINATIONS, "learned"])

@@ -32,7 +32,7 @@ class LinearGaussianSystem:
         b: B, shape ``(state, input)``.
         q: Q, shape ``(state, state)``.
         r: R, shape ``(input, input)``.
-        noise_std: Standard deviation of w, one number a state.
+        noise_std: Standard deviation of w, one number for each state.
         reward_std: Standard deviation of v.
         input_limit: Inputs lie between minus this and this.
     """
@@ -57,15 +57,15 @@ class LinearGaussianSystem:
 
     @property
     def output_std(self) -> np.ndarray:
-        """True noise of next state and reward, shape ``(state + 1,)``: what a perfect model would call its std."""
+        """Standard deviations of next state and reward, shape ``(state + 1,)``: the std of a perfect model."""
         return np.array([*self.noise_std, self.reward_std])
 
     def model(self, *, std: Any = None, num_members: int | None = None) -> StubEnsemble:
         """Return the true system as a model.
 
         Args:
-            std: The standard deviations the model claims and draws with, as in `StubEnsemble`; default: the true.
-            num_members: How many equal members.
+            std: The standard deviations of the model, as in `StubEnsemble`; default: the true ones.
+            num_members: Number of equal members.
         """
         return StubEnsemble(
             self.observation_dim,
@@ -85,7 +85,7 @@ class LinearGaussianSystem:
         )
 
     def start_transitions(self, start: Sequence[float]) -> Transitions:
-        """Return the smallest dataset of which every row starts in one given state."""
+        """Return a dataset of two rows that both start in a given state."""
         observations = np.array([start, start], dtype=np.float32)
         return Transitions(
             observations=observations,
@@ -112,8 +112,8 @@ class LinearGaussianSystem:
         is tr((Q + KᵀRK)·M). The penalty is the norm of `output_std`, the reward's noise included.
 
         Raises:
-            ConfigError: If an input reaches `input_limit` within four standard deviations: a clipped one has no such
-                form.
+            ConfigError: If an input reaches `input_limit` within four standard deviations. With clipped inputs there is
+                no closed form.
         """
         a, b, q, r, k = (np.array(matrix) for matrix in (self.a, self.b, self.q, self.r, gain))
         closed_loop, weight = a - b @ k, q + k.T @ r @ k
@@ -160,20 +160,20 @@ def make_toy_env(*, horizon: int = 20, render_mode: str | None = None, **options
 
     Args:
         horizon: h.
-        render_mode: Accepted because Gymnasium passes it.
+        render_mode: Ignored; Gymnasium passes it.
         **options: `penalty`, `penalty_coef` and `termination`, as in `PenalizedModel`.
     """
-    return PenalizedModelEnv(_toy_simulator(**options), horizon=horizon, render_mode=render_mode)
+    return PenalizedModelEnv(_toy_model(**options), horizon=horizon, render_mode=render_mode)
 
 
 def make_toy_vector_env(
     *, num_envs: int = 1, horizon: int = 20, render_mode: str | None = None, **options: Any
 ) -> PenalizedModelVectorEnv:
     """Build the vector form of ``MOPO-linear-gaussian``; the arguments are those of `make_toy_env`."""
-    penalized_model = _toy_simulator(**options)
+    penalized_model = _toy_model(**options)
     return PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
 
 
-def _toy_simulator(**options: Any) -> PenalizedModel:
+def _toy_model(**options: Any) -> PenalizedModel:
     system = LinearGaussianSystem()
     return PenalizedModel(system.model(), system.transitions(), **options)

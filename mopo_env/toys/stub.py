@@ -1,7 +1,7 @@
-"""`StubEnsemble`: an ensemble that says what it is told to."""
+"""`StubEnsemble`: an ensemble with given predictions."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,19 +19,14 @@ StdFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class StubEnsemble:
-    """A dynamics model whose means and standard deviations are dictated.
+    """A dynamics model with given means and standard deviations.
 
-    With it one can check by hand how a penalty moves the reward::
+    Use it to check by hand how a penalty changes the reward::
 
         model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), std=[[3.0, 4.0], [1.0, 1.0]])
         # two members; the larger norm is 5, so with λ = 2 every step pays −10 plus noise
 
-    Attributes:
-        observation_dim: Width of an observation.
-        action_dim: Width of an action.
-        num_members: N.
-        elites: Members that next states are drawn from.
-        device: Always the CPU.
+    The attributes `observation_dim`, `action_dim`, `num_members` and `elites` are those of a `GaussianEnsemble`.
     """
 
     device = torch.device("cpu")
@@ -47,7 +42,7 @@ class StubEnsemble:
         num_members: int | None = None,
         elites: Sequence[int] | None = None,
     ) -> None:
-        """Dictate an ensemble.
+        """Set the predictions.
 
         Args:
             observation_dim: Width of an observation.
@@ -56,8 +51,8 @@ class StubEnsemble:
                 mean rewards, shape ``(batch,)``.
             std: Standard deviations: one number, an array of shape ``(member, output)`` whose last column is the
                 reward's, or a function of observations and actions that returns ``(member, batch, output)``.
-            offsets: Added to every output of a member, one number each, so that a draw tells which member spoke.
-            num_members: N; default: what `std` and `offsets` say.
+            offsets: One number for each member, added to all its outputs, so that a draw shows its member.
+            num_members: N; default: the number of members in `std` or `offsets`.
             elites: Default: all members.
 
         Raises:
@@ -67,17 +62,13 @@ class StubEnsemble:
         self._mean = mean
         offset_rows = np.atleast_1d(np.asarray(offsets, dtype=np.float32))
         sizes = {len(offset_rows)} - {1}
-        self._std: StdFunction | Tensor
-        if callable(std):
-            self._std = std
-        else:
+        self._std: Any = std
+        if not callable(std):
             rows = np.asarray(std, dtype=np.float32)
-            if rows.ndim == 2:
-                sizes |= {len(rows)} - {1}
+            sizes |= {len(rows)} - {1} if rows.ndim == 2 else set()
             columns = torch.from_numpy(np.broadcast_to(rows, (*rows.shape[:-1], observation_dim + 1)).copy())
             self._std = columns.reshape(-1, 1, observation_dim + 1)
-        if num_members is not None:
-            sizes.add(num_members)
+        sizes |= set() if num_members is None else {num_members}
         if len(sizes) > 1:
             raise ConfigError(f"num_members: std, offsets and num_members disagree: {sorted(sizes)}.")
         self.num_members = max(sizes, default=1)
@@ -87,10 +78,10 @@ class StubEnsemble:
     def predict(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> GaussianPrediction:
-        """Return the dictated means and standard deviations, in raw units."""
+        """Return the given means and standard deviations, in raw units."""
         next_observations, rewards = self._mean(observations, actions)
         mean = torch.cat([next_observations, rewards[:, None]], dim=1) + self._offsets[:, None, None]
-        std = self._std if isinstance(self._std, Tensor) else self._std(observations, actions)
+        std: Tensor = self._std if isinstance(self._std, Tensor) else self._std(observations, actions)
         return GaussianPrediction(
             observations=observations,
             actions=actions,

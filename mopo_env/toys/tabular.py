@@ -1,4 +1,4 @@
-"""Tabular Markov decision processes, whose returns are linear solves: the ground on which the paper's bounds hold."""
+"""Tabular Markov decision processes. Linear equations give their returns, so the paper's bounds can be tested."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ __all__ = ["TabularMDP", "TabularModel", "TabularPrediction", "tabular_error"]
 class TabularMDP:
     """M = (S, A, T, r, μ₀, γ) with few states and actions.
 
-    In environments a state is a one-hot observation, and an action the largest entry of a vector with one number for
-    each action, so that every agent for boxes can act in it.
+    In environments, a state is a one-hot observation. An action is a vector with one number for each action, and its
+    largest entry decides, so that every agent for boxes can act.
 
     Attributes:
         probabilities: T, shape ``(state, action, next_state)``; rows sum to 1.
@@ -34,10 +34,10 @@ class TabularMDP:
     discount: float
 
     def __post_init__(self) -> None:
-        """Check the shapes and that probabilities are probabilities.
+        """Check every array.
 
         Raises:
-            ConfigError: If they are not.
+            ConfigError: If a shape is wrong, a row of probabilities does not sum to 1, or γ is outside its range.
         """
         for name in ("probabilities", "rewards", "start"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
@@ -95,7 +95,7 @@ class TabularMDP:
         policy = np.eye(self.num_actions)[np.zeros(self.num_states, dtype=int)]
         while True:
             action_values = self.rewards + self.discount * self.probabilities @ self.values(policy)
-            # An action is changed only for a better one: equal actions would otherwise be swapped for ever.
+            # Only a better action replaces the current one: otherwise equal actions could alternate for ever.
             current = (policy * action_values).sum(axis=1)
             better = action_values.max(axis=1) > current + 1e-12 * (1.0 + np.abs(current))
             if not better.any():
@@ -135,21 +135,13 @@ class TabularMDP:
         )
 
     def model(self, error: np.ndarray | None = None) -> "TabularModel":
-        """Return this process as a model that claims the error u, shape ``(state, action)``; default: none."""
+        """Return this process as a model with the stated error u, shape ``(state, action)``; default: zero."""
         return TabularModel(self, np.zeros_like(self.rewards) if error is None else np.asarray(error))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TabularPrediction:
-    """What a `TabularModel` says of a batch.
-
-    Attributes:
-        observations: One-hot states.
-        actions: Vectors whose largest entry is the action.
-        probabilities: Of each next state.
-        rewards: r(s, a).
-        error: u(s, a).
-    """
+    """The prediction of a `TabularModel`: probabilities of each next state, r(s, a), and the stated error u(s, a)."""
 
     observations: Float[Tensor, "batch state"]
     actions: Float[Tensor, "batch action"]
@@ -169,10 +161,10 @@ class TabularModel:
     device = torch.device("cpu")
 
     def __init__(self, mdp: TabularMDP, error: np.ndarray) -> None:
-        """Join a process and the error it claims; see `TabularMDP.model`.
+        """Join a process and its stated error; see `TabularMDP.model`.
 
         Raises:
-            ConfigError: If the error has not the shape of the rewards.
+            ConfigError: If the error does not have the shape of the rewards.
         """
         if error.shape != mdp.rewards.shape:
             raise ConfigError(f"error: found shape {error.shape}, expected {mdp.rewards.shape}.")
@@ -184,7 +176,7 @@ class TabularModel:
     def predict(
         self, observations: Float[Tensor, "batch state"], actions: Float[Tensor, "batch action"]
     ) -> TabularPrediction:
-        """Look the rows up."""
+        """Return the entries of the tables for each state and action."""
         where = observations.argmax(dim=1), actions.argmax(dim=1)
         return TabularPrediction(
             observations=observations,
@@ -196,5 +188,5 @@ class TabularModel:
 
 
 def tabular_error(prediction: TabularPrediction) -> Float[Tensor, " batch"]:
-    """u(s, a) as the model was told it: a penalty for a `TabularModel`."""
+    """Return the stated error u(s, a): a penalty for a `TabularModel`."""
     return prediction.error

@@ -456,7 +456,7 @@ def test_a_rule_that_returns_no_booleans_is_refused(dtype: torch.dtype) -> None:
 def test_a_negative_penalty_is_refused() -> None:
     """A sign forgotten in a user's function would pay for uncertainty, and training would look better than ever."""
     penalized_model = PenalizedModel(stub(), dataset(), penalty=lambda said: torch.tensor([0.0, -0.5, 1.0]))
-    with pytest.raises(ConfigError, match=r"penalty: returned -0\.5, expected no negative number"):
+    with pytest.raises(ConfigError, match=r"penalty: returned -0\.5, expected 0 or more"):
         penalized_model.step(rows(0.0, 1.0, 2.0), no_actions(3), generator())
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
-from mopo_env.errors import ConfigError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
@@ -202,14 +201,6 @@ def test_a_bounded_fit_is_decided_by_its_seed() -> None:
     states = [ensemble.state_dict() for ensemble in (first, second, other)]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     assert not torch.equal(states[0]["mean_head.weight"], states[2]["mean_head.weight"])
-
-
-def test_a_bound_needs_the_scale_of_the_targets() -> None:
-    """Files of before it was kept do not have it; a bound in unknown units would be a number without meaning."""
-    ensemble = GaussianEnsemble(2, 1)
-    ensemble.target_std = None
-    with pytest.raises(ConfigError, match=r"scale of its targets.*Fit it again"):
-        spectral_norms(ensemble)
 
 
 # ---------------------------------------------------------------- the scale of the targets

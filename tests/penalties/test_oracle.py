@@ -315,7 +315,7 @@ def data_of_widths(observation_dim: int, action_dim: int) -> Transitions:
 @pytest.mark.parametrize(
     ("task", "widths", "options", "message"),
     [
-        ("cartpole-mixed", (4, 2), {}, r"^penalty: the oracle asks .*, but CartPole-v1 cannot be .* Known: Half"),
+        ("cartpole-mixed", (4, 2), {}, r"^penalty: the oracle needs .*, but CartPole-v1 cannot be .* Known: Half"),
         (TASK, (17, 6), {"formula": "all"}, r"^penalty: the oracle has no option 'formula'. Known: combine, env_id, "),
         (TASK, (17, 6), {"truth": "me"}, r"^penalty: the oracle has no option 'truth'. "),
         (TASK, (17, 6), {"reward": "yes"}, r"^reward: "),
@@ -334,7 +334,9 @@ def test_data_of_ones_own_have_the_oracle_that_is_named(tmp_path: Path) -> None:
     """Nobody else knows where they come from; without a name they are refused, ensemble or not."""
     pytest.importorskip("mujoco")
     save_transitions(data_of_widths(17, 6), tmp_path)
-    with pytest.raises(ConfigError, match=rf"^penalty: the oracle asks .*, but {tmp_path.name} has none. .*--real-env"):
+    with pytest.raises(
+        ConfigError, match=rf"^penalty: the oracle needs .*, but {tmp_path.name} has none. .*--real-env"
+    ):
         make_penalized_model(tmp_path, penalty="oracle")
     named = resolve_task(tmp_path, real_env="HalfCheetah-v5")
     options = {"name": "oracle", "env_id": "HalfCheetah-v4"}
@@ -344,7 +346,9 @@ def test_data_of_ones_own_have_the_oracle_that_is_named(tmp_path: Path) -> None:
 
 def test_without_a_task_there_is_no_oracle() -> None:
     """`PenalizedModel` knows no task; a name that `make_penalized_model` knows is not called unknown."""
-    with pytest.raises(ConfigError, match=r"^penalty: the oracle asks the simulator of a task, .*make_penalized_model"):
+    with pytest.raises(
+        ConfigError, match=r"^penalty: the oracle needs the simulator of a task, .*make_penalized_model"
+    ):
         get_penalty("oracle")
     with pytest.raises(UnknownNameError, match="Did you mean 'oracle'"):
         get_penalty("orcale")

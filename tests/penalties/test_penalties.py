@@ -437,7 +437,7 @@ def test_densities_have_no_units(name: str) -> None:
 
 def test_normalised_units_of_a_model_without_a_scale_are_refused() -> None:
     """Raw units in their place would be another penalty under the same name."""
-    with pytest.raises(ConfigError, match=r"units: .*does not know the scale.*Fit the ensemble again"):
+    with pytest.raises(ConfigError, match=r"units: .*does not know the scale.*Choose 'raw'"):
         make_penalty("ensemble-std", units="normalised")(prediction(std=STDS))
 
 

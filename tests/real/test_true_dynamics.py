@@ -385,7 +385,9 @@ def test_wrong_shapes_are_refused(observations: tuple[int, ...], actions: tuple[
 
 
 def test_a_robot_that_is_not_known() -> None:
-    with pytest.raises(ConfigError, match=r"^CartPole-v1: how its state is read off.*Known: Half.*Hopper-v5"):
+    with pytest.raises(
+        ConfigError, match=r"^CartPole-v1: cannot be stepped from an observation.*Known: Half.*Hopper-v5"
+    ):
         TrueDynamics("CartPole-v1")
 
 

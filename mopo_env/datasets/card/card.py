@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers: look at it before you fit a model."""
+"""Statistics of a dataset. Look at them before you fit a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["Column", "DatasetCard", "dataset_card"]
 
-# Rows at a time: in float64 the whole of a large dataset would be another dataset.
+# Rows at a time: a float64 copy of a large dataset would take too much memory.
 _CHUNK = 65_536
 
 
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCard:
-    """A dataset in numbers; raw units throughout.
+    """Statistics of a dataset, in raw units.
 
     Attributes:
         rows: Number of transitions.
@@ -39,14 +39,14 @@ class DatasetCard:
         observation_space: As text.
         action_space: As text.
         metadata: Where the data come from.
-        task: What the data are for, if that is known.
+        task: The task of the data, if it is known.
         returns: Undiscounted return of an episode.
         lengths: Steps of an episode.
         terminated: Share of the episodes that reached a terminal state.
         truncated: Share of the episodes that were cut off.
-        columns: Every number of a transition by name, such as ``"observation 3"``. Discrete actions are one-hot, so
-            that a mean is the share of an action.
-        problems: What looks wrong; empty if nothing does.
+        columns: Each column of a transition by name, such as ``"observation 3"``. Discrete actions are one-hot, so
+            the mean of a column is the share of an action.
+        problems: Likely mistakes in the data.
     """
 
     rows: int
@@ -65,14 +65,14 @@ class DatasetCard:
 
 
 def dataset_card(transitions: Transitions, task: Task | str | None = None) -> DatasetCard:
-    """Look a dataset over.
+    """Compute the statistics of a dataset, and look for mistakes; two million rows take some seconds.
 
     Args:
-        transitions: The dataset; two million rows take some seconds.
+        transitions: The dataset.
         task: A task, its name or its id. Its termination rule is compared with the data, which needs PyTorch.
 
     Raises:
-        UnknownNameError: If there is no task of that name.
+        UnknownNameError: If no task has this name.
     """
     found = get_task(task) if isinstance(task, str) else task
     ends = transitions.episode_ends
@@ -98,9 +98,9 @@ def dataset_card(transitions: Transitions, task: Task | str | None = None) -> Da
 
 
 def _describe(array: np.ndarray) -> list[Column]:
-    """Describe each column of an array in memory that does not grow with the rows."""
+    """Describe each column of an array; the memory does not grow with the rows."""
     array = array.reshape(len(array), -1)
-    # Squares of the distance from a row of the data: those of the values themselves would cancel.
+    # Sums of squares of the values themselves would cancel, so the first row is subtracted.
     origin = array[0].astype(np.float64)
     total, squares = np.zeros_like(origin), np.zeros_like(origin)
     for start in range(0, len(array), _CHUNK):

@@ -1,4 +1,4 @@
-"""The returns of a dataset as a picture."""
+"""Plot the returns of a dataset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ __all__ = ["plot_card"]
 
 
 def plot_card(transitions: Transitions, card: DatasetCard, path: Path | str) -> Path:
-    """Draw the distribution of the returns, their mean, and the mean of the paper's batch if the task has one.
+    """Plot the distribution of the returns, their mean, and the mean of the paper's batch if the task has one.
 
-    Args:
-        transitions: The dataset.
-        card: Its card.
-        path: The file of the picture; the ending decides the format, such as ``.png``.
+    The ending of `path` decides the format, such as ``.png``.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
@@ -39,7 +36,7 @@ def plot_card(transitions: Transitions, card: DatasetCard, path: Path | str) -> 
         axes.axvline(published, color="tab:orange", linestyle="--", label=label)
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    # A dollar would start a formula, and the name comes from a file.
+    # A dollar sign in the name would start a formula.
     name = printable(str(card.metadata.get("name", "dataset"))).replace("$", r"\$")
     figure.suptitle(f"{name}: {card.rows:,} transitions, {card.episodes:,} episodes")
     path = Path(path)

@@ -1,4 +1,4 @@
-"""What looks wrong in a valid dataset: each function describes one such problem, or returns None."""
+"""Checks for mistakes in a valid dataset. Each function describes one kind of problem, or returns None."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mopo_env.transitions import Transitions
 __all__ = ["PROBLEMS", "Problem", "find_problems"]
 
 _FEW_ROWS = 1_000
-# Interquartile ranges from the median. The largest of a million Gaussian values is at 4, those of MuJoCo below 50.
+# Interquartile ranges from the median. The largest of a million Gaussian values is at 4, MuJoCo's are below 50.
 _OUTLIER = 100.0
-# Shares that are worth a word: of the rows, and of the actions' numbers.
+# Smallest shares that are reported: of the rows, and of the entries of actions.
 _MANY_STILL, _MANY_AT_BOUND = 0.05, 0.5
 # Rows that are copied to PyTorch at a time.
 _RULE_ROWS = 100_000
@@ -25,12 +25,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that a user should know before fitting a model.
-
-    Attributes:
-        name: Name of the check that found it.
-        text: What was found, where, and what it means.
-    """
+    """The name of a check, and what it found, where, and what it means."""
 
     name: str
     text: str
@@ -44,7 +39,7 @@ def few_rows(transitions: Transitions, task: Task | None) -> str | None:
 
 
 def rows_dropped(transitions: Transitions, task: Task | None) -> str | None:
-    """The importer could not use some rows."""
+    """The reader could not use some rows."""
     dropped = transitions.metadata.get("rows_dropped")
     if not isinstance(dropped, int) or dropped <= 0:
         return None
@@ -122,7 +117,7 @@ def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
     copies = int((keys[1:] == keys[:-1]).sum())
     if copies == 0:
         return None
-    return f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others. Only few states make that normal."
+    return f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others. This is normal only for few states."
 
 
 def constant_observations(transitions: Transitions, task: Task | None) -> str | None:
@@ -166,19 +161,7 @@ def actions_at_bounds(transitions: Transitions, task: Task | None) -> str | None
     share = float(((transitions.actions == low) | (transitions.actions == high)).mean())
     if share < _MANY_AT_BOUND:
         return None
-    return f"{share:.0%} of the actions' numbers are exactly a bound. Were they clipped, or are the bounds too narrow?"
-
-
-def actions_outside(transitions: Transitions, task: Task | None) -> str | None:
-    """Actions exceed their bounds by rounding; datasets with larger excess are refused."""
-    if isinstance(transitions.action_space, Discrete):
-        return None
-    low, high = transitions.action_space.low, transitions.action_space.high
-    outside = (transitions.actions < low) | (transitions.actions > high)
-    if not outside.any():
-        return None
-    excess = np.maximum(low - transitions.actions, transitions.actions - high).max()
-    return f"{outside.any(axis=1).sum():,} rows have actions beyond their bounds, by up to {excess:.1g}: by rounding."
+    return f"{share:.0%} of the actions' entries are exactly a bound. Were they clipped, or are the bounds too narrow?"
 
 
 def constant_rewards(transitions: Transitions, task: Task | None) -> str | None:
@@ -186,7 +169,7 @@ def constant_rewards(transitions: Transitions, task: Task | None) -> str | None:
     lowest, highest = transitions.rewards.min(), transitions.rewards.max()
     if lowest != highest:
         return None
-    return f"every reward is {lowest:g}: only the length of an episode tells good from bad."
+    return f"every reward is {lowest:g}: only the length of an episode separates good from bad policies."
 
 
 def terminations_against_the_rule(transitions: Transitions, task: Task | None) -> str | None:
@@ -222,7 +205,7 @@ def terminations_against_the_rule(transitions: Transitions, task: Task | None) -
     return f"{'; '.join(found)}." if found else None
 
 
-# In the order in which they are shown: problems of all the data come first.
+# In the order of the output: problems of the whole dataset come first.
 PROBLEMS: tuple[Callable[[Transitions, Task | None], str | None], ...] = (
     few_rows,
     rows_dropped,
@@ -236,7 +219,6 @@ PROBLEMS: tuple[Callable[[Transitions, Task | None], str | None], ...] = (
     constant_actions,
     outliers,
     actions_at_bounds,
-    actions_outside,
     constant_rewards,
     terminations_against_the_rule,
 )
@@ -258,7 +240,7 @@ def _constant(array: np.ndarray, name: str) -> str | None:
 
 
 def _row_keys(transitions: Transitions) -> np.ndarray:
-    """Return a uint64 for each row: equal for equal rows, and different for others but with probability 2⁻⁶⁴."""
+    """Return a hash of each row, a uint64: different rows have the same hash with probability 2⁻⁶⁴."""
     keys = np.zeros(len(transitions), dtype=np.uint64)
     for name in ("observations", "actions", "rewards", "next_observations"):
         bits = getattr(transitions, name).reshape(len(transitions), -1).view(np.uint32)

@@ -12,18 +12,18 @@ __all__ = ["card_text", "printable"]
 
 _WIDTH = 100
 _MOST_COLUMNS = 60
-# Shown elsewhere on the card, or not made to be read.
+# Shown elsewhere on the card, or too long.
 _NOT_SHOWN = {"rows", "episodes", "fingerprint", "episode_returns", "behaviour_returns"}
 
 
 def card_text(card: DatasetCard) -> str:
-    """Return the card in lines of about a hundred characters at most."""
+    """Return the card as text in lines of about a hundred characters."""
     blocks = (_head(card), _episodes(card), _columns(card.columns), _problems(card))
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
 def printable(text: str) -> str:
-    """Replace what would move the cursor of a terminal: names and metadata come from strangers' files."""
+    """Replace control characters, which could change the terminal: names and metadata come from strangers' files."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
@@ -42,7 +42,7 @@ def _head(card: DatasetCard) -> list[str]:
 
 
 def _flat(metadata: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Name the entries of mappings in mappings by their path."""
+    """Flatten nested mappings; the names are paths."""
     entries: list[tuple[str, Any]] = []
     for name, value in metadata.items():
         entries += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
@@ -68,7 +68,7 @@ def _episodes(card: DatasetCard) -> list[str]:
 
 
 def _published(card: DatasetCard) -> list[str]:
-    """Compare returns with what is published; a task need not have either."""
+    """Compare returns with the published ones, if the task has them."""
     if card.task is None:
         return []
     returns = card.returns

@@ -1,4 +1,4 @@
-"""Minari datasets, read without running anything that their files name.
+"""Read and write Minari datasets. Reading never runs code that a file names.
 
-Read `reader` first, which users call. `metadata` checks what the dataset says of itself, and `hdf5` reads its episodes.
+Read `reader` first, which users call. `metadata` checks the description of a dataset, and `hdf5` reads its episodes.
 """

@@ -1,4 +1,4 @@
-"""What Minari's `metadata.json` says of a dataset. It is read as data: nothing that it names is made or run."""
+"""Read Minari's `metadata.json`, without making or running anything that it names."""
 
 from __future__ import annotations
 
@@ -26,17 +26,7 @@ _CONVERT = (
 
 @dataclass(frozen=True, kw_only=True)
 class MinariMetadata:
-    """What is needed to read a dataset, and where it comes from.
-
-    Attributes:
-        minari_version: The version of Minari that wrote it.
-        real_env_id: The id of the recorded environment. It is only a name; the environment is never made.
-        total_episodes: The declared number of episodes.
-        total_steps: The declared number of transitions.
-        observation_space: As declared, in float32.
-        action_space: As declared; a box is in float32.
-        sha256: Checksum of the file, which tells whether it changed.
-    """
+    """The checked content of the file; boxes are in float32. `sha256` is the checksum of the file."""
 
     minari_version: str
     real_env_id: str | None
@@ -61,7 +51,7 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
         if not isinstance(raw, dict):
             raise DatasetError(f"found a {type(raw).__name__}, expected an object of JSON.")
         version, data_format = _field(raw, "minari_version", str), _field(raw, "data_format", str)
-        # All versions 0.x that write this file agree on the layout. Later versions may not.
+        # All versions 0.x that write this file use the same layout. Later versions may differ.
         if not version.startswith("0."):
             raise DatasetError(f"minari_version: found {version!r}, expected 0.x. Upgrade mopo-env. Or: {_CONVERT}")
         if data_format != "hdf5":
@@ -123,9 +113,8 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
 def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
     if name not in raw:
         raise DatasetError(
-            f"{name}: missing. Minari would make the environment that the file names to find the space. This runs code "
-            "of the file's choice, so it is refused. Add the space to the file, or load the dataset with Minari "
-            "yourself and build Transitions from its episodes."
+            f"{name}: missing. Minari would make the environment that the file names to find the space. This would run "
+            f"code that the file chooses, so it is refused. Add the space to the file. Or: {_CONVERT}"
         )
     text = _field(raw, name, str)
     space = json.loads(text)
@@ -133,11 +122,11 @@ def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box"
     if kind != "Box":
         raise DatasetError(f"{name}: found {kind or text[:80]!r}, expected {expected}.")
     shape, low, high = (space.get(key) for key in ("shape", "low", "high"))
-    # The lists are compared before an array is made, since a shape alone can ask for any amount of memory.
+    # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
     fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
     if not fits or not 0 < shape[0] == len(low) == len(high):
         raise DatasetError(
-            f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as it says."
+            f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as this width."
         )
     try:
         bounds = np.array([low, high], dtype=np.float64)

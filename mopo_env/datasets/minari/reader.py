@@ -1,4 +1,4 @@
-"""Read and write Minari datasets, without running anything that their files name."""
+"""Read and write Minari datasets; reading never runs code that a file names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mopo_env.datasets.files import read_through
 from mopo_env.datasets.folders import user_folder
 from mopo_env.datasets.minari.metadata import read_minari_metadata
 from mopo_env.errors import DatasetError
-from mopo_env.transitions import Episode, Transitions
+from mopo_env.transitions import Transitions
 
 __all__ = ["has_minari_dataset", "load_minari", "save_minari"]
 
-# Minari's own syntax, in which the version is required. No dot is allowed, so no id leaves the folder.
+# Minari's own syntax, with a version. No dot is allowed, so no id leads out of the folder.
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
-# Finding an episode in HDF5 takes about half a millisecond, however short it is: this many take a second.
+# To find an episode in HDF5 takes about half a millisecond, so this many take a second.
 _WORTH_KEEPING = 2_000
 
 
@@ -33,15 +33,15 @@ def has_minari_dataset(dataset_id: str) -> bool:
 def load_minari(dataset_id: str) -> Transitions:
     """Read a local Minari dataset with vector observations, and with vector or discrete actions.
 
-    The environment that the files name is never made, since making it would run code of the file's choice. Only
-    Minari's default format, HDF5, is read, and Minari itself is not needed. Datasets of 2,000 episodes or more are
-    copied to ``minari-cache`` beside the user's datasets, and read from there until their files change.
+    The environment that the files name is never made, since this would run code that a file chooses. Only Minari's
+    default format, HDF5, is supported, and Minari itself is not needed. Datasets of 2,000 episodes or more are copied
+    to ``minari-cache`` beside the user's datasets, and read from there until their files change.
 
     Args:
         dataset_id: Such as ``"mujoco/halfcheetah/medium-v0"``; `minari download` fetches a remote one first.
 
     Raises:
-        DatasetError: If there is no such dataset, or its content is wrong; the message names the episode.
+        DatasetError: If there is no such dataset, or its content is wrong. The message names the episode.
     """
     _check_id(dataset_id)
     folder = _data_folder(dataset_id)
@@ -77,15 +77,15 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
     """Write a dataset as a local Minari dataset.
 
     Args:
-        transitions: Whole episodes: within one, each next observation is the following row's observation.
-        dataset_id: Such as ``"mopo/halfcheetah/mixed-v0"``; it must not exist yet.
+        transitions: Whole episodes. Within one, each next observation is the following row's observation.
+        dataset_id: Such as ``"mopo/halfcheetah/mixed-v0"``; a new id.
         env_id: A registered Gymnasium id to record as the source; default: the metadata's ``real_env_id``.
 
     Returns:
         The folder of the new dataset.
 
     Raises:
-        DatasetError: If the id is malformed or taken, or the rows are not whole episodes. Nothing is written then.
+        DatasetError: If the id is malformed or exists, or the rows are not whole episodes. Nothing is written then.
     """
     _check_id(dataset_id)
     if _data_folder(dataset_id).parent.exists():
@@ -99,19 +99,21 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
     import minari
     from minari.data_collector import EpisodeBuffer
 
-    buffers = [
-        EpisodeBuffer(
-            id=index,
-            observations=episode.observations,
-            actions=episode.actions,
-            rewards=episode.rewards,
-            terminations=_last_only(episode, episode.terminated),
-            truncations=_last_only(episode, not episode.terminated),
+    buffers = []
+    for index, episode in enumerate(transitions.episodes()):
+        last = np.arange(len(episode.rewards)) == len(episode.rewards) - 1
+        buffers.append(
+            EpisodeBuffer(
+                id=index,
+                observations=episode.observations,
+                actions=episode.actions,
+                rewards=episode.rewards,
+                terminations=last & episode.terminated,
+                truncations=last & (not episode.terminated),
+            )
         )
-        for index, episode in enumerate(transitions.episodes())
-    ]
     with warnings.catch_warnings():
-        # Minari warns if author, e-mail and links are missing, which matter when a dataset is published.
+        # Minari warns if author, e-mail and links are missing, which only published datasets need.
         warnings.simplefilter("ignore", UserWarning)
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
@@ -122,7 +124,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
             description=json.dumps(dict(transitions.metadata), default=str),
         )
     if env_id in gym.registry:
-        # Minari would make an environment given as `env`. Its description is enough.
+        # Minari would make an environment that is passed as `env`. Its description is enough.
         dataset.storage.update_metadata({"env_spec": gym.spec(env_id).to_json()})
     return _data_folder(dataset_id).parent
 
@@ -138,12 +140,6 @@ def _check_id(dataset_id: str) -> None:
             f"Minari dataset {dataset_id!r}: malformed; expected '(namespace/)name-vN', such as "
             "'mopo/halfcheetah/mixed-v0'."
         )
-
-
-def _last_only(episode: Episode, flag: bool) -> np.ndarray:
-    flags = np.zeros(len(episode.rewards), dtype=bool)
-    flags[-1] = flag
-    return flags
 
 
 def _check_whole_episodes(transitions: Transitions) -> None:

@@ -299,7 +299,7 @@ def test_a_mistake_is_refused_before_an_ensemble_is_fitted(
 
 def test_an_oracle_that_nobody_has_is_refused_before_an_ensemble_is_fitted(dataset: Path, tmp_path: Path) -> None:
     """Own data have no simulator unless one is named; the methods that ask for the oracle would first fit for it."""
-    with pytest.raises(ConfigError, match=f"the oracle asks .*, but {dataset.name} has none.*--real-env"):
+    with pytest.raises(ConfigError, match=f"the oracle needs .*, but {dataset.name} has none.*--real-env"):
         run(dataset, tmp_path / "run", task=str(dataset), dataset=None, method="mopo-oracle")
     with pytest.raises(ConfigError, match=r"but CartPole-v1 cannot be stepped"):
         run(dataset, tmp_path / "run", task="cartpole-mixed", method="mopo-oracle")
