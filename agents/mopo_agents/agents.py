@@ -234,7 +234,6 @@ def make_offline_agent(
 
 
 def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolicy]) -> None:
-    """Refuse a policy that is neither a class nor a name that the agent knows."""
     known = agent_class.policy_aliases
     if policy not in known if isinstance(policy, str) else not isinstance(policy, type):
         raise ConfigError(
@@ -244,7 +243,6 @@ def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolic
 
 
 def _check_action_space(space: ActionSpace) -> None:
-    """Refuse action spaces that agents would silently use wrongly."""
     if isinstance(space, Discrete):
         if space.start != 0:
             raise ConfigError(f"action_space: agents number actions from 0, but this one starts at {space.start}.")

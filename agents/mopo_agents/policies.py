@@ -51,10 +51,12 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
     }
     # A2C and QRDQN set the optimizer's class here. JSON cannot represent it, and acting does not need it.
     options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
+    if options.get(_EXTRACTOR) is Standardise:  # the one class that is saved, by its name
+        options[_EXTRACTOR] = Standardise.__name__
     description = {
         "agent": agent_name(type(agent)),
         "policy": _policy_name(agent),
-        "policy_options": _with_names(options),
+        "policy_options": options,
     }
     try:
         return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
@@ -80,7 +82,9 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        name, options = metadata["agent"], _with_classes(metadata["policy_options"])
+        name, options = metadata["agent"], dict(metadata["policy_options"])
+        if options.get(_EXTRACTOR) == Standardise.__name__:
+            options[_EXTRACTOR] = Standardise
         if agent is None and name not in AGENTS:
             raise StoreError(
                 f"{folder}: the policy belongs to the agent {name!r}, which is not one of mopo_agents.AGENTS. "
@@ -112,16 +116,6 @@ def _policy_name(agent: BaseAlgorithm) -> str:
         f"policy: a {type(agent.policy).__name__} cannot be saved here, because {type(agent).__name__} does not know "
         "this class by name. Use the agent's own save()."
     )
-
-
-def _with_names(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace `Standardise`, the only class allowed here, by its name, for JSON."""
-    named = {_EXTRACTOR: Standardise.__name__} if options.get(_EXTRACTOR) is Standardise else {}
-    return {**options, **named}
-
-
-def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, **({_EXTRACTOR: Standardise} if options.get(_EXTRACTOR) == Standardise.__name__ else {})}
 
 
 def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:

@@ -20,38 +20,36 @@ class Multiplier(nn.Module):
     positive.
     """
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self, learning_rate: float, *, initial: float = 0.0) -> None:
         super().__init__()
-        self.log_value = nn.Parameter(torch.zeros(()))
+        self.learned = nn.Parameter(torch.tensor(initial))
         self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
 
     @property
     def value(self) -> Tensor:
         """α, without a gradient."""
-        return self.log_value.detach().exp()
+        return self.learned.detach().exp()
 
     def update(self, violation: Tensor) -> None:
         """Take one step up the Lagrangian, given the scalar violation; it is negative where the constraint holds."""
-        descend(self.optimizer, -self.log_value.exp() * violation.detach())
+        descend(self.optimizer, -self.learned.exp() * violation.detach())
         with torch.no_grad():
-            self.log_value.clamp_(_LOWEST_LOG, _HIGHEST_LOG)
+            self.learned.clamp_(_LOWEST_LOG, _HIGHEST_LOG)
 
 
-class LinearMultiplier(nn.Module):
+class LinearMultiplier(Multiplier):
     """Like `Multiplier`, but learns α itself and cuts it off at zero, as Wu et al.'s behaviour cloning does."""
 
     def __init__(self, learning_rate: float) -> None:
-        super().__init__()
-        self.uncut_value = nn.Parameter(torch.ones(()))
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=learning_rate)
+        super().__init__(learning_rate, initial=1.0)
 
     @property
     def value(self) -> Tensor:
         """α, without a gradient."""
-        return self.uncut_value.detach().clamp_min(0.0)
+        return self.learned.detach().clamp_min(0.0)
 
     def update(self, violation: Tensor) -> None:
         """Take one step up the Lagrangian; while α is zero, a constraint that holds does not change it."""
         violation = violation.detach()
-        violation = torch.where(self.uncut_value.detach() > 0.0, violation, violation.clamp_min(0.0))
-        descend(self.optimizer, -self.uncut_value * violation)
+        violation = torch.where(self.learned.detach() > 0.0, violation, violation.clamp_min(0.0))
+        descend(self.optimizer, -self.learned * violation)
