@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 
 import torch
 import tyro
-from common import PAPER_RATE, elite_errors, header, holdout_error, select_rows, table
+from common import PAPER_RATE, elite_errors, header, holdout_error, once, select_rows, table
 
 from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
 from mopo_env.models.fit import gaussian_loss
@@ -82,18 +81,18 @@ def _cost_of_an_update(repeats: int = 25) -> float:
     """Return the ratio of times, measured in turn so that other load on the machine affects both."""
     generator = torch.Generator().manual_seed(0)
     inputs, targets = (torch.randn(7, 256, width, generator=generator) for width in (23, 18))
-    free, bound = GaussianEnsemble(17, 6), GaussianEnsemble(17, 6)
-    regularise(bound, 100.0, generator)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    optimizers = [torch.optim.Adam(ensemble.parameters(), fused=True) for ensemble in (free, bound)]
-    for _ in range(repeats):
-        for ensemble, optimizer, times in zip((free, bound), optimizers, seconds, strict=True):
-            started = time.process_time()
-            optimizer.zero_grad()
-            gaussian_loss(*ensemble(inputs), targets).backward()
-            optimizer.step()
-            times.append(time.process_time() - started)
-    return statistics.median(seconds[1]) / statistics.median(seconds[0])
+    ensembles = GaussianEnsemble(17, 6), GaussianEnsemble(17, 6)
+    regularise(ensembles[1], 100.0, generator)
+    optimizers = [torch.optim.Adam(ensemble.parameters(), fused=True) for ensemble in ensembles]
+
+    def update(index: int) -> None:
+        optimizers[index].zero_grad()
+        gaussian_loss(*ensembles[index](inputs), targets).backward()
+        optimizers[index].step()
+
+    times = [(once(lambda: update(0)), once(lambda: update(1))) for _ in range(repeats)]
+    without, with_bound = (statistics.median(column) for column in zip(*times, strict=True))
+    return with_bound / without
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def main(
     if not devices:
         print("not measured: PyTorch sees no GPU here.")
         return
-    print(f"{', '.join(_name(device) for device in devices)}; b = {rollouts:,}, h = {HORIZON}, {updates} updates\n")
+    names = (torch.cuda.get_device_name(name) if torch.device(name).type == "cuda" else name for name in devices)
+    print(f"{', '.join(names)}; b = {rollouts:,}, h = {HORIZON}, {updates} updates\n")
     rows = []
     for count in seeds:
         context = get_context("spawn")
@@ -70,7 +71,6 @@ def main(
 
 
 def _run(device: str, seed: int, sizes: tuple[int, int, int, int], together: Any, answers: Any) -> None:
-    """Put the times of one seed into the queue, or its error."""
     try:
         answers.put(_measure(device, seed, sizes, together))
     except Exception as error:
@@ -108,10 +108,6 @@ def _timed(function: Any, device: str, times: list[float]) -> Any:
         return answer
 
     return wrapper
-
-
-def _name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
 if __name__ == "__main__":

@@ -151,20 +151,16 @@ def make_agent(
     _check_action_space(penalized_model.action_space)
     name = agent_class.__name__
     options: dict[str, Any] = {"seed": seed, "device": device}
-    for_buffers: dict[str, Any] = {
-        "gradient_steps": gradient_steps,
-        "real_ratio": real_ratio,
-        "retain_epochs": retain_epochs,
-    }
+    numbers: dict[str, Any] = dict(gradient_steps=gradient_steps, real_ratio=real_ratio, retain_epochs=retain_epochs)
     if issubclass(agent_class, OnPolicyAlgorithm):
-        if given := [option for option, value in for_buffers.items() if value is not None]:
+        if given := [option for option, value in numbers.items() if value is not None]:
             raise ConfigError(
                 f"{', '.join(given)}: {name} is on-policy and has no replay buffer. "
                 "Leave them out, or choose an off-policy agent such as SAC."
             )
         options |= {"n_steps": horizon}
     elif issubclass(agent_class, OffPolicyAlgorithm):
-        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **for_buffers)
+        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **numbers)
     else:
         raise ConfigError(f"agent: {name} is neither an off-policy nor an on-policy algorithm.")
     _check_policy(agent_class, policy)

@@ -108,7 +108,6 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
 
 
 def _policy_name(agent: BaseAlgorithm) -> str:
-    """Return the policy's name in the agent's `policy_aliases`."""
     for name, policy_class in agent.policy_aliases.items():
         if type(agent.policy) is policy_class:
             return name
@@ -140,18 +139,14 @@ def _jax_actor_state(policy: Any) -> dict[str, Any]:
 
 
 def _load_jax_policy(
-    agent_class: type[BaseAlgorithm],
-    policy_class: type[BasePolicy],
-    spaces: Sequence[Any],
-    options: dict[str, Any],
-    weights: dict[str, np.ndarray],
+    agent_class: Any, policy_class: Any, spaces: Sequence[Any], options: dict[str, Any], weights: dict[str, np.ndarray]
 ) -> Policy:
     """Make an SBX agent, which alone can make its networks, and load the weights into its policy."""
     from flax.serialization import from_state_dict
 
     env: gym.Env[Any, Any] = gym.Env()
     env.observation_space, env.action_space = spaces
-    agent = agent_class(policy_class, env, policy_kwargs=options, buffer_size=1, seed=0, device="cpu")
+    agent: BaseAlgorithm = agent_class(policy_class, env, policy_kwargs=options, buffer_size=1, seed=0, device="cpu")
     policy: Any = agent.policy
     template = _jax_actor_state(policy)
     expected = {name: np.shape(array) for name, array in flatten(template).items()}

@@ -60,9 +60,6 @@ class PenalizedModelVecEnv(VecEnv):
     Every ``info`` has ``reward_model``, ``penalty`` and ``diverged``. A rollout that ends restarts at once; its
     ``info`` then also has ``terminal_observation``, ``episode`` and ``TimeLimit.truncated``, with which agents
     bootstrap at the horizon.
-
-    Attributes:
-        rollouts: The state of all rollouts.
     """
 
     def __init__(self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, seed: int = 0) -> None:

@@ -27,11 +27,7 @@ __all__ = ["DatasetEnv", "OfflineAgent", "OfflineSAC", "descend"]
 
 
 class DatasetEnv(gym.Env[np.ndarray, Any]):
-    """A dataset in the form of an environment; it has spaces and a start state, but it cannot be stepped.
-
-    Attributes:
-        transitions: D_env.
-    """
+    """A dataset in the form of an environment; it has spaces and a start state, but it cannot be stepped."""
 
     def __init__(self, transitions: Transitions) -> None:
         self.transitions = transitions

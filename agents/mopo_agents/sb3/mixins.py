@@ -76,7 +76,6 @@ class OwnActionRandom(OffPolicyAlgorithm):
         return [*super()._excluded_save_params(), "_action_random"]
 
     def _uniform_numbers(self, n_envs: int) -> np.ndarray:
-        """Draw discrete actions, shape ``(n_envs,)``."""
         return self._action_random.integers(self.action_space.n, size=n_envs)  # type: ignore[attr-defined]  # Discrete
 
 

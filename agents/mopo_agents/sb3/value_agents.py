@@ -57,14 +57,12 @@ class ValueAgent(OwnActionRandom):
         self.policy.optimizer.register_step_post_hook(move_target)
 
     def _on_step(self) -> None:
-        """Follow the exploration schedule; the target network follows the updates."""
         self.exploration_rate = self.exploration_schedule(self._current_progress_remaining)
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the actions twice: for the environments and for the replay buffer."""
         best, _ = self.policy.predict(self._last_obs, deterministic=True)  # type: ignore[arg-type]  # set by `learn`
         share = self.exploration_schedule(self._current_progress_remaining)
         if self.num_timesteps < learning_starts:
