@@ -110,10 +110,6 @@ class MixedReplayBuffer(ReplayBuffer):
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
         self._real = torch.from_numpy(rows).to(self.device)
 
-    def num_real(self, batch_size: int) -> int:
-        """Return the number of real rows in a mini-batch."""
-        return round(self.real_ratio * batch_size)
-
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch, real rows first within each mini-batch.
 
@@ -123,7 +119,7 @@ class MixedReplayBuffer(ReplayBuffer):
         size = self._mini_batch_size or batch_size
         if batch_size % size:
             size = batch_size
-        num_batches, num_real = batch_size // size, self.num_real(size)
+        num_batches, num_real = batch_size // size, round(self.real_ratio * size)
         parts = []
         if num_real:
             if self._real is None:
