@@ -1,4 +1,4 @@
-"""What the benchmarks share: repeated timing, the machine's peak, and one way to print a table."""
+"""Shared by the benchmarks: timing, peak speed and memory, HalfCheetah's sizes, and tables."""
 
 from __future__ import annotations
 
@@ -11,77 +11,118 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from mopo_env import Transitions
+from mopo_env import GaussianEnsemble, PenalizedModel, Transitions
 
-OBSERVATION_DIM, ACTION_DIM = 17, 6
+OBSERVATION_DIM, ACTION_DIM, MEMBERS = 17, 6, 7
+COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
+# The paper's code uses this constant rate, and so do the bundled ensembles.
+PAPER_RATE: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3, "batch_size": 256}
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)
 
 
-def seconds(function: Callable[[], object], *, repeats: int = 7, warm_up: bool = True) -> list[float]:
-    """Time a function, after one call that is not counted.
-
-    With one thread this is the time that the thread computes: it leaves out what other programs took meanwhile.
-    """
+def once(function: Callable[[], object]) -> float:
+    """Return the seconds of one call; with one thread, its computing time, without the time of other programs."""
     clock = time.thread_time if THREADS == 1 else time.perf_counter
-    if warm_up:
-        function()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        function()
-        times.append(clock() - start)
-    return times
+    start = clock()
+    function()
+    return clock() - start
 
 
-def median_and_spread(times: list[float]) -> tuple[float, float]:
-    """Return the median, and the distance of the quartiles as a share of it."""
+def seconds(function: Callable[[], object], *, repeats: int = 7) -> list[float]:
+    """Time a function several times, after one call that is not timed."""
+    function()
+    return [once(function) for _ in range(repeats)]
+
+
+def median_and_spread(times: Sequence[float]) -> tuple[float, float]:
+    """Return the median, and the distance between the quartiles as a share of it."""
     low, middle, high = statistics.quantiles(times, n=4)
     return middle, (high - low) / middle
 
 
 def peak_flops() -> float:
-    """Return the rate of a large matrix product, in floating-point operations a second."""
+    """Return the speed of a large matrix product, in floating-point operations per second."""
     size = 1024
     left, right = torch.randn(size, size), torch.randn(size, size)
     middle, _ = median_and_spread(seconds(lambda: left @ right, repeats=15))
     return 2 * size**3 / middle
 
 
+def peak_line(peaks: Sequence[float]) -> str:
+    """Describe the measured peak speeds by their median."""
+    return f"peak of one matrix product: {statistics.median(peaks) / 1e9:.0f} GFLOP/s"
+
+
 def rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Return Spearman's correlation, which asks for the order alone."""
+    """Return Spearman's correlation, which uses only the order of the values."""
     ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
     return float(torch.corrcoef(ranks)[0, 1])
 
 
 def network_flops(*widths: int, num_networks: int = 1) -> int:
-    """Return the floating-point operations of one row through networks of dense layers of these widths."""
+    """Return the floating-point operations for one row through dense networks with layers of these widths."""
     return 2 * num_networks * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
 
 
-def random_transitions(num_rows: int) -> Transitions:
-    """Return rows of HalfCheetah's sizes; what they hold changes no timing."""
+# One row through the default ensemble.
+MODEL_FLOPS = network_flops(
+    OBSERVATION_DIM + ACTION_DIM, 200, 200, 200, 200, 2 * (OBSERVATION_DIM + 1), num_networks=MEMBERS
+)
+
+
+def random_transitions(
+    num_rows: int, *, steps: int = 1000, observation_dim: int = OBSERVATION_DIM, action_dim: int = ACTION_DIM
+) -> Transitions:
+    """Return random episodes of equal length; their values do not affect any timing."""
     random = np.random.default_rng(0)
+    observations = random.normal(size=(num_rows, observation_dim))
     return Transitions(
-        observations=random.normal(size=(num_rows, OBSERVATION_DIM)),
-        actions=random.uniform(-1, 1, (num_rows, ACTION_DIM)),
+        observations=observations,
+        actions=random.uniform(-1, 1, (num_rows, action_dim)),
         rewards=random.normal(size=num_rows),
-        next_observations=random.normal(size=(num_rows, OBSERVATION_DIM)),
+        next_observations=np.roll(observations, -1, axis=0),
         terminations=np.zeros(num_rows, dtype=bool),
-        truncations=np.zeros(num_rows, dtype=bool),
+        truncations=np.arange(num_rows) % steps == steps - 1,
     )
 
 
+def random_model(num_rows: int, device: str = "cpu") -> PenalizedModel:
+    """Return an ensemble with random weights, which do not affect any timing, on random transitions."""
+    ensemble = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False)
+    return PenalizedModel(ensemble.to(device), random_transitions(num_rows))
+
+
+def select_rows(transitions: Transitions, rows: slice | np.ndarray) -> Transitions:
+    """Return some rows of a dataset."""
+    spaces = {"observation_space": transitions.observation_space, "action_space": transitions.action_space}
+    return Transitions(**{name: getattr(transitions, name)[rows] for name in COLUMNS}, **spaces)
+
+
+def elite_errors(ensemble: GaussianEnsemble, transitions: Transitions) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return error and standard deviation of each elite's prediction, shape ``(elites, rows, outputs)``, raw units."""
+    observations, actions = torch.tensor(transitions.observations), torch.tensor(transitions.encoded_actions())
+    prediction = ensemble.predict(observations, actions)
+    truth = torch.tensor(np.column_stack([transitions.next_observations, transitions.rewards]))
+    return (prediction.mean - truth)[ensemble.elites], prediction.std[ensemble.elites]
+
+
+def holdout_error(ensemble: GaussianEnsemble) -> float:
+    """Return the mean hold-out error of the elites."""
+    return float(np.sort(ensemble.metadata["holdout_mse"])[: len(ensemble.elites)].mean())
+
+
 def peak_memory() -> float:
-    """Return the most memory that this process has held, in GiB."""
+    """Return the maximum memory of this process so far, in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -92,7 +133,7 @@ def header(title: str) -> str:
     return f"{title}\n{machine}, {libraries}\n"
 
 
-def table(columns: list[str], rows: list[list[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table with aligned columns."""
     widths = [max(len(row[index]) for row in [columns, *rows]) for index in range(len(columns))]
     lines = [columns, ["-" * width for width in widths], *rows]
@@ -103,8 +144,6 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

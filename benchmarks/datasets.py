@@ -1,8 +1,8 @@
-"""How long datasets take to read, and how much memory: `python benchmarks/datasets.py`. Each row is a fresh process.
+"""Time and memory for reading datasets: `python benchmarks/datasets.py`. Each row is a fresh process.
 
-The datasets are random numbers of the sizes of D4RL's: 2 million transitions of HalfCheetah in the project's own
-format, and Minari datasets of a million steps, in episodes of 1000 steps and, as a random Hopper falls, of 22. Writing
-the last one takes Minari a minute or more.
+The datasets are random numbers with the sizes of D4RL's datasets: 2 million transitions of HalfCheetah in the project's
+own format, and two Minari datasets of a million steps. Their episodes have 1000 steps, or 22 as with a random Hopper.
+Minari writes the last one in a minute or more.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from common import header, table
+from common import header, random_transitions, table
 
-from mopo_env import Transitions, save_minari, save_transitions
+from mopo_env import save_minari, save_transitions
 
 MILLION = 1_000_000
-# A process that does what is measured, and prints seconds, seconds of the processor, and the most memory that it ever
-# held. getrusage would not do for the last: a child's maximum starts with the memory of the parent that it came from.
+# Runs a statement, and prints its seconds, its processor seconds and the process's maximum memory. getrusage would be
+# wrong for the memory: the maximum of a child process starts at the memory of its parent.
 MEASURE = (
     "import time, mopo_env\n"
     "start, used = time.perf_counter(), time.process_time(); {statement}\n"
@@ -30,22 +29,8 @@ MEASURE = (
 )
 
 
-def random_data(rows: int, steps: int, observation_dim: int, action_dim: int) -> Transitions:
-    """Return episodes of equal length."""
-    random = np.random.default_rng(0)
-    observations = random.standard_normal((rows + 1, observation_dim), dtype=np.float32)
-    return Transitions(
-        observations=observations[:-1],
-        actions=random.uniform(-1, 1, (rows, action_dim)),
-        rewards=random.standard_normal(rows, dtype=np.float32),
-        next_observations=observations[1:],
-        terminations=np.zeros(rows, dtype=bool),
-        truncations=np.arange(rows) % steps == steps - 1,
-    )
-
-
 def measure(statement: str, repeats: int) -> list[str]:
-    """Return the median seconds, those of the processor, and the largest peak of memory in megabytes, as text."""
+    """Return the cells: median seconds, median processor seconds, peak memory in megabytes, number of runs."""
     program = MEASURE.format(statement=statement)
     outputs = [subprocess.check_output([sys.executable, "-c", program], text=True) for _ in range(repeats)]  # noqa: S603
     seconds, busy, kilobytes = zip(*(map(float, output.split()) for output in outputs), strict=True)
@@ -58,9 +43,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = f"{folder}/minari"
         os.environ["MOPO_DATASETS_PATH"] = f"{folder}/mopo"
-        save_transitions(random_data(2 * MILLION, 1000, 17, 6), f"{folder}/own")
-        save_minari(random_data(MILLION, 1000, 17, 6), "bench/long-v0")
-        save_minari(random_data(MILLION, 22, 11, 3), "bench/short-v0")
+        save_transitions(random_transitions(2 * MILLION), f"{folder}/own")
+        save_minari(random_transitions(MILLION), "bench/long-v0")
+        save_minari(random_transitions(MILLION, steps=22, observation_dim=11, action_dim=3), "bench/short-v0")
         own = f"mopo_env.load_transitions({folder + '/own'!r})"
         cases = [
             ("own format, 2,000,000 rows (17 + 6)", own, 3),

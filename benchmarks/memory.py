@@ -1,16 +1,15 @@
-"""What a run at the paper's scale holds in memory: `python benchmarks/memory.py`.
+"""The memory of a run at the paper's scale: `python benchmarks/memory.py`.
 
-HalfCheetah's sizes, b = 50,000, h = 5, five epochs kept, on two million real transitions. One process, so that the most
-it ever held is the answer; every row of the buffer is written, since memory counts only then.
+HalfCheetah's sizes, b = 50,000, h = 5, a buffer of five epochs, and two million real transitions. Every row of the
+buffer is written, because unwritten memory does not count.
 """
 
 from __future__ import annotations
 
 import tyro
-from common import ACTION_DIM, OBSERVATION_DIM, header, peak_memory, random_transitions, table
+from common import header, peak_memory, random_model, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import GaussianEnsemble, PenalizedModel
 
 
 def main(
@@ -22,21 +21,14 @@ def main(
         dataset: Rows of D_env.
         rollouts: b.
         horizon: h.
-        retain: Epochs whose model rows are kept; one more is run.
-        updates: Of SAC, in each epoch.
+        retain: Epochs whose model rows are kept; one more epoch is run.
+        updates: Updates of SAC in each epoch.
     """
     rows = [["Python, PyTorch and what is imported", f"{peak_memory():.2f}"]]
-    transitions = random_transitions(dataset)
-    rows.append([f"{dataset:,} transitions, made", f"{peak_memory():.2f}"])
-    penalized_model = PenalizedModel(GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), transitions)
-    agent = make_agent(
-        "SAC",
-        penalized_model,
-        horizon=horizon,
-        rollout_batch_size=rollouts,
-        gradient_steps=updates,
-        retain_epochs=retain,
-    )
+    penalized_model = random_model(dataset)
+    rows.append([f"{dataset:,} transitions and an ensemble", f"{peak_memory():.2f}"])
+    options = {"rollout_batch_size": rollouts, "gradient_steps": updates, "retain_epochs": retain}
+    agent = make_agent("SAC", penalized_model, horizon=horizon, **options)
     rows.append(["agent and its buffer", f"{peak_memory():.2f}"])
     for _ in range(retain + 1):
         agent.learn(rollouts * horizon, log_interval=None)

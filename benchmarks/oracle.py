@@ -1,9 +1,9 @@
-"""What the oracle costs, what it says of the learned penalties, and how true it is: `python benchmarks/oracle.py`.
+"""Speed and accuracy of the oracle, and the learned penalties against it: `python benchmarks/oracle.py`.
 
-The first table is the speed of `TrueDynamics`. The next two roll ensembles out for five steps, with random actions or
-with those that the dataset has from the start state on: how far the model is off, and how each penalty follows that.
-The last asks T for the recorded transitions of a dataset: what is missing there is what an observation does not tell of
-a state. All but the first take every task whose data, and ensemble, are on this machine; the bundled one always is.
+The first table has the speed of `TrueDynamics`. The next two are about rollouts of five steps, with random or with
+recorded actions: the error of the model, and the correlation of each penalty with it. The last compares T with recorded
+transitions; the difference comes from the part of the state that an observation does not contain. All tables but the
+first cover every task whose data and ensemble are on this machine; one task is bundled.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """Rollouts of a task's model, step by step: what it predicted, and what is true."""
+    """Rollouts of a task's model: its predictions and the truth in each step."""
 
     task: str
     actions: str
@@ -67,12 +67,17 @@ class Study:
             yield [self.task, self.actions, str(step + 1), f"{len(prediction.observations):,}", *cells]
 
     def correlations(self, names: list[str]) -> Iterator[list[str]]:
-        """Yield a row for the first step, and one for all of them."""
+        """Yield a row for the first step, and a row for all steps."""
         for steps, count in (("1", 1), (f"1 to {NUM_STEPS}", NUM_STEPS)):
             pairs = list(zip(self.predictions, self.truths, strict=True))[:count]
             error = torch.cat([self._error(*pair, "mean") for pair in pairs])
-            doubts = [torch.cat([PENALTIES[name](prediction) for prediction, _ in pairs]) for name in names]
-            yield [self.task, self.actions, steps, *(f"{rank_correlation(doubt, error):+.2f}" for doubt in doubts)]
+            penalties = [torch.cat([PENALTIES[name](prediction) for prediction, _ in pairs]) for name in names]
+            yield [
+                self.task,
+                self.actions,
+                steps,
+                *(f"{rank_correlation(penalty, error):+.2f}" for penalty in penalties),
+            ]
 
     def _error(self, prediction: GaussianPrediction, truth: GaussianPrediction, combine: str) -> torch.Tensor:
         known = SimpleNamespace(device=truth.mean.device, predict=lambda observations, actions: truth)
@@ -93,7 +98,7 @@ def _speeds(env_id: str) -> list[list[str]]:
     observations = np.stack([env.reset(seed=seed)[0] for seed in range(1_000)]).repeat(10, axis=0)
     actions = random.uniform(-1, 1, (len(observations), *env.action_space.shape)).astype(np.float32)
     dynamics = TrueDynamics(env_id)
-    for _ in range(20):  # away from the start, where every robot still stands in the air
+    for _ in range(20):  # away from the start, where the robots have no contact with the ground
         moved = dynamics.step(observations, random.permutation(actions)).next_observations
         observations = np.where(np.isfinite(moved), moved, observations)
 
@@ -145,7 +150,7 @@ def _studies(task: Task) -> Iterator[Study]:
 
 
 def _starts(transitions: Transitions, generator: torch.Generator) -> torch.Tensor:
-    """Draw rows whose episode goes on for as many steps as a rollout has."""
+    """Draw rows whose episode continues for the steps of a rollout."""
     ends = transitions.terminations | transitions.truncations
     episode = np.cumsum(ends) - ends
     last = np.minimum(np.arange(len(episode)) + NUM_STEPS - 1, len(episode) - 1)

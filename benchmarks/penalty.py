@@ -1,15 +1,15 @@
-"""Two things to know before trusting a penalty or a relabelled reward: `python benchmarks/penalty.py`.
+"""Two checks, of the penalties and of the relabelled rewards: `python benchmarks/penalty.py`.
 
-The first table fits small ensembles to a linear system with constant noise and asks how each penalty follows the
-distance from the data. The second compares the velocity that `mopo_env.rewards` pays with the mean velocity over the
-step that HalfCheetah-v5 pays, recovered from the bundled rewards.
+For the first table, small ensembles are fitted to a linear system with constant noise. The table has the rank
+correlation of each penalty with the distance from the data. The second table compares two velocities: the one that
+`mopo_env.rewards` pays, and the mean velocity over the step that HalfCheetah-v5 pays, from the bundled rewards.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from common import header, rank_correlation, table
+from common import PAPER_RATE, header, rank_correlation, table
 
 from mopo_env import FitConfig, fit_ensemble, load_dataset
 from mopo_env.models.protocol import GaussianPrediction
@@ -21,7 +21,7 @@ SEEDS = range(3)
 
 def main() -> None:
     """Print two tables."""
-    print(header("Penalties off the data, and the velocity that is paid"))
+    print(header("Penalties off the data, and the velocity in the reward"))
     print(table(["penalty", *(f"seed {seed}" for seed in SEEDS)], _off_the_data()))
     print("\nRank correlation of penalty and distance from the data, from the edge of the data to three times as far\n")
     print(table(["bundled HalfCheetah data, means over all steps", "m/s, or a share"], _velocities()))
@@ -37,16 +37,14 @@ def _off_the_data() -> list[list[str]]:
 
 
 def _linear_case(seed: int) -> tuple[torch.Tensor, GaussianPrediction]:
-    """Return distances from the data, and what an ensemble fitted to them predicts there."""
+    """Return distances from the data, and the predictions of a fitted ensemble there."""
     transitions = LinearGaussianSystem().transitions(num_episodes=40, num_steps=50, seed=seed)
     config = FitConfig(
         hidden_sizes=(64, 64),
         weight_decay=(2.5e-5, 5e-5, 1e-4),
-        schedule="constant",
-        learning_rate=1e-3,
-        batch_size=256,
         max_epochs=60,
         seed=seed,
+        **PAPER_RATE,
     )
     ensemble = fit_ensemble(transitions, config, progress=False)
     generator = torch.Generator().manual_seed(seed)
@@ -65,10 +63,7 @@ def _velocities() -> list[list[str]]:
     mean = transitions.rewards + 0.1 * np.square(transitions.actions.astype(np.float64)).sum(axis=1)
     return [
         ["distance of the velocity after a step from the mean velocity over it", f"{np.abs(paid - mean).mean():.3f}"],
-        [
-            "their difference, as a share of the mean velocity",
-            f"{(paid - mean).mean() / mean.mean():+.4f}",
-        ],
+        ["their difference, as a share of the mean velocity", f"{(paid - mean).mean() / mean.mean():+.4f}"],
         ["their difference under the cap of 3 m/s", f"{(np.minimum(paid, 3) - np.minimum(mean, 3)).mean():+.4f}"],
     ]
 

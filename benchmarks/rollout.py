@@ -1,7 +1,4 @@
-"""How fast the learned world runs: `python benchmarks/rollout.py`.
-
-The sizes are HalfCheetah's: 7 members of 4 layers of 200. The weights are random, which changes no timing.
-"""
+"""The speed of model rollouts: `python benchmarks/rollout.py`, with HalfCheetah's sizes."""
 
 from __future__ import annotations
 
@@ -12,17 +9,20 @@ import numpy as np
 import torch
 from common import (
     ACTION_DIM,
-    OBSERVATION_DIM,
+    MODEL_FLOPS,
+    elite_errors,
     header,
     median_and_spread,
     peak_flops,
-    random_transitions,
+    peak_line,
+    random_model,
     seconds,
+    select_rows,
     table,
 )
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
-from mopo_env import GaussianEnsemble, PenalizedModel, PenalizedModelEnv, PenalizedModelVectorEnv, load_dataset
+from mopo_env import PenalizedModel, PenalizedModelEnv, PenalizedModelVectorEnv, load_dataset
 from mopo_env.envs.make import load_shared_ensemble
 
 HORIZON = 5
@@ -31,27 +31,23 @@ HORIZON = 5
 def main() -> None:
     """Print one table."""
     random = np.random.default_rng(0)
-    transitions = random_transitions(10_000)
-    ensemble = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False)
-    penalized_model = PenalizedModel(ensemble, transitions)
-    weights = sum(p.numel() for name, p in ensemble.named_parameters() if name.endswith("weight"))
-    flops_per_row = 2 * weights
+    penalized_model = random_model(10_000)
     peaks, rows = [peak_flops()], []
 
     def add(name: str, batch: int, transitions_per_call: int, function: object, repeats: int) -> None:
         middle, spread = median_and_spread(seconds(function, repeats=repeats))  # type: ignore[arg-type]
         rate = transitions_per_call / middle
         peaks.append(peak_flops())
-        share = rate * flops_per_row / statistics.mean(peaks[-2:])  # of before and after: the machine is not steady
+        share = rate * MODEL_FLOPS / statistics.mean(peaks[-2:])  # before and after, because the speed varies
         rows.append([name, f"{batch:,}", f"{rate:,.0f}", f"{share:.0%}", f"{spread:.0%}"])
 
     generator = torch.Generator().manual_seed(0)
-    rounded = PenalizedModel(ensemble.at_precision("bfloat16"), transitions)
+    rounded = PenalizedModel(penalized_model.model.at_precision("bfloat16"), penalized_model.transitions)
     for batch in (1_000, 5_000, 20_000, 50_000):
         states = penalized_model.reset(batch, generator)
         actions = torch.rand(batch, ACTION_DIM) * 2 - 1
-        for name, world in (("PenalizedModel.step", penalized_model), ("… in bfloat16", rounded)):
-            add(name, batch, batch, lambda w=world, s=states, a=actions: w.step(s, a, generator), 7)
+        for name, model in (("PenalizedModel.step", penalized_model), ("… in bfloat16", rounded)):
+            add(name, batch, batch, lambda m=model, s=states, a=actions: m.step(s, a, generator), 7)
     for batch in (1_000, 20_000):
         vector_env = PenalizedModelVectorEnv(penalized_model, num_envs=batch, horizon=HORIZON)
         vector_env.reset(seed=0)
@@ -74,23 +70,20 @@ def main() -> None:
         add(name, 1, 100, hundred_steps, 21)
 
     print(header("Rollouts"))
-    peak = statistics.median(peaks) / 1e9
-    print(f"{flops_per_row / 1e6:.2f} MFLOP a transition; peak of one matrix product: {peak:.0f} GFLOP/s\n")
+    print(f"{MODEL_FLOPS / 1e6:.2f} MFLOP a transition; {peak_line(peaks)}\n")
     print(table(["what", "batch", "transitions/s (median)", "share of peak", "quartile spread"], rows))
     _effect_of_rounding("halfcheetah-mixed")
 
 
 def _effect_of_rounding(task: str, num_rows: int = 20_000) -> None:
-    """Print the error of a bundled ensemble at both precisions, and how far they are from each other."""
-    data, ensemble = load_dataset(task), load_shared_ensemble(task)
-    states, actions = (torch.tensor(array[:num_rows]) for array in (data.observations, data.encoded_actions()))
-    truth = torch.tensor(np.concatenate([data.next_observations, data.rewards[:, None]], axis=1)[:num_rows])
-    exact, rounded = (ensemble.at_precision(kind).predict(states, actions) for kind in ("float32", "bfloat16"))
-    errors = [f"{(found.mean - truth)[ensemble.elites].square().mean():.4f}" for found in (exact, rounded)]
-    apart = ((exact.mean - rounded.mean) / exact.std)[ensemble.elites].abs()
-    print(f"\nEffect of bfloat16 on the bundled {task}, {num_rows:,} rows: squared error {' and '.join(errors)};")
+    """Print the error of a bundled ensemble at both precisions, and the distance between the two predictions."""
+    data, ensemble = select_rows(load_dataset(task), slice(0, num_rows)), load_shared_ensemble(task)
+    (exact, std), (rounded, _) = (elite_errors(ensemble.at_precision(kind), data) for kind in ("float32", "bfloat16"))
+    errors = f"{exact.square().mean():.4f} and {rounded.square().mean():.4f}"
+    apart = ((exact - rounded) / std).abs()
+    print(f"\nEffect of bfloat16 on the bundled {task}, {num_rows:,} rows: squared error {errors};")
     far = f"{apart.quantile(0.99):.2f}"
-    print(f"means apart by {apart.median():.3f} predicted standard deviations (median), 1 % by more than {far}.")
+    print(f"the means differ by {apart.median():.3f} predicted standard deviations (median), 1 % by more than {far}.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What an epoch costs on GPUs, alone and with other seeds beside it: `python benchmarks/side_by_side.py`.
+"""The time of an epoch on GPUs, for one seed and for several in parallel: `python benchmarks/side_by_side.py`.
 
-The sizes are those of `epoch.py`. Each seed is a process of its own; with several on a GPU, one computes while another
-waits for Python. Without a GPU there is nothing to measure, and the script says so; ``--devices cpu cpu`` shows that it
-works.
+The sizes are those of `epoch.py`. Each seed is a separate process, so that one can use the GPU while another runs
+Python. Without a GPU the script measures nothing and says so; ``--devices cpu cpu`` tests the script.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import Any
 
 import torch
 import tyro
-from common import ACTION_DIM, OBSERVATION_DIM, header, random_transitions, table
+from common import header, random_model, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import FitConfig, GaussianEnsemble, PenalizedModel, fit_ensemble
+from mopo_env import FitConfig, fit_ensemble
 
 HORIZON, EPOCHS = 5, 500
 
@@ -33,19 +32,20 @@ def main(
     """Print one table.
 
     Args:
-        devices: Where to compute; default: every GPU that PyTorch sees.
-        seeds: Numbers of processes to run side by side, dealt out over the devices.
+        devices: Devices to use; default: every GPU that PyTorch finds.
+        seeds: Numbers of parallel processes, which take turns in choosing a device.
         dataset: Rows of D_env.
         rollouts: b.
-        updates: Of SAC, in each epoch.
-        repeats: Epochs timed, after one that is not.
+        updates: Updates of SAC in each epoch.
+        repeats: Timed epochs, after a warm-up epoch.
     """
     devices = devices or tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
     print(header("Seeds side by side"))
     if not devices:
         print("not measured: PyTorch sees no GPU here.")
         return
-    print(f"{', '.join(_name(device) for device in devices)}; b = {rollouts:,}, h = {HORIZON}, {updates} updates\n")
+    names = (torch.cuda.get_device_name(name) if torch.device(name).type == "cuda" else name for name in devices)
+    print(f"{', '.join(names)}; b = {rollouts:,}, h = {HORIZON}, {updates} updates\n")
     rows = []
     for count in seeds:
         context = get_context("spawn")
@@ -64,43 +64,26 @@ def main(
             if isinstance(answer, Exception):
                 raise answer
         parts = [statistics.median(part) for part in zip(*found, strict=True)]
-        fit, rollout, update, epoch = parts
-        rows.append(
-            [
-                f"{count}",
-                *(f"{part:.2f}" for part in (fit, rollout, update, epoch)),
-                f"{EPOCHS * epoch / 60:.1f}",
-                f"{EPOCHS * epoch / 60 / count:.1f}",
-            ]
-        )
+        minutes = EPOCHS * parts[-1] / 60
+        rows.append([f"{count}", *(f"{part:.2f}" for part in parts), f"{minutes:.1f}", f"{minutes / count:.1f}"])
     columns = ["seeds", "s an epoch of the fit", "s rollouts", "s updates", "s an epoch"]
     print(table([*columns, f"minutes for {EPOCHS} epochs", "… a seed"], rows))
 
 
 def _run(device: str, seed: int, sizes: tuple[int, int, int, int], together: Any, answers: Any) -> None:
-    """Answer with what one seed took, or why it could not be run."""
     try:
         answers.put(_measure(device, seed, sizes, together))
     except Exception as error:
-        together.abort()  # else the others would wait for ever
+        together.abort()  # otherwise the others would wait for ever
         answers.put(error)
 
 
 def _measure(device: str, seed: int, sizes: tuple[int, int, int, int], together: Any) -> tuple[float, ...]:
-    """Time one seed once all are ready; return medians in seconds of: an epoch's fit, rollouts, updates, epoch."""
+    """Wait for all seeds, then return the median seconds of: an epoch of the fit, rollouts, updates, a whole epoch."""
     dataset, rollouts, updates, repeats = sizes
-    transitions = random_transitions(dataset)
-    model = GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False).to(device)
-    penalized_model = PenalizedModel(model, transitions)
-    agent: Any = make_agent(
-        "SAC",
-        penalized_model,
-        horizon=HORIZON,
-        rollout_batch_size=rollouts,
-        gradient_steps=updates,
-        seed=seed,
-        device=device,
-    )
+    penalized_model = random_model(dataset, device)
+    options = {"horizon": HORIZON, "rollout_batch_size": rollouts, "gradient_steps": updates}
+    agent: Any = make_agent("SAC", penalized_model, seed=seed, device=device, **options)
     parts: dict[str, list[float]] = {"collect_rollouts": [], "train": [], "learn": []}
     for name, times in parts.items():
         setattr(agent, name, _timed(getattr(agent, name), device, times))
@@ -109,7 +92,7 @@ def _measure(device: str, seed: int, sizes: tuple[int, int, int, int], together:
     fit = _timed(fit_ensemble, device, fits)
     together.wait()
     for epochs in (1, 2):
-        fit(transitions, FitConfig(max_epochs=epochs, holdout_size=1000), device=device, progress=False)
+        fit(penalized_model.transitions, FitConfig(max_epochs=epochs, holdout_size=1000), device=device, progress=False)
     for _ in range(repeats):
         agent.learn(rollouts * HORIZON, log_interval=None)
     return (fits[1] - fits[0], *(statistics.median(times[1:]) for times in parts.values()))
@@ -125,10 +108,6 @@ def _timed(function: Any, device: str, times: list[float]) -> Any:
         return answer
 
     return wrapper
-
-
-def _name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a user waits before the first step: `python benchmarks/startup.py`. Each row is a fresh process."""
+"""The time until the first step: `python benchmarks/startup.py`. Each row is a fresh process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Print one table."""
     times: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(7):
-        for name, program in PROGRAMS.items():  # interleaved, so that a busy moment hits all of them
+        for name, program in PROGRAMS.items():  # in turn, so that other load affects all of them
             start = time.perf_counter()
             subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603
             times[name].append(time.perf_counter() - start)

@@ -1,9 +1,9 @@
-"""How well a learned termination rule finds terminal rows: `python benchmarks/termination.py ROBOT MIXED`.
+"""The accuracy of learned termination rules: `python benchmarks/termination.py ROBOT MIXED`.
 
-ROBOT is hopper or walker2d, MIXED the folder of a dataset of a better policy, such as `mopo collect ROBOT-mixed` makes.
-A rule is fitted on 20,000 random steps and another on MIXED. Each is measured on the episodes that its own fit held
-out, and on all of the other data. What counts as terminal is what the real environment said; "never" is the share of
-rows in which it is right to call none terminal.
+ROBOT is hopper or walker2d. MIXED is the folder of a dataset from a better policy, such as `mopo collect ROBOT-mixed`
+makes. One rule is fitted to 20,000 random steps and one to MIXED. Each is measured on the hold-out episodes of its own
+fit and on all of the other dataset, against the flags of the real environment. "never" is the accuracy of a rule that
+never terminates.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import sys
 
 import numpy as np
 import torch
-from common import header, table
+from common import COLUMNS, header, table
 
 from mopo_env import LearnedTermination, TerminationConfig, Transitions, fit_termination, load_dataset
 from mopo_env.real.real_env import make_real_env
 from mopo_env.terminations.fit import detection
 
 SEEDS = (0, 1, 2)
-COLUMNS = ["fitted on", "measured on", "rows", "terminal", "precision", "recall", "F1", "F1 of each seed", "never"]
+HEADINGS = ["fitted on", "measured on", "rows", "terminal", "precision", "recall", "F1", "F1 of each seed", "never"]
 
 
 def main() -> None:
-    """Print a table; each number is the median over the seeds of the fit."""
+    """Print a table of medians over the seeds of the fit."""
     robot, folder = sys.argv[1:]
     data = {"random": _random_steps(robot, 20_000), "mixed": load_dataset(folder)}
     print(header(f"Learned termination of {robot}"))
@@ -34,29 +34,23 @@ def main() -> None:
         held_out = [rule.metadata["test"] for rule in rules]
         rows.append(_row(fitted, f"{fitted}, held-out episodes", held_out))
         rows.append(_row(fitted, other, [_measure(rule, data[other]) for rule in rules]))
-    print(table(COLUMNS, rows))
+    print(table(HEADINGS, rows))
 
 
 def _random_steps(robot: str, num_steps: int) -> Transitions:
     env = make_real_env(f"{robot}-random")
     env.action_space.seed(0)
-    columns: list[list[object]] = [[] for _ in range(6)]
+    columns: dict[str, list[object]] = {name: [] for name in COLUMNS}
     observation, _ = env.reset(seed=0)
     for _ in range(num_steps):
         action = env.action_space.sample()
         following, reward, terminated, truncated, _ = env.step(action)
-        for column, value in zip(columns, (observation, action, reward, following, terminated, truncated), strict=True):
+        row = (observation, action, reward, following, terminated, truncated)
+        for column, value in zip(columns.values(), row, strict=True):
             column.append(value)
         observation = env.reset()[0] if terminated or truncated else following
     env.close()
-    return Transitions(
-        observations=np.array(columns[0]),
-        actions=np.array(columns[1]),
-        rewards=np.array(columns[2]),
-        next_observations=np.array(columns[3]),
-        terminations=np.array(columns[4]),
-        truncations=np.array(columns[5]),
-    )
+    return Transitions(**{name: np.array(column) for name, column in columns.items()})
 
 
 def _measure(rule: LearnedTermination, transitions: Transitions) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""What a second core brings to an epoch: `python benchmarks/two_cores.py`, on a machine with two free ones.
+"""The gain from a second core: `python benchmarks/two_cores.py`, on a machine with two free cores.
 
-The sizes are those of `epoch.py`. The second core can share every product with the first (two threads of PyTorch), or
-roll the next epoch out while the first updates (``overlap``). Times are of the clock on the wall.
+The sizes are those of `epoch.py`. The second core can share every matrix product with the first (two threads of
+PyTorch), or roll out the next epoch during the updates (``overlap``). The table has wall-clock times.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 import tyro
-from common import ACTION_DIM, OBSERVATION_DIM, header, random_transitions, table
+from common import header, random_model, table
 
 from mopo_agents.agents import make_agent
-from mopo_env import GaussianEnsemble, PenalizedModel
 
 HORIZON = 5
 
@@ -26,30 +25,21 @@ def main(rollouts: int = 50_000, updates: int = 1000, dataset: int = 101_000, re
 
     Args:
         rollouts: b.
-        updates: Of SAC, in each epoch.
+        updates: Updates of SAC in each epoch.
         dataset: Rows of D_env.
-        repeats: Epochs timed of each kind, after two that are not.
+        repeats: Timed epochs of each kind, after two warm-up epochs.
     """
-    penalized_model = PenalizedModel(
-        GaussianEnsemble(OBSERVATION_DIM, ACTION_DIM).requires_grad_(False), random_transitions(dataset)
-    )
-    kinds: dict[str, dict[str, Any]] = {
-        "one thread": {},
-        "two threads of PyTorch": {"threads": 2},
-        "one thread, and rollouts beside the updates": {"overlap": True},
+    penalized_model = random_model(dataset)
+    kinds = {
+        "one thread": (1, False),
+        "two threads of PyTorch": (2, False),
+        "one thread, and rollouts during the updates": (1, True),
     }
+    options = {"horizon": HORIZON, "rollout_batch_size": rollouts, "gradient_steps": updates}
     times: dict[str, list[float]] = {}
-    for name, options in kinds.items():
-        torch.set_num_threads(options.get("threads", 1))
-        agent = make_agent(
-            "SAC",
-            penalized_model,
-            horizon=HORIZON,
-            rollout_batch_size=rollouts,
-            gradient_steps=updates,
-            overlap=options.get("overlap", False),
-        )
-        times[name] = _epochs(agent, rollouts, repeats)
+    for name, (threads, overlap) in kinds.items():
+        torch.set_num_threads(threads)
+        times[name] = _epochs(make_agent("SAC", penalized_model, overlap=overlap, **options), rollouts, repeats)
     torch.set_num_threads(1)
     alone = statistics.median(times["one thread"])
     rows = []
@@ -61,9 +51,9 @@ def main(rollouts: int = 50_000, updates: int = 1000, dataset: int = 101_000, re
 
 
 def _epochs(agent: Any, rollouts: int, repeats: int) -> list[float]:
-    """Return what whole epochs take, from one's first step to the next one's; the first two and the last are left out.
+    """Return the times of whole epochs, from first step to first step, without the first two and the last.
 
-    With overlap the first epoch rolls out alone, and the last leaves nothing to be rolled out beside it.
+    With overlap, the first epoch rolls out before its updates, and the last epoch has no next epoch to roll out.
     """
     marks: list[float] = []
 

@@ -1,6 +1,6 @@
 """Train, evaluate and compare Stable-Baselines3 agents on the environments of `mopo_env`.
 
-Everything named here is imported when it is first used, so that the command line answers at once.
+Each name is imported at its first use, so that the command line starts fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The agents by name: which class, from which package, and what MOPO asks of it."""
+"""The agents by name, and how to make one for MOPO or for a dataset alone."""
 
 from __future__ import annotations
 
@@ -29,13 +29,7 @@ __all__ = ["AGENTS", "AgentSource", "agent_name", "fast_path", "get_agent_class"
 
 @dataclass(frozen=True)
 class AgentSource:
-    """Where an agent's class comes from.
-
-    Attributes:
-        module: What to import.
-        class_name: The class in it.
-        extra: The extra of ``mopo-env`` that installs it, or None.
-    """
+    """The module and name of an agent's class, and the extra of ``mopo-env`` that installs it, if any."""
 
     module: str
     class_name: str
@@ -66,11 +60,11 @@ AGENTS: dict[str, AgentSource] = {
 
 
 def get_agent_class(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return an agent's class, given by name or as the class itself.
+    """Return an agent's class, given its name or the class itself.
 
     Raises:
         UnknownNameError: If no agent has this name.
-        MissingExtraError: If its package is not installed; the message holds the pip line.
+        MissingExtraError: If its package is not installed; the message contains the pip command.
         ConfigError: If it is neither a name nor a Stable-Baselines3 class.
     """
     if isinstance(agent, str):
@@ -87,7 +81,7 @@ def get_agent_class(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
 
 
 def agent_name(agent_class: type[BaseAlgorithm]) -> str:
-    """Return the name under which a class is known here, or its full name; mixins of ours do not count."""
+    """Return a class's name in `AGENTS`, or else its full name; mixins of this package are ignored."""
     agent_class = plain_class(agent_class)
     for name, source in AGENTS.items():
         if agent_class.__name__ == source.class_name and f"{agent_class.__module__}.".startswith(f"{source.module}."):
@@ -113,66 +107,60 @@ def make_agent(
     device: str = "cpu",
     **agent_options: Any,
 ) -> BaseAlgorithm:
-    """Set any Stable-Baselines3 agent up so that its own `learn` is MOPO's loop (paper, Algorithm 2, lines 3 to 11).
+    """Make a Stable-Baselines3 agent whose own `learn` is MOPO's loop (paper, Algorithm 2, lines 3 to 11).
 
-    One call of its `collect_rollouts` takes h steps in b rollouts, one of its `train` does the updates; so
-    ``agent.learn(epochs * b * h, log_interval=None)`` is `epochs` epochs.
+    One call of its `collect_rollouts` takes h steps in b rollouts, and one call of its `train` does the updates. So
+    ``agent.learn(epochs * b * h, log_interval=None)`` runs `epochs` epochs.
 
-    With `fast`, the `collect_rollouts` of off-policy agents is replaced by one that moves all rollouts as one, and the
-    `train` of a SAC whose every part is Stable-Baselines3's own by one with written-out gradients. Both give the same
-    results to rounding. `fast_path` says what runs, and so do the name of the agent's class and, with ``verbose=1``,
-    the log of `learn`.
+    With `fast`, off-policy agents get a batched `collect_rollouts`. A SAC with only Stable-Baselines3's own parts also
+    gets a `train` with explicit gradients. Both give the same results to rounding. `fast_path` tells which code runs;
+    so do the name of the agent's class and, with ``verbose=1``, the log of `learn`.
 
     Args:
         agent: A name in `AGENTS`, or any off-policy or on-policy class.
-        penalized_model: What to train in. Rows of its dataset are mixed into the batches of off-policy agents;
-            on-policy agents cannot use them.
+        penalized_model: The model to train in. Off-policy agents also get rows of its dataset in their batches.
         horizon: h.
         rollout_batch_size: b.
         gradient_steps: Updates in an epoch, for off-policy agents; default: 1000.
         real_ratio: f, the share of real rows in a batch, for off-policy agents; default: 0.05.
         retain_epochs: Epochs whose model rows the buffer keeps, for off-policy agents; default: 5.
-        random_rollouts: Whether uniform random actions roll the model out instead of the agent's, as the paper does
-            for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
-        standardise: Whether the policy scales observations by the dataset's mean and standard deviation, for data whose
-            columns have units; agents of Stable-Baselines3 and sb3-contrib can.
-        overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before; the
-            policy that rolls out is then one epoch older.
-        fast: Whether faster code of the same results may replace the agent's own.
-        policy: A name that the agent's class knows, or a policy class.
-        seed: Of the agent, its environment and its buffer.
-        device: Of the agent's networks.
-        **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here, and so does
-            each entry of ``replay_buffer_kwargs``.
+        random_rollouts: Whether rollouts take uniform random actions instead of the agent's, as in the paper's
+            out-of-distribution tasks (Appendix C.1); for off-policy agents.
+        standardise: Whether the policy scales observations by the dataset's mean and standard deviation; for agents of
+            Stable-Baselines3 and sb3-contrib.
+        overlap: Whether the rollouts of an epoch run on a second core during the updates of the previous epoch; their
+            policy is then one epoch older.
+        fast: Whether faster code with the same results may replace the agent's own.
+        policy: A name in the agent's `policy_aliases`, or a policy class.
+        seed: Seed of the agent, its environment and its buffer.
+        device: Device of the agent's networks.
+        **agent_options: Options of the class, such as ``learning_rate``. They override the options set here, and so
+            does each entry of ``replay_buffer_kwargs``.
 
     Raises:
         UnknownNameError: If no agent has this name.
-        ConfigError: If an option is wrong, or the agent cannot have it.
+        ConfigError: If an option is wrong, or the agent does not support it.
     """
     agent_class = get_agent_class(agent)
     if issubclass(agent_class, OfflineAgent):
         raise ConfigError(
-            f"agent: {agent_name(agent_class)} learns from a dataset alone, without a model: "
-            "use make_offline_agent(agent, transitions)."
+            f"agent: {agent_name(agent_class)} learns from a dataset alone, without a model. "
+            "Use make_offline_agent(agent, transitions)."
         )
     check_device(device)
     _check_action_space(penalized_model.action_space)
     name = agent_class.__name__
     options: dict[str, Any] = {"seed": seed, "device": device}
-    for_buffers: dict[str, Any] = {
-        "gradient_steps": gradient_steps,
-        "real_ratio": real_ratio,
-        "retain_epochs": retain_epochs,
-    }
+    numbers: dict[str, Any] = dict(gradient_steps=gradient_steps, real_ratio=real_ratio, retain_epochs=retain_epochs)
     if issubclass(agent_class, OnPolicyAlgorithm):
-        if given := [option for option, value in for_buffers.items() if value is not None]:
+        if given := [option for option, value in numbers.items() if value is not None]:
             raise ConfigError(
                 f"{', '.join(given)}: {name} is on-policy and has no replay buffer. "
                 "Leave them out, or choose an off-policy agent such as SAC."
             )
         options |= {"n_steps": horizon}
     elif issubclass(agent_class, OffPolicyAlgorithm):
-        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **for_buffers)
+        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **numbers)
     else:
         raise ConfigError(f"agent: {name} is neither an off-policy nor an on-policy algorithm.")
     _check_policy(agent_class, policy)
@@ -185,10 +173,10 @@ def make_agent(
     try:
         model = agent_class(policy, env, **options)
     except AssertionError as error:
-        if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
+        if "action spaces" not in str(error):  # Stable-Baselines3 checks its arguments by assertions
             raise
-        numbered = isinstance(penalized_model.action_space, Discrete)
-        fitting = "DQN, QRDQN, PPO or A2C" if numbered else "SAC, TD3, TQC or PPO"
+        discrete = isinstance(penalized_model.action_space, Discrete)
+        fitting = "DQN, QRDQN, PPO or A2C" if discrete else "SAC, TD3, TQC or PPO"
         raise ConfigError(
             f"agent: {name} cannot choose actions of {penalized_model.action_space}; {fitting} can."
         ) from error
@@ -208,19 +196,19 @@ def make_offline_agent(
     device: str = "cpu",
     **agent_options: Any,
 ) -> OfflineAgent:
-    """Set an agent up that learns from a dataset alone: what MOPO is compared with.
+    """Make an agent that learns from a dataset alone, for comparison with MOPO.
 
-    ``agent.learn(epochs * gradient_steps)`` is `epochs` epochs of updates.
+    ``agent.learn(epochs * gradient_steps)`` runs `epochs` epochs of updates.
 
     Args:
         agent: ``"BC"``, ``"BEAR"``, ``"BRAC-p"``, ``"BRAC-v"`` or ``"offline-SAC"``, or a subclass of `OfflineAgent`.
         transitions: D_env.
         gradient_steps: Updates in an epoch.
         standardise: Whether all networks see observations scaled by the dataset's mean and standard deviation.
-        policy: A name that the agent's class knows, or a policy class.
-        seed: Of the agent and its batches.
-        device: Of the agent's networks.
-        **agent_options: Passed to the class, such as ``learning_rate``.
+        policy: A name in the agent's `policy_aliases`, or a policy class.
+        seed: Seed of the agent and its batches.
+        device: Device of the agent's networks.
+        **agent_options: Options of the class, such as ``learning_rate``.
 
     Raises:
         UnknownNameError: If no agent has this name.
@@ -229,8 +217,8 @@ def make_offline_agent(
     agent_class = get_agent_class(agent)
     if not issubclass(agent_class, OfflineAgent):
         raise ConfigError(
-            f"agent: {agent_name(agent_class)} learns from steps in an environment: "
-            "use make_agent(agent, penalized_model)."
+            f"agent: {agent_name(agent_class)} learns from steps in an environment. "
+            "Use make_agent(agent, penalized_model)."
         )
     check_device(device)
     _check_policy(agent_class, policy)
@@ -242,7 +230,6 @@ def make_offline_agent(
 
 
 def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolicy]) -> None:
-    """Refuse a policy that is neither a class nor known to the agent by this name."""
     known = agent_class.policy_aliases
     if policy not in known if isinstance(policy, str) else not isinstance(policy, type):
         raise ConfigError(
@@ -252,7 +239,6 @@ def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolic
 
 
 def _check_action_space(space: ActionSpace) -> None:
-    """Refuse what agents would silently get wrong."""
     if isinstance(space, Discrete):
         if space.start != 0:
             raise ConfigError(f"action_space: agents number actions from 0, but this one starts at {space.start}.")

@@ -1,4 +1,4 @@
-"""Measure a policy in the real environment: for the log only, nothing of it reaches training."""
+"""Measure a policy in the real environment; training never uses the result."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["Evaluation", "Policy", "check_spaces", "evaluate", "evaluation_seed"]
 
-# Far from the seeds of training, so that no evaluation episode starts like one of a dataset collected with seed 0, 1, …
+# Added to seeds, so that no evaluation episode starts like an episode of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
-# So that the seeds of all episodes stay below 2³², which is as far as some environments count.
+# A limit that keeps the seeds of all episodes below 2³², the maximum of some environments.
 _NUM_EVALUATION_SEEDS = 4_000_000
 
 
 class Policy(Protocol):
-    """Whatever chooses actions: a Stable-Baselines3 agent, a policy, or an object of one's own."""
+    """Anything that chooses actions: a Stable-Baselines3 agent, a policy, or your own object."""
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
@@ -40,12 +40,12 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Episodes of one policy.
+    """Evaluation episodes of one policy.
 
     Attributes:
         returns: Undiscounted return of each episode.
         lengths: Steps of each episode.
-        normalised: The mean return on D4RL's scale: 0 is a random policy, 100 an expert; None: the task has none.
+        normalised: The mean return on D4RL's scale: 0 is a random policy, 100 an expert; None if the task has no scale.
     """
 
     returns: tuple[float, ...]
@@ -54,12 +54,12 @@ class Evaluation:
 
     @property
     def mean(self) -> float:
-        """Mean return."""
+        """Mean of the returns."""
         return float(np.mean(self.returns))
 
     @property
     def std(self) -> float:
-        """Standard deviation of the return over episodes."""
+        """Standard deviation of the returns."""
         return float(np.std(self.returns))
 
 
@@ -75,31 +75,27 @@ def evaluate(
 
     Args:
         policy: Anything with Stable-Baselines3's `predict`.
-        task: A task, its name or its id; None: `real_env` alone.
-        real_env: The Gymnasium id of another environment than the task's, such as ``"Hopper-v4"`` for policies from
-            D4RL's data.
-        episodes: How many; they run side by side.
-        seed: Of the start states.
+        task: A task, its name or its id; None if `real_env` alone is given.
+        real_env: The Gymnasium id of an environment to use instead of the task's, such as ``"Hopper-v4"`` for policies
+            from D4RL's data.
+        episodes: Number of episodes; they run in parallel.
+        seed: Seed of the start states.
 
     Raises:
-        UnknownNameError: If there is no such task.
+        UnknownNameError: If no task has this name.
         MissingExtraError: If MuJoCo is needed and not installed.
-        ConfigError: If no environment is named or it cannot be made, or `episodes` is not a positive integer.
+        ConfigError: If no environment is given or it cannot be made, or `episodes` is not a positive integer.
         SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
     found = resolve_task(task, real_env=real_env)
     episodes = check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
-    envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds share no start
+    envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds have different starts
     try:
         check_spaces(policy, envs, found)
-        # One episode in each environment: with fewer environments the short episodes would count more often.
+        # One episode in each environment: with fewer environments, short episodes would be counted more often.
         returns, lengths = evaluate_policy(
-            policy,
-            envs,
-            n_eval_episodes=episodes,
-            deterministic=True,
-            return_episode_rewards=True,
+            policy, envs, n_eval_episodes=episodes, deterministic=True, return_episode_rewards=True
         )
     finally:
         envs.close()
@@ -111,17 +107,17 @@ def evaluate(
 
 
 def evaluation_seed(run_seed: int, epoch: int) -> int:
-    """Return the seed of the evaluation that a training run does after an epoch.
+    """Return the seed of a training run's evaluation after an epoch.
 
-    Each evaluation of a run has start states of its own, so that a mean over several averages their luck out too. They
-    depend on nothing but the run's seed and the epoch, and ``mopo evaluate RUN --seed`` repeats them.
+    Each evaluation of a run has different start states, so that a mean over evaluations also averages over the starts.
+    The seed depends only on the run's seed and the epoch. ``mopo evaluate RUN --seed`` repeats an evaluation.
     """
     (word,) = np.random.SeedSequence([run_seed, epoch]).generate_state(1)
     return int(word) % _NUM_EVALUATION_SEEDS
 
 
 def check_spaces(policy: Policy | BaseAlgorithm | Transitions, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
-    """Refuse a policy that cannot act in an environment, or data of another; what tells no spaces passes.
+    """Refuse a policy or data whose spaces differ from those of an environment; without spaces, nothing is checked.
 
     Raises:
         SpaceMismatchError: If the widths of observations or actions differ.
@@ -131,9 +127,9 @@ def check_spaces(policy: Policy | BaseAlgorithm | Transitions, env: gym.Env[Any,
         if found is not None and _width(found) != _width(expected):
             raise SpaceMismatchError(
                 f"{name}: found {_width(found)}, but {task.real_env_id}, the real environment of {task.label}, has "
-                f"{_width(expected)}. Are policy and data those of another task?"
+                f"{_width(expected)}. Do policy and data belong to another task?"
             )
 
 
 def _width(space: gym.Space[Any]) -> str:
-    return f"{space.n} numbered actions" if isinstance(space, Discrete) else f"shape {space.shape}"
+    return f"{space.n} discrete actions" if isinstance(space, Discrete) else f"shape {space.shape}"

@@ -1,4 +1,4 @@
-"""Save and load trained policies as plain tensors: reading one runs no code of its author's choice."""
+"""Save and load trained policies as plain tensors; loading a file runs no code from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete, Space
@@ -32,15 +33,15 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
     """Write an agent's policy into a folder.
 
     Args:
-        agent: A trained agent whose spaces are boxes, or whose actions are numbered.
-        folder: Created when missing.
-        metadata: What to remember beside it; anything JSON can hold.
+        agent: A trained agent with box observations and box or discrete actions.
+        folder: Where to write; created if missing.
+        metadata: Extra information to save, in any form that JSON supports.
 
     Returns:
         The path of the manifest, ``policy.json``.
 
     Raises:
-        ConfigError: If the policy is of a class, or has options, that JSON cannot hold, such as a network of one's own.
+        ConfigError: If JSON cannot represent the policy's class or options, such as your own network class.
         StoreError: If the folder cannot be written.
     """
     tensors = {
@@ -48,12 +49,14 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
         **_space_tensors("observation", agent.observation_space),
         **_space_tensors("action", agent.action_space),
     }
-    # A2C and QRDQN choose an optimizer's class here, which has no form in JSON and no part in acting.
+    # A2C and QRDQN set the optimizer's class here. JSON cannot represent it, and acting does not need it.
     options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
+    if options.get(_EXTRACTOR) is Standardise:  # the one class that is saved, by its name
+        options[_EXTRACTOR] = Standardise.__name__
     description = {
         "agent": agent_name(type(agent)),
         "policy": _policy_name(agent),
-        "policy_options": _with_names(options),
+        "policy_options": options,
     }
     try:
         return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
@@ -64,34 +67,36 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
 
 
 def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None) -> Policy:
-    """Read a policy that `save_policy` wrote.
+    """Read a policy from `save_policy`.
 
     Args:
-        folder: Where it lies: a training run's folder, or one of its checkpoints.
-        agent: The agent's class, where it is not one known by name.
+        folder: A training run's folder, or one of its checkpoints.
+        agent: The agent's class, if it is not in `AGENTS`.
 
     Returns:
         An object with Stable-Baselines3's `predict`.
 
     Raises:
-        StoreError: If the files are missing or damaged, or do not fit the agent.
+        StoreError: If files are missing or damaged, or do not fit the agent.
         MissingExtraError: If the agent's package is not installed.
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        name, options = metadata["agent"], _with_classes(metadata["policy_options"])
+        name, options = metadata["agent"], dict(metadata["policy_options"])
+        if options.get(_EXTRACTOR) == Standardise.__name__:
+            options[_EXTRACTOR] = Standardise
         if agent is None and name not in AGENTS:
             raise StoreError(
-                f"{folder}: the policy belongs to the agent {name!r}, which has no name here. "
-                "Import its class yourself and pass it as agent=."
+                f"{folder}: the policy belongs to the agent {name!r}, which is not one of mopo_agents.AGENTS. "
+                "Import its class and pass it as agent=."
             )
         spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = get_agent_class(agent or name)
-        with generators_untouched():  # the first weights of a network are drawn, and thrown away here
+        policy_class: type[BasePolicy] = agent_class.policy_aliases[metadata["policy"]]
+        with generators_untouched():  # the initial weights of a network are drawn, then overwritten
             if agent_class.__module__.startswith("sbx."):
-                return _load_jax_policy(agent_class, spaces, options, weights)
-            policy_class: type[BasePolicy] = agent_class.policy_aliases[metadata["policy"]]
+                return _load_jax_policy(agent_class, policy_class, spaces, options, weights)
             policy = policy_class(*spaces, lambda _: 0.0, **options)
         policy.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
     except MopoError:
@@ -103,29 +108,18 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
 
 
 def _policy_name(agent: BaseAlgorithm) -> str:
-    """Return the name under which the agent's class knows its policy."""
     for name, policy_class in agent.policy_aliases.items():
         if type(agent.policy) is policy_class:
             return name
     raise ConfigError(
-        f"policy: a {type(agent.policy).__name__} cannot be saved here, since {type(agent).__name__} has no name "
-        "for it. Use the agent's own save()."
+        f"policy: a {type(agent.policy).__name__} cannot be saved here, because {type(agent).__name__} does not know "
+        "this class by name. Use the agent's own save()."
     )
-
-
-def _with_names(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace the one class that JSON may stand for by its name."""
-    named = {_EXTRACTOR: Standardise.__name__} if options.get(_EXTRACTOR) is Standardise else {}
-    return {**options, **named}
-
-
-def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
-    return {**options, **({_EXTRACTOR: Standardise} if options.get(_EXTRACTOR) == Standardise.__name__ else {})}
 
 
 def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
     if not isinstance(space, Box | Discrete):
-        raise ConfigError(f"only policies with box or discrete spaces can be saved, found {space}.")
+        raise ConfigError(f"{name}_space: only box and discrete spaces can be saved, found {space}.")
     return space_tensors(name, space)
 
 
@@ -136,7 +130,7 @@ def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
 
 
 def _jax_actor_state(policy: Any) -> dict[str, Any]:
-    """Return what an SBX actor needs to act: its parameters and, for CrossQ, the running batch statistics."""
+    """Return the state of an SBX actor: its parameters and, for CrossQ, the running batch statistics."""
     from flax.serialization import to_state_dict
 
     state = policy.actor_state
@@ -145,38 +139,20 @@ def _jax_actor_state(policy: Any) -> dict[str, Any]:
 
 
 def _load_jax_policy(
-    agent_class: type[BaseAlgorithm], spaces: Sequence[Any], options: dict[str, Any], weights: dict[str, np.ndarray]
+    agent_class: Any, policy_class: Any, spaces: Sequence[Any], options: dict[str, Any], weights: dict[str, np.ndarray]
 ) -> Policy:
+    """Make an SBX agent, which alone can make its networks, and load the weights into its policy."""
     from flax.serialization import from_state_dict
 
-    from mopo_agents.agents import make_agent
-    from mopo_env.envs.penalized_model import PenalizedModel
-    from mopo_env.toys import StubEnsemble
-    from mopo_env.transitions import Transitions
-
-    observation_space, action_space = spaces
-    rows = np.zeros((2, *observation_space.shape), dtype=np.float32)
-    nothing = Transitions(
-        observations=rows,
-        actions=np.stack([np.clip(0.0, action_space.low, action_space.high)] * 2),
-        rewards=np.zeros(2),
-        next_observations=rows,
-        terminations=np.zeros(2, dtype=bool),
-        truncations=np.zeros(2, dtype=bool),
-        observation_space=observation_space,
-        action_space=action_space,
-    )
-    model = StubEnsemble(rows.shape[1], action_space.shape[0], mean=lambda s, a: (s, torch.zeros(len(s))))
-    agent = make_agent(
-        agent_class, PenalizedModel(model, nothing), horizon=1, rollout_batch_size=1, policy_kwargs=options
-    )
+    env: gym.Env[Any, Any] = gym.Env()
+    env.observation_space, env.action_space = spaces
+    agent: BaseAlgorithm = agent_class(policy_class, env, policy_kwargs=options, buffer_size=1, seed=0, device="cpu")
     policy: Any = agent.policy
-    state = policy.actor_state
-    nested = unflatten(weights)
     template = _jax_actor_state(policy)
     expected = {name: np.shape(array) for name, array in flatten(template).items()}
     if expected != {name: array.shape for name, array in weights.items()}:
         raise ValueError("the names or shapes of the tensors differ from those of the agent's network")
-    parts = {name: from_state_dict(getattr(state, name), nested[name]) for name in template}
-    policy.actor_state = state.replace(**parts)
+    nested = unflatten(weights)
+    parts = {name: from_state_dict(getattr(policy.actor_state, name), nested[name]) for name in template}
+    policy.actor_state = policy.actor_state.replace(**parts)
     return agent

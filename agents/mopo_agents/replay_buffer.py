@@ -1,4 +1,4 @@
-"""`MixedReplayBuffer`: batches of D_env ∪ D_model with an exact share of real rows."""
+"""`MixedReplayBuffer`: batches from D_env ∪ D_model with an exact share of real rows."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ __all__ = ["MixedReplayBuffer"]
 class MixedReplayBuffer(ReplayBuffer):
     """A first-in-first-out buffer of model rows that adds real rows to every batch (paper, Algorithm 2, line 11).
 
-    A row is one stretch of memory on the agent's device, so that a batch is gathered there, and in one go.
+    Each mini-batch contains ``round(real_ratio * size)`` rows of the dataset, and model rows for the rest. Both are
+    drawn uniformly with replacement. A row is contiguous memory on the agent's device, so that a batch is gathered
+    there in one operation.
 
-    Each mini-batch holds ``round(real_ratio * size)`` rows of the dataset, and model rows for the rest; both are
-    drawn uniformly with replacement. Pass the class to any off-policy agent as ``replay_buffer_class``, then attach
-    the dataset: what is given as ``replay_buffer_kwargs`` would be written into every save of the agent.
-
-    SBX draws the batches of many updates at once and cuts them apart, hence `attach` can be told the size of one.
+    Pass the class to any off-policy agent as ``replay_buffer_class``, then attach the dataset. Do not put the dataset
+    into ``replay_buffer_kwargs``, because every saved agent contains them.
     """
 
     def __init__(
@@ -54,20 +53,22 @@ class MixedReplayBuffer(ReplayBuffer):
             buffer_size: Model rows to keep: retain_epochs·b·h.
             observation_space: Of the environment.
             action_space: Of the environment.
-            device: Where batches go.
+            device: Device of buffer and batches.
             n_envs: b.
-            optimize_memory_usage: Must be False: rows of neighbouring steps belong to different rollouts.
-            handle_timeout_termination: Whether a truncated rollout still bootstraps; leave it True.
+            optimize_memory_usage: Must be False, because neighbouring rows can belong to different rollouts.
+            handle_timeout_termination: Whether agents bootstrap at the end of a truncated rollout; leave it True.
             real_ratio: f, the share of real rows, from 0 to 1.
-            seed: Of the draws.
+            seed: Seed of the draws.
 
         Raises:
-            ConfigError: If `real_ratio` lies outside 0…1, or memory use is to be "optimized".
+            ConfigError: If `real_ratio` is outside 0…1, or `optimize_memory_usage` is True.
         """
         if optimize_memory_usage:
-            raise ConfigError("optimize_memory_usage: must be False, since rollouts restart between neighbouring rows.")
+            raise ConfigError(
+                "optimize_memory_usage: must be False, because neighbouring rows can belong to different rollouts."
+            )
         self.real_ratio = check_number("real_ratio", real_ratio, minimum=0.0, maximum=1.0)
-        # Not ReplayBuffer's own, which would allocate arrays for each column on the CPU.
+        # ReplayBuffer's own __init__ would allocate an array on the CPU for each column.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs=n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = False
@@ -83,8 +84,8 @@ class MixedReplayBuffer(ReplayBuffer):
         """Give the buffer its real rows.
 
         Args:
-            transitions: D_env, in raw units; the actions are scaled to −1…1, as agents keep them, or stay numbers.
-            mini_batch_size: Rows of one update, for agents that draw several updates' rows in one call.
+            transitions: D_env, in raw units; continuous actions are scaled to −1…1 here.
+            mini_batch_size: Rows of one update. SBX needs it, because it draws the rows of several updates in one call.
 
         Raises:
             SpaceMismatchError: If the widths differ from those of the spaces.
@@ -109,20 +110,16 @@ class MixedReplayBuffer(ReplayBuffer):
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
         self._real = torch.from_numpy(rows).to(self.device)
 
-    def num_real(self, batch_size: int) -> int:
-        """Return how many rows of a mini-batch are real."""
-        return round(self.real_ratio * batch_size)
-
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Draw a batch, real rows first within each mini-batch.
 
         Raises:
-            ConfigError: If real rows are due and none were attached, or model rows are due and there are none.
+            ConfigError: If real rows are needed but not attached, or model rows are needed but none are stored.
         """
         size = self._mini_batch_size or batch_size
         if batch_size % size:
             size = batch_size
-        num_batches, num_real = batch_size // size, self.num_real(size)
+        num_batches, num_real = batch_size // size, round(self.real_ratio * size)
         parts = []
         if num_real:
             if self._real is None:
@@ -145,7 +142,7 @@ class MixedReplayBuffer(ReplayBuffer):
             observations=observations,
             actions=actions.long() if isinstance(self.action_space, spaces.Discrete) else actions,
             next_observations=next_observations,
-            # The end of a rollout at the horizon is no terminal state: the critic bootstraps there.
+            # The horizon does not make a state terminal: the critic bootstraps there.
             dones=dones * (1.0 - timeouts),
             rewards=rewards,
         )
@@ -159,7 +156,7 @@ class MixedReplayBuffer(ReplayBuffer):
         done: np.ndarray,
         infos: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Store one step of every rollout, as Stable-Baselines3 has it."""
+        """Store one step of every rollout, in the form of Stable-Baselines3."""
         timeouts = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         columns = (obs, action, next_obs, reward, done, timeouts)
         self.add_rows(*(torch.from_numpy(np.asarray(column)) for column in columns))
@@ -173,15 +170,15 @@ class MixedReplayBuffer(ReplayBuffer):
         dones: Shaped[Tensor, " env"],
         timeouts: Shaped[Tensor, " env"],
     ) -> None:
-        """Store one step of every rollout, from wherever the tensors lie.
+        """Store one step of every rollout; the tensors can be on any device.
 
         Args:
             observations: s, raw units.
-            actions: a as agents keep it: scaled to −1…1, or numbers.
-            next_observations: s′, raw units; of a rollout that ended, its last state.
+            actions: a, scaled to −1…1; discrete actions as numbers.
+            next_observations: s′, raw units; where a rollout ended, its last state.
             rewards: r̃.
             dones: Whether the rollout ended.
-            timeouts: Whether it ended for no other reason than the horizon.
+            timeouts: Whether the horizon alone ended it.
         """
         if not self.handle_timeout_termination:
             timeouts = torch.zeros_like(timeouts)
@@ -197,17 +194,17 @@ class MixedReplayBuffer(ReplayBuffer):
         return rows.index_select(0, chosen.view(-1)).view(*shape, -1)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out of pickles the real rows, which are on disk already, and memory that was not written yet."""
+        """Return the state for pickles, without the real rows and without the empty part of the buffer."""
         return {**self.__dict__, "_real": None, "_model": self._model[: self.size()].clone()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Allocate what was left out."""
+        """Restore the state, and allocate the empty part."""
         self.__dict__ |= state
         filled = state["_model"]
         self._model = filled.new_zeros(self.buffer_size, *filled.shape[1:])
         self._model[: len(filled)] = filled
 
-    # What Stable-Baselines3 keeps as arrays of shape (step, env, …), for those who look into its buffers.
+    # The arrays of Stable-Baselines3's buffers, shape (step, env, …).
     observations = property(lambda self: self._column(0))
     actions = property(lambda self: self._column(1).astype(self.action_space.dtype, copy=False))
     next_observations = property(lambda self: self._column(2))
@@ -221,7 +218,7 @@ class MixedReplayBuffer(ReplayBuffer):
 
 
 def _stored_actions(transitions: Transitions) -> np.ndarray:
-    """Return actions as Stable-Baselines3 keeps them: scaled to −1…1, or a column of numbers."""
+    """Return actions as Stable-Baselines3 stores them: scaled to −1…1, or a column of numbers."""
     space = transitions.action_space
     if isinstance(space, spaces.Discrete):
         return transitions.actions[:, None]

@@ -21,14 +21,9 @@ __all__ = ["PenalizedModelVecEnv", "RolloutInfos"]
 
 
 class RolloutInfos(Sequence[dict[str, Any]]):
-    """What Stable-Baselines3 is told of each rollout beside its reward; made when it is first looked at.
-
-    Attributes:
-        step: All of it, in columns.
-    """
+    """The ``info`` dictionary of each rollout, made from the columns of `step` at the first access."""
 
     def __init__(self, step: RolloutStep[np.ndarray] | RolloutStep[Tensor]) -> None:
-        """Keep the step."""
         self.step = step
 
     @cached_property
@@ -47,27 +42,24 @@ class RolloutInfos(Sequence[dict[str, Any]]):
         return infos
 
     def episode(self, index: int) -> dict[str, Any]:
-        """Return what Stable-Baselines3 knows of a rollout that ended."""
+        """Return the ``info["episode"]`` of a rollout that ended."""
         return {"r": float(self.step.returns[index]), "l": int(self.step.lengths[index]), "t": 0.0}
 
     def __len__(self) -> int:
-        """Return b."""
+        """Return the number of rollouts."""
         return len(self.step.rewards)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one, or a slice of them."""
+        """Return one dictionary, or a slice of them."""
         return self._infos[index]
 
 
 class PenalizedModelVecEnv(VecEnv):
-    """The same rollouts as `mopo_env.PenalizedModelVectorEnv`, in the form that Stable-Baselines3 accepts.
+    """The rollouts of `mopo_env.PenalizedModelVectorEnv` as a Stable-Baselines3 vector environment.
 
-    A rollout that ends restarts at once; its ``info`` then holds ``terminal_observation``, ``TimeLimit.truncated``
-    (so that the horizon does not stop bootstrapping) and ``episode``. Every ``info`` holds ``reward_model``,
-    ``penalty`` and ``diverged``.
-
-    Attributes:
-        rollouts: The rollouts.
+    Every ``info`` has ``reward_model``, ``penalty`` and ``diverged``. A rollout that ends restarts at once; its
+    ``info`` then also has ``terminal_observation``, ``episode`` and ``TimeLimit.truncated``, with which agents
+    bootstrap at the horizon.
     """
 
     def __init__(self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, seed: int = 0) -> None:
@@ -75,9 +67,9 @@ class PenalizedModelVecEnv(VecEnv):
 
         Args:
             penalized_model: Model, dataset, penalty and termination rule.
-            num_envs: b, the number of rollouts side by side.
+            num_envs: b, the number of parallel rollouts.
             horizon: h, the number of steps after which a rollout is truncated.
-            seed: Of every draw; the method `seed` replaces it.
+            seed: Seed of every draw; the method `seed` replaces it.
 
         Raises:
             ConfigError: If a number is not a positive integer.
@@ -88,7 +80,7 @@ class PenalizedModelVecEnv(VecEnv):
         self._reseed(seed)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Start a new random stream at the next reset, as Stable-Baselines3 prescribes; None: an unpredictable one."""
+        """Start a new random stream at the next reset, as Stable-Baselines3 prescribes; None takes a random seed."""
         self._reseed(int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed)
         return [seed] * self.num_envs
 
@@ -97,7 +89,7 @@ class PenalizedModelVecEnv(VecEnv):
         return self.rollouts.reset(self._generator)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keep the actions for `step_wait`."""
+        """Store the actions for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -111,20 +103,20 @@ class PenalizedModelVecEnv(VecEnv):
         return step.observations, step.rewards, step.dones, infos  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Do nothing; there are no resources to close."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of this object once for each index, since the rollouts share everything."""
+        """Return an attribute of this object for each index; the rollouts share all attributes."""
         return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse: the rollouts share their attributes, so one of them cannot be changed alone."""
-        raise AttributeError(f"{attr_name}: the rollouts share one model; build a new PenalizedModelVecEnv instead.")
+        """Raise an error, because the rollouts share their attributes."""
+        raise AttributeError(f"{attr_name}: the rollouts share one model. Build a new PenalizedModelVecEnv instead.")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Refuse: there are no separate environments to call."""
+        """Raise an error, because there are no separate environments."""
         raise AttributeError(f"{method_name}: the rollouts share one model and have no methods of their own.")
 
     def env_is_wrapped(

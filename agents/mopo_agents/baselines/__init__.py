@@ -1,15 +1,14 @@
-"""What MOPO is compared with: agents that learn from the dataset alone, without a model (paper, section 5).
+"""Agents that learn from the dataset alone, without a model; MOPO is compared with them (paper, section 5).
 
-Read `offline.py`, which turns Stable-Baselines3's loop into epochs of updates, then `regularised.py`, of which BEAR and
-BRAC are two cases, then one algorithm: `bc.py`, `bear.py`, `brac.py`, `offline_sac.py`.
+Read `offline.py` first: it runs epochs of updates in Stable-Baselines3's loop. BEAR and BRAC share `regularised.py`.
+Then read one algorithm: `OfflineSAC` in `offline.py`, `BC` in `cloning.py`, `bear.py` or `brac.py`.
 """
 
 from __future__ import annotations
 
-from mopo_agents.baselines.bc import BC
 from mopo_agents.baselines.bear import BEAR
 from mopo_agents.baselines.brac import BRACp, BRACv
-from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
-from mopo_agents.baselines.offline_sac import OfflineSAC
+from mopo_agents.baselines.cloning import BC
+from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent, OfflineSAC
 
 __all__ = ["BC", "BEAR", "BRACp", "BRACv", "DatasetEnv", "OfflineAgent", "OfflineSAC"]

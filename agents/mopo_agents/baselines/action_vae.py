@@ -1,4 +1,4 @@
-"""`ActionVAE`: a generative model of the actions on record, given the state."""
+"""`ActionVAE`: a generative model of the recorded actions, given the state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jaxtyping import Float
 from stable_baselines3.common.torch_layers import create_mlp
 from torch import Tensor, nn
 
-from mopo_agents.baselines.descend import descend
+from mopo_agents.baselines.offline import descend
 
 __all__ = ["ActionVAE", "kl_to_standard_normal", "vae_loss"]
 
-# Those of BEAR's code, which has them from BCQ's (Fujimoto et al. 2019).
+# From BEAR's code, which took them from BCQ (Fujimoto et al. 2019).
 _KL_WEIGHT = 0.5
 _LOWEST_LOG_STD, _HIGHEST_LOG_STD = -4.0, 15.0
 _LATENT_LIMIT = 0.5
@@ -36,10 +36,7 @@ def vae_loss(
 
 
 class ActionVAE(nn.Module):
-    """A conditional variational auto-encoder π_b(a|s), whose latent is twice as wide as an action.
-
-    Actions lie in −1…1, as agents keep them.
-    """
+    """A conditional variational auto-encoder π_b(a|s) of actions in −1…1; the latent is twice as wide as an action."""
 
     def __init__(self, observation_dim: int, action_dim: int, *, num_units: int, learning_rate: float) -> None:
         super().__init__()
@@ -52,7 +49,7 @@ class ActionVAE(nn.Module):
     def update(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
     ) -> Float[Tensor, ""]:
-        """Take one step on a batch, and return its loss."""
+        """Take one gradient step on a batch, and return its loss."""
         mean, log_std = self.encoder(torch.cat([observations, actions], dim=1)).chunk(2, dim=1)
         log_std = log_std.clamp(_LOWEST_LOG_STD, _HIGHEST_LOG_STD)
         latents = mean + log_std.exp() * torch.randn_like(mean)
@@ -65,7 +62,7 @@ class ActionVAE(nn.Module):
     def draw(
         self, observations: Float[Tensor, "batch observation"], num_samples: int
     ) -> Float[Tensor, "batch sample action"]:
-        """Draw actions before the tanh, from latents no further than ½ from the middle: the likelier ones."""
+        """Draw actions before the tanh; latents are clamped to −½…½, where actions are more likely."""
         latents = torch.randn(len(observations), num_samples, self.latent_dim, device=observations.device)
         latents = latents.clamp(-_LATENT_LIMIT, _LATENT_LIMIT)
         states = observations[:, None].expand(-1, num_samples, -1)

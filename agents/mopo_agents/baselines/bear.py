@@ -29,10 +29,10 @@ _MULTIPLIER_LEARNING_RATE = 1e-3
 
 
 class BEARPolicy(SACPolicy):
-    """SAC's networks; the deterministic action is the best of several of the actor's, by the first critic.
+    """SAC's networks; the deterministic action is the best of several actions of the actor, by the first critic.
 
-    The noise of these is drawn once and then the same in every state: the policy is a function of the state, and asking
-    it moves no random generator.
+    Their noise is drawn once and used in every state. So the policy is a deterministic function of the state, and
+    `predict` uses no random generator.
     """
 
     candidate_noise: Tensor
@@ -42,7 +42,7 @@ class BEARPolicy(SACPolicy):
 
         Args:
             *args: Stable-Baselines3's.
-            num_candidates: Actions to choose from; 100 in D4RL's runs of BEAR.
+            num_candidates: Number of actions to choose from; 100 in D4RL's runs of BEAR.
             **options: Stable-Baselines3's.
         """
         self.num_candidates = check_integer("num_candidates", num_candidates)
@@ -69,14 +69,14 @@ class BEARPolicy(SACPolicy):
 class BEAR(RegularisedActorCritic):
     """Actor-critic whose policy stays within the support of the data (Kumar et al. 2019, section 5 and Algorithm 1).
 
-    The policy maximises min_j Q_j(s, a) subject to E_s[MMD(π_b(·|s), π(·|s))] ≤ ε, by dual gradient descent; actions
-    are compared before the tanh, and π_b is a variational auto-encoder that is fitted along the way. The critic's
-    target is the largest, over ten actions of the policy, of ¾·min_j Q_j + ¼·max_j Q_j.
+    The policy maximises min_j Q_j(s, a) subject to E_s[MMD(π_b(·|s), π(·|s))] ≤ ε, by dual gradient descent. The MMD
+    compares actions before the tanh. π_b is a variational auto-encoder that trains at the same time. The critic's
+    target is the largest value of ¾·min_j Q_j + ¼·max_j Q_j over ten actions of the policy.
 
-    The hyperparameters are those of the authors' second implementation, from which D4RL has the numbers that the paper
-    prints (Table 1): networks of 2×256 and a VAE of 2×750, learning rates 3·10⁻⁴ and, for the actor, 10⁻⁴, ε = 0.05,
-    four samples for the MMD, 40,000 updates of warm-up. They used a Gaussian kernel with σ = 20 for HalfCheetah, as
-    here, and a Laplacian one with σ = 20 for Hopper and Walker2d.
+    The hyperparameters are those of the authors' second implementation; the paper prints D4RL's results with it
+    (Table 1). They are networks of 2×256 and a VAE of 2×750, learning rates 3·10⁻⁴ and, for the actor, 10⁻⁴, ε = 0.05,
+    four samples for the MMD, and 40,000 warm-up updates. The authors used a Gaussian kernel with σ = 20 for
+    HalfCheetah, which is the default here, and a Laplacian kernel with σ = 20 for Hopper and Walker2d.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BEARPolicy}
@@ -100,10 +100,10 @@ class BEAR(RegularisedActorCritic):
         Args:
             policy: ``"MlpPolicy"``.
             env: A `DatasetEnv`.
-            learning_rate: Of the critics.
-            actor_learning_rate: Of the actor.
-            threshold: ε, how large the MMD may be on average.
-            kernel: Of the MMD, ``"gaussian"`` or ``"laplacian"``.
+            learning_rate: Learning rate of the critics.
+            actor_learning_rate: Learning rate of the actor.
+            threshold: ε, the limit of the mean MMD.
+            kernel: Kernel of the MMD, ``"gaussian"`` or ``"laplacian"``.
             sigma: σ of the kernel, see `mopo_agents.baselines.divergences`.
             vae_units: Width of the two hidden layers of encoder and decoder.
             **options: As in `RegularisedActorCritic`.
@@ -148,7 +148,7 @@ class BEAR(RegularisedActorCritic):
         return own[:, 0].tanh(), mmd(own, recorded, KERNELS[self.kernel], self.sigma)
 
     def _features(self, observations: Tensor) -> Tensor:
-        """Return observations as the actor's layers see them: standardised, if they are to be."""
+        """Return the observations that the actor's layers receive, standardised where that is on."""
         return self.actor.extract_features(observations, self.actor.features_extractor)
 
     def _after_actor(self, divergence: Tensor) -> None:

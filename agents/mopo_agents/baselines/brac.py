@@ -22,14 +22,14 @@ _CLONING_UPDATES = 300_000
 
 
 class BRAC(RegularisedActorCritic):
-    """What `BRACp` and `BRACv` share: an actor that pays α·KL(π ‖ π_b) for leaving the behaviour policy.
+    """Base of `BRACp` and `BRACv`: the actor pays α·KL(π ‖ π_b) for its distance from the behaviour policy.
 
-    π_b is cloned from the data before anything else (`Cloner`), and the divergence is estimated from four actions of
-    the policy (Wu et al. 2019, section 4, the "primal" form). No entropy is paid for.
+    `Cloner` first fits π_b to the data. The divergence is estimated from four actions of the policy (Wu et al. 2019,
+    section 4, the "primal" form). There is no entropy bonus.
 
-    The hyperparameters are those with which D4RL ran it, from where the paper has its numbers (Table 1): critics of
-    2×300 and actors of 2×200, learning rates 10⁻³ and, for the actor, 3·10⁻⁵, α = 1, 20,000 updates of warm-up. Wu et
-    al. themselves chose α and the actor's learning rate for each dataset.
+    The hyperparameters are those of D4RL's runs, whose results the paper prints (Table 1): critics of 2×300 and actors
+    of 2×200, learning rates 10⁻³ and, for the actor, 3·10⁻⁵, α = 1, 20,000 warm-up updates. Wu et al. themselves chose
+    α and the actor's learning rate for each dataset.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": BoundedActorCriticPolicy}
@@ -54,12 +54,12 @@ class BRAC(RegularisedActorCritic):
         Args:
             policy: ``"MlpPolicy"``.
             env: A `DatasetEnv`.
-            learning_rate: Of the critics.
-            actor_learning_rate: Of the actor.
+            learning_rate: Learning rate of the critics.
+            actor_learning_rate: Learning rate of the actor.
             alpha: α, in units of the reward.
-            cloning_updates: Updates of π_b before the first epoch, not counted among the run's; None: 300,000 as in Wu
-                et al.'s code, but at most as many as the run has.
-            policy_kwargs: Of the policy; default: actors of 2×200, critics of 2×300.
+            cloning_updates: Updates of π_b before the first epoch, in addition to those of the run; None: 300,000 as in
+                Wu et al.'s code, but at most as many as the run has.
+            policy_kwargs: Options of the policy; default: actors of 2×200, critics of 2×300.
             **options: As in `RegularisedActorCritic`.
 
         Raises:

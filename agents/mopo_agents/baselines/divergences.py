@@ -1,4 +1,4 @@
-"""How far a policy is from the behaviour policy in a state: maximum mean discrepancy, Kullback–Leibler divergence."""
+"""Distances between a policy and the behaviour policy: maximum mean discrepancy and Kullback–Leibler divergence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mopo_agents.sb3.squashed_gaussian import log_prob
 __all__ = ["KERNELS", "gaussian_kernel", "kl_estimate", "laplacian_kernel", "mmd"]
 
 Samples = Float[Tensor, "batch sample action"]
-# Under the root: its slope at zero is infinite.
+# Added under the square root, whose slope at zero is infinite.
 _ROOT_MARGIN = 1e-6
-# A behaviour policy's density at the bounds is next to zero, and its logarithm next to −∞.
+# The distance from the bounds, where the log density of the behaviour policy can be close to −∞.
 _BOUND_MARGIN = 1e-3
 
 
 def gaussian_kernel(differences: Float[Tensor, "*batch action"], sigma: float) -> Float[Tensor, "*batch"]:
-    """Return exp(−‖d‖₂² / 2σ); σ and not σ², as in BEAR's code, whose values of σ belong to it."""
+    """Return exp(−‖d‖₂² / 2σ), with σ instead of σ² as in BEAR's code, so that its values of σ can be used."""
     return (-differences.square().sum(dim=-1) / (2.0 * sigma)).exp()
 
 
@@ -40,10 +40,10 @@ def mmd(
 ) -> Float[Tensor, " batch"]:
     """Return the maximum mean discrepancy of two sets of actions in each state (Kumar et al. 2019, section 5).
 
-    MMD² = mean k(x, x′) − 2·mean k(x, y) + mean k(y, y′), over all pairs. Each action is also paired with itself, so
-    the estimate is biased upwards, for a wide Gaussian kernel by tr(Σ)(1/n + 1/m)/σ where both sets have the covariance
-    Σ; in return it is never negative, and zero for equal sets. The root of it is returned, as BEAR's threshold is one
-    on the root.
+    MMD² = mean k(x, x′) − 2·mean k(x, y) + mean k(y, y′), over all pairs. Since each action is also paired with itself,
+    the estimate is never negative, and zero for equal sets, but it is biased upwards. For a wide Gaussian kernel and
+    two sets with covariance Σ, the bias is tr(Σ)(1/n + 1/m)/σ. The result is the square root, because BEAR's threshold
+    applies to the root.
     """
 
     def mean_kernel(rows: Tensor, columns: Tensor) -> Tensor:
@@ -58,15 +58,15 @@ def kl_estimate(
     policy: tuple[Float[Tensor, "batch action"], Float[Tensor, "batch action"]],
     behaviour: tuple[Float[Tensor, "batch action"], Float[Tensor, "batch action"]],
 ) -> Float[Tensor, " batch"]:
-    """Return the mean of log π(a|s) − log π_b(a|s) over actions of π, an estimate of KL(π ‖ π_b) in each state.
+    """Estimate KL(π ‖ π_b) in each state by the mean of log π(a|s) − log π_b(a|s) over actions of π.
 
-    This is the "primal" form of Wu et al. 2019, section 4, and unbiased but for one thing: as in their code, the
-    behaviour policy is asked at actions no nearer to a bound than 0.001.
+    This is the "primal" form of Wu et al. 2019, section 4. It is unbiased except near the bounds: as in their code,
+    actions are clamped to a distance of 0.001 from the bounds for π_b.
 
     Args:
         raw: Actions drawn from π, before the tanh.
         policy: Mean and log standard deviation of π.
-        behaviour: The same of π_b.
+        behaviour: Mean and log standard deviation of π_b.
     """
     limit = math.atanh(1.0 - _BOUND_MARGIN)
     return (log_prob(raw, *policy) - log_prob(raw.clamp(-limit, limit), *behaviour)).mean(dim=1)

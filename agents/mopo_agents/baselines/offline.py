@@ -1,4 +1,4 @@
-"""`OfflineAgent`: Stable-Baselines3's loop with epochs of updates where the steps in an environment were."""
+"""`OfflineAgent`: Stable-Baselines3's loop with epochs of updates instead of environment steps; `OfflineSAC`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Discrete
+from stable_baselines3 import SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq
 from stable_baselines3.common.vec_env import VecEnv
-from torch import nn
+from torch import Tensor
 
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_env._utils.options import check_integer
@@ -21,15 +23,11 @@ from mopo_env._utils.spaces import finite_box
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["DatasetEnv", "OfflineAgent"]
+__all__ = ["DatasetEnv", "OfflineAgent", "OfflineSAC", "descend"]
 
 
 class DatasetEnv(gym.Env[np.ndarray, Any]):
-    """A dataset in the place of an environment: it has spaces and states to start from, and cannot be stepped.
-
-    Attributes:
-        transitions: D_env.
-    """
+    """A dataset in the form of an environment; it has spaces and a start state, but it cannot be stepped."""
 
     def __init__(self, transitions: Transitions) -> None:
         self.transitions = transitions
@@ -39,32 +37,28 @@ class DatasetEnv(gym.Env[np.ndarray, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the first state on record; nobody acts on it."""
+        """Return the first recorded state; agents do not use it."""
         super().reset(seed=seed)
         return self.transitions.observations[0].copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Refuse.
-
-        Raises:
-            ConfigError: Always.
-        """
+        """Raise a `ConfigError`."""
         raise ConfigError("a dataset cannot be stepped: train an agent of mopo_agents.baselines on it.")
 
 
 class OfflineAgent(OffPolicyAlgorithm):
-    """An off-policy agent whose every batch comes from a fixed dataset.
+    """An off-policy agent that takes every batch from a fixed dataset.
 
-    `learn` counts updates, in whole epochs of `gradient_steps`: with the default of a thousand,
-    ``BEAR("MlpPolicy", DatasetEnv(transitions)).learn(5000)`` is five epochs. Callbacks see one step an epoch. A
-    subclass says what the updates of an epoch are.
+    `learn` counts updates, in whole epochs of `gradient_steps`: with the default of 1000,
+    ``BEAR("MlpPolicy", DatasetEnv(transitions)).learn(5000)`` is five epochs. Callbacks see one step for each epoch. A
+    subclass defines the updates of an epoch in `_train_epoch`.
 
-    Q-functions that are trained on a fixed dataset can grow without bound (Kumar et al. 2019, section 4). When a weight
-    of the policy or a loss is no finite number after an epoch, the weights of before are put back, `diverged` becomes
-    True and `learn` ends: what is left acts, and can be evaluated, saved and reported as what it is.
+    Q-functions can grow without bound on a fixed dataset (Kumar et al. 2019, section 4). If a weight of the policy or a
+    loss is non-finite after an epoch, the agent restores the weights from before the epoch, sets `diverged` and ends
+    `learn`. The policy can still be evaluated, saved and reported as diverged.
 
     Attributes:
-        diverged: Whether weights or losses ceased to be finite; the policy is then that of the epoch before.
+        diverged: Whether weights or losses became non-finite; the policy is then that of the previous epoch.
     """
 
     replay_buffer: MixedReplayBuffer
@@ -86,16 +80,16 @@ class OfflineAgent(OffPolicyAlgorithm):
             env: A `DatasetEnv`.
             learning_rate: A number, or a schedule as in Stable-Baselines3.
             gradient_steps: Updates in an epoch.
-            seed: Of the weights, the batches and the draws of the algorithm.
-            **options: The algorithm's own.
+            seed: Seed of the weights, the batches and the algorithm's draws.
+            **options: Options of the algorithm.
 
         Raises:
-            ConfigError: If `env` is no `DatasetEnv`, its actions are not continuous and bounded, or `gradient_steps` is
-                no positive integer.
+            ConfigError: If `env` is not a `DatasetEnv`, its actions are not continuous and bounded, or `gradient_steps`
+                is not a positive integer.
         """
         gradient_steps = check_integer("gradient_steps", gradient_steps)
         if isinstance(env, gym.Env | VecEnv):
-            check_actions(env.action_space, type(self).__name__)
+            _check_actions(env.action_space, type(self).__name__)
         self.diverged = False
         super().__init__(
             policy,
@@ -103,7 +97,7 @@ class OfflineAgent(OffPolicyAlgorithm):
             learning_rate,
             gradient_steps=gradient_steps,
             seed=seed,
-            buffer_size=1,  # no row is ever added to those of the dataset
+            buffer_size=1,  # the buffer holds only the rows of the dataset
             replay_buffer_class=MixedReplayBuffer,
             replay_buffer_kwargs={"real_ratio": 1.0, "seed": seed or 0},
             train_freq=1,
@@ -113,7 +107,7 @@ class OfflineAgent(OffPolicyAlgorithm):
 
     @abstractmethod
     def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
-        """Do the updates of an epoch, count them in `_n_updates` and record their means."""
+        """Do the updates of an epoch, count them in `_n_updates` and log their means."""
 
     def collect_rollouts(
         self,
@@ -125,7 +119,7 @@ class OfflineAgent(OffPolicyAlgorithm):
         learning_starts: int = 0,
         log_interval: int | None = None,
     ) -> RolloutReturn:
-        """Collect nothing: count the updates that `learn` is about to ask for."""
+        """Collect nothing, and count the updates of the next epoch."""
         if self.diverged:
             return RolloutReturn(0, 0, continue_training=False)
         callback.on_rollout_start()
@@ -137,45 +131,57 @@ class OfflineAgent(OffPolicyAlgorithm):
         return RolloutReturn(0, 0, continue_training=go_on)
 
     def train(self, gradient_steps: int, batch_size: int = 256) -> None:
-        """Do the updates of an epoch; undo them, and end the run, if weights or losses do not stay finite."""
+        """Do the updates of an epoch; undo them and end the run if weights or losses become non-finite."""
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
         updates_before = self._n_updates
         try:
             self._train_epoch(gradient_steps, batch_size)
-        except ValueError:  # torch's distributions refuse means that are not finite
-            if is_finite(self.policy):
+        except ValueError:  # torch's distributions refuse non-finite means
+            if self._has_finite_policy():
                 raise
-        # A loss alone can overflow: Adam then divides by infinity, and its weights stay as they are for ever.
+        # A loss can overflow while the weights are finite: Adam then divides by infinity and never changes them again.
         losses = [value for name, value in self.logger.name_to_value.items() if name.startswith("train/")]
-        if not (is_finite(self.policy) and np.isfinite(losses).all()):
+        if not (self._has_finite_policy() and np.isfinite(losses).all()):
             self.policy.load_state_dict(before)
             self._n_updates = updates_before
             self.diverged = True
 
+    def _has_finite_policy(self) -> bool:
+        return all(bool(tensor.isfinite().all()) for tensor in self.policy.state_dict().values())
+
     def _setup_model(self) -> None:
         super()._setup_model()
-        if self.env is None:  # SB3's load(): the agent can act, and learns on once it is given a dataset
+        if self.env is None:  # after SB3's load(): the agent can act, and needs a dataset to learn
             return
         try:
             transitions = self.env.get_attr("transitions")[0]
         except AttributeError:
             raise ConfigError(
-                f"env: {type(self).__name__} learns from a dataset alone; pass DatasetEnv(transitions)."
+                f"env: {type(self).__name__} learns only from a dataset; pass DatasetEnv(transitions)."
             ) from None
         self.replay_buffer.attach(transitions)
 
 
-def check_actions(space: gym.Space[Any], agent: str) -> None:
-    """Refuse a space that a tanh of a Gaussian cannot act in.
+class OfflineSAC(OfflineAgent, SAC):
+    """Stable-Baselines3's SAC, with its hyperparameters, on batches from a fixed dataset; the paper calls it "SAC".
 
-    Raises:
-        ConfigError: If it is no box, or has an infinite bound.
+    Nothing keeps its actions near the data: the critic extrapolates to actions outside the data, and no new data
+    corrects its errors (Kumar et al. 2019, section 4).
     """
+
+    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+        SAC.train(self, gradient_steps, batch_size)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Take one gradient step on a loss, with fresh gradients."""
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+    optimizer.step()
+
+
+def _check_actions(space: gym.Space[Any], agent: str) -> None:
+    """Refuse an action space that a tanh-Gaussian policy cannot use."""
     if not isinstance(space, Box) or not space.is_bounded():
-        instead = " In a model, DQN, QRDQN, PPO or A2C choose such actions." if isinstance(space, Discrete) else ""
+        instead = " With a model, use DQN, QRDQN, PPO or A2C." if isinstance(space, Discrete) else ""
         raise ConfigError(f"action_space: {agent} needs continuous actions with finite bounds, found {space}.{instead}")
-
-
-def is_finite(module: nn.Module) -> bool:
-    """Return whether every tensor of a network is finite."""
-    return all(bool(tensor.isfinite().all()) for tensor in module.state_dict().values())

@@ -1,8 +1,7 @@
-"""`RegularisedActorCritic`: what BEAR and BRAC have in common.
+"""`RegularisedActorCritic`: the common part of BEAR and BRAC.
 
-Both are actor-critic methods whose actor pays for leaving the behaviour policy: it minimises
-α·D(π(·|s), π_b(·|s)) − min_j Q_j(s, a) over the states on record. They differ in D, in where α comes from, and in what
-the critic is told to expect of the next state.
+In both, the actor pays for its distance from the behaviour policy: it minimises α·D(π(·|s), π_b(·|s)) − min_j Q_j(s, a)
+over the recorded states. They differ in D, in the choice of α, and in the critic's target.
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor
 
-from mopo_agents.baselines.descend import descend
-from mopo_agents.baselines.offline import OfflineAgent
+from mopo_agents.baselines.offline import OfflineAgent, descend
 from mopo_env._utils.options import check_integer, check_number
 
 __all__ = ["RegularisedActorCritic"]
 
 
 class RegularisedActorCritic(OfflineAgent):
-    """An actor-critic agent on a fixed dataset, with a term that holds the actor near the behaviour policy.
+    """An actor-critic agent on a fixed dataset, with a term that keeps the actor near the behaviour policy.
 
-    In the first `warmup_updates` the actor only follows the behaviour policy, while the critic already learns.
+    During the first `warmup_updates` the critic learns, but the actor only imitates the behaviour policy.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": SACPolicy}
-    # How many updates the paper's code warms up for, of the half million to three millions of a run.
+    # Warm-up updates in the original code, whose runs have half a million to three million updates.
     default_warmup_updates: ClassVar[int]
     policy: SACPolicy
     actor: Actor
@@ -55,11 +53,11 @@ class RegularisedActorCritic(OfflineAgent):
         Args:
             policy: ``"MlpPolicy"``.
             env: A `DatasetEnv`.
-            learning_rate: Of the critics; a number, or a schedule as in Stable-Baselines3.
-            actor_learning_rate: Of the actor.
-            warmup_updates: Updates before the critic gets a say; None: the paper's, but at most a tenth of the run, so
-                that a short run is not all warm-up.
-            _init_setup_model: Stable-Baselines3's, for loading.
+            learning_rate: Learning rate of the critics; a number, or a schedule as in Stable-Baselines3.
+            actor_learning_rate: Learning rate of the actor.
+            warmup_updates: Updates before the actor uses the critic; None: as in the original code, but at most a tenth
+                of the run.
+            _init_setup_model: For Stable-Baselines3's `load`.
             **options: As in `OfflineAgent` and Stable-Baselines3's off-policy agents.
 
         Raises:
@@ -81,7 +79,7 @@ class RegularisedActorCritic(OfflineAgent):
 
     @abstractmethod
     def _next_values(self, observations: Float[Tensor, "batch observation"]) -> Float[Tensor, "batch 1"]:
-        """Return what the critic is told to expect of the next states; called without gradients."""
+        """Return the values of the next states for the critic's target; called without gradients."""
 
     @property
     @abstractmethod
@@ -89,11 +87,11 @@ class RegularisedActorCritic(OfflineAgent):
         """α."""
 
     def _learn_behaviour(self, batch: ReplayBufferSamples) -> dict[str, Tensor]:
-        """Improve the behaviour policy on a batch; return what to record."""
+        """Improve the behaviour policy on a batch, and return the metrics to log."""
         return {}
 
     def _after_actor(self, divergence: Float[Tensor, " batch"]) -> None:
-        """Do what follows the actor's step."""
+        """Run after the actor's step."""
 
     def _setup_model(self) -> None:
         super()._setup_model()

@@ -1,4 +1,4 @@
-"""Model rollouts in which thousands of transitions move as one: from the policy through the model to the buffer."""
+"""Batched model rollouts: thousands of transitions at a time, from the policy through the model to the buffer."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ from mopo_env.errors import InputError
 
 __all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "to_model"]
 
-_ROWS_AT_ONCE = 512  # of a policy on a CPU: the activations between two layers of 256 units stay in its cache
+_ROWS_AT_ONCE = 512  # on a CPU: the activations between two layers of 256 units then fit in its cache
 
-# Of Stable-Baselines3's loop; a class that changes one of them keeps the loop.
+# Methods of Stable-Baselines3's loop; a class that overrides one of them keeps the loop.
 _REPLACED = ("collect_rollouts", "_store_transition", "_update_info_buffer")
 
-
-# One step of every rollout: s, a in raw units, a as the replay buffer keeps it, and what came of them.
+# One step of every rollout: s, a in raw units, a as in the replay buffer, and the outcome.
 CollectedStep: TypeAlias = tuple[Tensor, Tensor, Tensor, RolloutStep[Tensor]]
 
 
 class BatchedRollouts(FastPath):
-    """Put before an off-policy agent's class, this replaces `collect_rollouts`: no Python object for each transition.
+    """Mixin for off-policy agents whose `collect_rollouts` makes no Python object for each transition.
 
-    What is collected is what Stable-Baselines3's own loop collects; wherever something else than a model is to be
-    stepped, or stored into, that loop does it. Callbacks find the same names in their `locals`.
+    It collects the same transitions as Stable-Baselines3's own loop, which still runs for other environments and
+    buffers. Callbacks find the same names in their `locals`.
     """
 
     @staticmethod
     def fits(agent_class: type[BaseAlgorithm]) -> bool:
-        """Return whether a class has the loop of Stable-Baselines3, and stores what it stores."""
+        """Return whether a class uses Stable-Baselines3's loop unchanged."""
         return all(getattr(agent_class, name) is getattr(OffPolicyAlgorithm, name) for name in _REPLACED)
 
     def replaced(self) -> dict[str, str]:
-        """Add what runs for rollouts."""
+        """Add which code runs for rollouts."""
         if not self._can_batch(self.env, self.replay_buffer, self.train_freq):
             return super().replaced()
         return {**super().replaced(), "rollouts": "by mopo_agents in batches"}
@@ -68,7 +67,7 @@ class BatchedRollouts(FastPath):
         """Step every rollout h times (paper, Algorithm 2, lines 6 to 10); the arguments are Stable-Baselines3's.
 
         Raises:
-            InputError: If the policy chose actions that are not finite.
+            InputError: If the policy chose non-finite actions.
         """
         if not self._can_batch(env, replay_buffer, train_freq):
             return super().collect_rollouts(
@@ -82,7 +81,7 @@ class BatchedRollouts(FastPath):
         for num_collected_steps, (observations, raw_actions, scaled_actions, step) in enumerate(steps, start=1):
             finite &= scaled_actions.isfinite().all().to(self.device)
             self.num_timesteps += env.num_envs
-            # By the names that they have in Stable-Baselines3's loop, for callbacks.
+            # Callbacks find these under the names of Stable-Baselines3's loop.
             actions, buffer_actions, new_obs = map(_on_host, (raw_actions, scaled_actions, step.observations))
             rewards, dones, infos = _on_host(step.rewards), _on_host(step.dones), RolloutInfos(step)
             callback.update_locals(locals())
@@ -96,8 +95,10 @@ class BatchedRollouts(FastPath):
             self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
             self._on_step()
             num_collected_episodes += self._count_episodes(dones, infos, action_noise, log_interval)
-        if not finite:  # asked once, since a GPU has to be waited for
-            raise InputError("actions: the policy's are not finite any more. Were rewards or learning rate too large?")
+        if not finite:  # checked once an epoch, because the check waits for the GPU
+            raise InputError(
+                "actions: the policy's actions are not finite. Are the rewards or the learning rate too large?"
+            )
         callback.on_rollout_end()
         return RolloutReturn(train_freq.frequency * env.num_envs, num_collected_episodes, continue_training)
 
@@ -112,7 +113,7 @@ class BatchedRollouts(FastPath):
     def _steps(
         self, env: PenalizedModelVecEnv, num_steps: int, learning_starts: int, action_noise: ActionNoise | None
     ) -> Iterator[CollectedStep]:
-        """Step every rollout so many times; whoever asks for the next step is done with the last one."""
+        """Yield `num_steps` steps of every rollout; each step runs when the caller asks for it."""
         for _ in range(num_steps):
             observations = env.rollouts.observations
             actions, buffer_actions = self._choose(env, learning_starts, action_noise)
@@ -121,7 +122,7 @@ class BatchedRollouts(FastPath):
     def _choose(
         self, env: PenalizedModelVecEnv, learning_starts: int, action_noise: ActionNoise | None
     ) -> tuple[Shaped[Tensor, "env ..."], Shaped[Tensor, "env ..."]]:
-        """Return actions in raw units, and as the replay buffer keeps them."""
+        """Return actions in raw units, and as stored in the replay buffer."""
         space = env.action_space
         if action_noise is not None or self.num_timesteps < learning_starts or not policy_decides(self, space):
             chosen = self._sample_action(learning_starts, action_noise, env.num_envs)
@@ -135,7 +136,7 @@ class BatchedRollouts(FastPath):
     def _count_episodes(
         self, dones: np.ndarray, infos: RolloutInfos, action_noise: ActionNoise | None, log_interval: int | None
     ) -> int:
-        """Keep Stable-Baselines3's books on rollouts that ended; return how many did."""
+        """Do Stable-Baselines3's bookkeeping for rollouts that ended, and return their number."""
         ended = np.flatnonzero(dones)
         if len(ended) == 0:
             return 0
@@ -154,13 +155,13 @@ class BatchedRollouts(FastPath):
 def by_parts(
     policy: Callable[[Tensor], Tensor], observations: Float[Tensor, "env observation"]
 ) -> Float[Tensor, "env action"]:
-    """Ask a policy about all rows, on a CPU a few at a time."""
+    """Apply a policy to all rows; on a CPU, to a few rows at a time."""
     size = _ROWS_AT_ONCE if observations.device.type == "cpu" else len(observations)
     return torch.cat([policy(rows) for rows in torch.split(observations, size)])
 
 
 def to_model(scaled: Float[Tensor, "env action"], env: PenalizedModelVecEnv) -> Float[Tensor, "env action"]:
-    """Return actions from −1…1 in raw units, on the model's device."""
+    """Convert actions from −1…1 to raw units, on the model's device."""
     penalized_model = env.rollouts.penalized_model
     if not isinstance(penalized_model.action_space, Box):
         raise TypeError(f"expected actions of a Box, found {penalized_model.action_space}.")
@@ -168,7 +169,7 @@ def to_model(scaled: Float[Tensor, "env action"], env: PenalizedModelVecEnv) -> 
 
 
 def policy_decides(agent: OffPolicyAlgorithm, space: Space[Any]) -> bool:
-    """Return whether an action is what PyTorch networks draw, scaled from −1…1, and nothing else has a say in it."""
+    """Return whether the policy's networks alone determine an action, in −1…1, by Stable-Baselines3's own code."""
     of_policy = ("predict", "obs_to_tensor", "scale_action", "unscale_action")
     theirs: list[tuple[Any, type, str]] = [(agent.policy, BasePolicy, name) for name in of_policy]
     theirs += [(agent, OffPolicyAlgorithm, "_sample_action"), (agent, BaseAlgorithm, "predict")]

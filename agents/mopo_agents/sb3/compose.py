@@ -1,4 +1,4 @@
-"""What MOPO makes of an agent's class: which mixins are put before it, and which options it is given."""
+"""Which mixins and which options an agent gets for MOPO."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ __all__ = ["compose", "off_policy_options"]
 def compose(
     agent_class: type[BaseAlgorithm], *, fast: bool = True, random_rollouts: bool = False, overlap: bool = False
 ) -> type[BaseAlgorithm]:
-    """Return the class of an agent that rolls out in a model; its name tells what was put before it.
+    """Return an agent's class with the mixins it needs; the name of the new class lists them.
 
     Args:
         agent_class: Any off-policy or on-policy class.
-        fast: Whether rollouts and updates may run by faster code with the same results. A class that changes what
-            would be replaced keeps its own.
-        random_rollouts: Whether uniform random actions roll the model out.
-        overlap: Whether rollouts run beside the updates.
+        fast: Whether faster code with the same results may run rollouts and updates. A class that overrides the
+            methods in question keeps its own.
+        random_rollouts: Whether rollouts take uniform random actions.
+        overlap: Whether rollouts run at the same time as the updates.
 
     Raises:
-        ConfigError: If the class cannot have one of them.
+        ConfigError: If the class does not support one of the options.
     """
     name, off_policy = agent_class.__name__, issubclass(agent_class, OffPolicyAlgorithm)
     if random_rollouts and not off_policy:
         raise ConfigError(
-            f"random_rollouts: {name} is not off-policy and learns from its own actions only. "
+            f"random_rollouts: {name} is not off-policy, so it can learn only from its own actions. "
             "Choose an off-policy agent such as SAC, or set random_rollouts to False."
         )
     batched = fast and off_policy and BatchedRollouts.fits(agent_class)
     if overlap and not batched:
-        reason = f"{name} has a loop of its own" if fast else "it runs by the fast path, which is turned off"
-        raise ConfigError(f"overlap: {reason}; leave overlap out.")
+        reason = f"{name} has its own rollout loop" if fast else "it needs the fast path, but fast is False"
+        raise ConfigError(f"overlap: {reason}. Leave overlap out.")
     rollouts = OverlappedRollouts if overlap else BatchedRollouts
     wanted: dict[type[BaseAlgorithm], bool] = {
         ValueAgent: is_value_agent(agent_class),
@@ -65,18 +65,18 @@ def off_policy_options(
     real_ratio: float | None,
     retain_epochs: int | None,
 ) -> dict[str, Any]:
-    """Return what MOPO asks of an off-policy agent, with the entries of the user's own ``replay_buffer_kwargs``.
+    """Return MOPO's options for an off-policy agent.
 
-    The arguments are those of `make_agent`; `agent_options` loses its ``replay_buffer_kwargs``.
+    The arguments are those of `make_agent`. ``replay_buffer_kwargs`` moves from `agent_options` to the result.
 
     Raises:
-        ConfigError: If a number is no positive integer, or the buffer is not a `MixedReplayBuffer`.
+        ConfigError: If a number is not a positive integer, or the buffer is not a `MixedReplayBuffer`.
     """
     gradient_steps = 1000 if gradient_steps is None else check_integer("gradient_steps", gradient_steps)
     retain_epochs = 5 if retain_epochs is None else check_integer("retain_epochs", retain_epochs)
     buffer = agent_options.get("replay_buffer_class", MixedReplayBuffer)
     if not (isinstance(buffer, type) and issubclass(buffer, MixedReplayBuffer)):
-        raise ConfigError(f"replay_buffer_class: must be MixedReplayBuffer, or a subclass of it, found {buffer!r}.")
+        raise ConfigError(f"replay_buffer_class: must be MixedReplayBuffer or a subclass, found {buffer!r}.")
     ours = {"real_ratio": 0.05 if real_ratio is None else real_ratio, "seed": seed}
     return {
         "replay_buffer_class": buffer,

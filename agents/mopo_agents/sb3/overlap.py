@@ -1,6 +1,6 @@
-"""Rollouts of the next epoch beside the updates of this one, on a second core: opt-in, since it changes the algorithm.
+"""Roll out the next epoch on a second core during the updates of this epoch.
 
-The policy that rolls out is then one epoch older than the paper's: it does not know the updates it runs beside.
+This is opt-in, because it changes the algorithm: the policy of the rollouts is one epoch older than in the paper.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from stable_baselines3.common.noise import ActionNoise
 from torch import Tensor, nn
 
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts, CollectedStep, by_parts, policy_decides, to_model
+from mopo_agents.sb3.mixins import is_untouched
 from mopo_agents.sb3.squashed_gaussian import squash
-from mopo_agents.sb3.untouched import is_untouched
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.errors import ConfigError
 
@@ -26,9 +26,9 @@ __all__ = ["OverlappedRollouts"]
 
 
 class OverlappedRollouts(BatchedRollouts):
-    """Put before the class of an agent with an actor, this rolls out in a thread while the agent updates.
+    """Mixin for agents with an actor: a thread rolls out while the agent updates.
 
-    What is drawn there comes from a generator of its own, so that a seed still decides every number.
+    The thread draws from its own generator, so that the seed still determines every number.
     """
 
     _pending: Future[list[CollectedStep]] | None = None
@@ -44,19 +44,19 @@ class OverlappedRollouts(BatchedRollouts):
         self._check_actor()
 
     def _check_actor(self) -> None:
-        """Refuse what would have a say in an action, and is not asked here."""
+        """Refuse an agent whose actions depend on more than its actor."""
         decides = policy_decides(self, self.action_space) and _is_stock(self.policy) and _is_stock(self.actor)
         if not decides or self.action_noise is not None or self.learning_starts or self.use_sde:
             raise ConfigError(
-                "overlap: needs an agent whose actions are what its actor draws, such as SAC, TD3 or TQC, with a "
-                "policy of Stable-Baselines3's own, without hooks, action_noise, learning_starts, use_sde or "
+                "overlap: needs an agent whose actor alone draws the actions, such as SAC, TD3 or TQC, with one of "
+                "Stable-Baselines3's own policies, without hooks, action_noise, learning_starts, use_sde or "
                 "random_rollouts. Leave overlap out."
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         self._check_actor()  # again, since a hook may have been added
         if (pending := self._take_pending()) is not None:
-            wait([pending])  # of a run that is over: nobody asks for its rollouts any more, nor for its error
+            wait([pending])  # of an earlier run: neither its rollouts nor its error matter any more
         return super()._setup_learn(*args, **kwargs)
 
     def _take_pending(self) -> Future[list[CollectedStep]] | None:
@@ -70,7 +70,7 @@ class OverlappedRollouts(BatchedRollouts):
         options = env, num_steps, self._rollout_generator
         yield from _roll_out(self.actor, *options) if pending is None else pending.result()
         if self.num_timesteps < self._total_timesteps:
-            actor = copy.deepcopy(self.actor)  # the updates go on changing the other
+            actor = copy.deepcopy(self.actor)  # the updates change the original
             thread = ThreadPoolExecutor(max_workers=1)
             self._pending = thread.submit(_roll_out, actor, *options)
             thread.shutdown(wait=False)
@@ -94,7 +94,7 @@ def _roll_out(
 def _draw(
     actor: Any, observations: Float[Tensor, "env observation"], generator: torch.Generator
 ) -> Float[Tensor, "env action"]:
-    """Draw from a squashed Gaussian, as SAC and its kin do; an actor without a distribution says what to do."""
+    """Draw from a squashed Gaussian, or ask the actor for its action if it has no distribution."""
     if not hasattr(actor, "get_action_dist_params"):
         action: Tensor = actor(observations)
         return action
@@ -104,5 +104,5 @@ def _draw(
 
 
 def _is_stock(network: nn.Module) -> bool:
-    """Return whether a network is of a class that comes with an agent, and nothing was changed about it."""
+    """Return whether a network is an unmodified one of Stable-Baselines3 or sb3-contrib."""
     return type(network).__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib") and is_untouched(network)

@@ -1,8 +1,7 @@
-"""Actions that are the tanh of a Gaussian: drawing them, their density, and its gradient written out.
+"""The tanh-Gaussian distribution: drawing actions, their density, and its gradient.
 
-`raw` is the Gaussian's side, before the tanh; an action lies in −1…1, as agents keep them. There are two densities:
-`log_prob` is exact where the tanh saturates, and made for autograd; `draw_actions` has Stable-Baselines3's, with its
-small constant, and the gradient written out.
+`raw` means before the tanh; actions lie in −1…1. There are two densities. `log_prob` is for autograd, and exact where
+the tanh saturates. `draw_actions` uses Stable-Baselines3's density with its small constant, and an explicit gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 
 __all__ = ["DrawnActions", "draw", "draw_actions", "log_prob", "squash", "unsquash"]
 
-_TINY = 1e-6  # keeps the logarithm of Stable-Baselines3's densities finite where tanh saturates
+_TINY = 1e-6  # Stable-Baselines3's constant; it keeps the logarithm finite where the tanh saturates
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -27,14 +26,14 @@ def squash(
     log_std: Float[Tensor, "*#batch action"],
     noise: Float[Tensor, "*#batch action"],
 ) -> Float[Tensor, "*#batch action"]:
-    """Return the actions tanh(μ + σ·ε) of given noise; shapes broadcast."""
+    """Return the actions tanh(μ + σ·ε) for given noise ε; shapes broadcast."""
     return (mean + log_std.exp() * noise).tanh()
 
 
 def draw(
     mean: Float[Tensor, "batch action"], log_std: Float[Tensor, "batch action"], num_samples: int
 ) -> Float[Tensor, "batch sample action"]:
-    """Draw raw actions, from the generator that the agent's seed set; gradients reach mean and standard deviation."""
+    """Draw raw actions from torch's global generator, which the agent's seed sets; they are differentiable."""
     noise = torch.randn(mean.shape[0], num_samples, mean.shape[1], device=mean.device)
     return mean[:, None] + log_std.exp()[:, None] * noise
 
@@ -47,18 +46,18 @@ def log_prob(
     """Return the log density of tanh(raw), by the change of variables log N(raw) − Σ log(1 − tanh²(raw))."""
     standardised = (raw - mean[:, None]) * (-log_std).exp()[:, None]
     gaussian = -0.5 * standardised.square() - log_std[:, None] - _LOG_SQRT_2PI
-    # log(1 − tanh²(x)) = 2·(log 2 − x − softplus(−2x)), which does not cancel where the tanh saturates.
+    # log(1 − tanh²(x)) = 2·(log 2 − x − softplus(−2x)) keeps its precision where the tanh saturates.
     stretch = 2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))
     return (gaussian - stretch).sum(dim=-1)
 
 
 def unsquash(actions: Float[Tensor, "*batch action"], margin: float) -> Float[Tensor, "*batch action"]:
-    """Return actions before the tanh; those nearer to a bound than `margin` are moved away, as it is infinite there."""
+    """Return raw actions; actions are first clamped to `margin` from the bounds, where the inverse is infinite."""
     return actions.clamp(margin - 1.0, 1.0 - margin).atanh()
 
 
 class DrawnActions(NamedTuple):
-    """Actions that `draw_actions` drew, with what their gradient needs.
+    """Actions from `draw_actions`, and the intermediate values for their gradient.
 
     Attributes:
         actions: a = tanh(u), u = μ + σ·ε.
@@ -77,9 +76,9 @@ class DrawnActions(NamedTuple):
     def gradient(
         self, by_action: Float[Tensor, "first action"], by_log_prob: Tensor | float
     ) -> Float[Tensor, "first parameter"]:
-        """Return a loss's gradient by `raw` for the first rows, given those by the actions and by each log-density.
+        """Return the gradient of a loss by `raw` for the first rows, given its gradients by `actions` and `log_prob`.
 
-        The draws ε stand still: of ln π only −Σ ln σ and −Σ ln(1 − a²) depend on μ and σ.
+        The noise ε is constant, so that only the terms −Σ ln σ and −Σ ln(1 − a²) of ln π depend on μ and σ.
         """
         first = slice(len(by_action))
         actions, slope = self.actions[first], self.slope[first]
@@ -91,7 +90,7 @@ class DrawnActions(NamedTuple):
 
 
 def draw_actions(raw: Float[Tensor, "row parameter"], rows_a_draw: int) -> DrawnActions:
-    """Draw an action for each row, so many rows at a time: how many are drawn together decides what is drawn."""
+    """Draw an action for each row, `rows_a_draw` rows at a time, because the size of a draw determines its numbers."""
     mean, log_std = raw.chunk(2, dim=1)
     log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
     noise = torch.empty_like(mean, memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""`Standardise`: a policy that scales what it observes, so that data of one's own can be in any unit."""
+"""`Standardise`: a policy layer that scales observations, so that the data can be in any units."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ __all__ = ["Standardise", "standardised"]
 
 
 class Standardise(BaseFeaturesExtractor):
-    """Hands observations to the networks with zero mean and unit variance.
+    """Scale observations to zero mean and unit variance before the networks.
 
-    It is part of the policy and saved with it: environment, replay buffer and whoever calls `predict` keep raw units.
+    The scale is saved with the policy. Environment, replay buffer and callers of `predict` use raw units.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, observation_space: Box, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Keep the scale, raw units, one number for each column of an observation."""
+        """Set the scale: mean and standard deviation of each observation column, in raw units."""
         super().__init__(observation_space, len(mean))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return observations without their units."""
+        """Return the scaled observations."""
         return (observations - self.mean) / self.std
 
 
 def standardised(
     agent_class: type[BaseAlgorithm], policy_options: Mapping[str, Any] | None, transitions: Transitions
 ) -> dict[str, Any]:
-    """Return an agent's ``policy_kwargs`` with the scale of a dataset; what they hold already comes first.
+    """Add the scale of a dataset to an agent's ``policy_kwargs``; given entries take precedence.
 
     Raises:
-        ConfigError: If the agent is one of SBX's, whose policies have no such part.
+        ConfigError: If the agent is one of SBX's, whose policies have no features extractor.
     """
     if agent_class.__module__.startswith("sbx."):
         raise ConfigError(
-            "standardise: SBX's policies cannot do it. Scale the columns of the data, or choose an agent "
+            "standardise: SBX's policies do not support it. Scale the columns of the data, or choose an agent "
             "of Stable-Baselines3."
         )
     mean, std = (getattr(transitions.observations, name)(axis=0, dtype=np.float64) for name in ("mean", "std"))
-    # Left unscaled, a constant column stays small; divided by next to nothing, it explodes where it does vary.
+    # A constant column keeps its scale: after a division by almost zero, a small change in it would be huge.
     std = np.where(std < 1e-6 * np.maximum(1.0, np.abs(mean)), 1.0, std)
     ours = {
         "features_extractor_class": Standardise,
-        # Lists, since this is written into every save of the agent.
+        # Lists, because every saved agent contains them.
         "features_extractor_kwargs": {"mean": mean.tolist(), "std": std.tolist()},
     }
     return {**ours, **(policy_options or {})}

@@ -1,4 +1,4 @@
-"""DQN and QRDQN for epochs of many rollouts and then many updates: who explores, and when the target moves."""
+"""DQN and QRDQN for epochs of many rollouts and then many updates: exploration and the target network."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from mopo_agents.sb3.mixins import OwnActionRandom
 
 __all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent"]
 
-# The learning rate is that of Stable-Baselines3's SAC; its DQN's own, 1e-4, is Atari's. The target is a whole copy, as
-# in the paper of DQN, made every so many updates.
+# The learning rate is that of Stable-Baselines3's SAC, since the default of DQN, 1e-4, is for Atari. The target is
+# copied as a whole every 250 updates, as in the DQN paper.
 VALUE_AGENT_OPTIONS = {"learning_rate": 3e-4, "target_update_interval": 250}
 
-# By package and class, the network that is updated; the target goes by the same name and "_target".
+# For each package and class, the name of the trained network; the target network has the suffix "_target".
 _NETWORKS = {("stable_baselines3", "DQN"): "q_net", ("sb3_contrib", "QRDQN"): "quantile_net"}
 
 
 class ValueAgent(OwnActionRandom):
-    """Put before the class of DQN or QRDQN, this changes two things that are made for few environments.
+    """Mixin for DQN and QRDQN that changes two things for many parallel rollouts.
 
-    Stable-Baselines3 moves the target between environment steps. An epoch has h of them and then a thousand updates,
-    through which the target would stand still: each epoch would add no more than h steps of reward to the values. Here
-    `target_update_interval` counts updates, as the paper of DQN does.
+    The target: Stable-Baselines3 updates it between environment steps. An epoch has h of these steps and then a
+    thousand updates, in which the target would not change; so each epoch would add at most h steps of reward to the
+    values. Here `target_update_interval` counts updates, as in the DQN paper.
 
-    And it throws one coin for all environments: in a step either all of them explore or none does. Here every rollout
-    throws its own. How often they explore is unchanged: a share that falls with the progress of `learn`, whatever the
-    number of rollouts.
+    Exploration: Stable-Baselines3 draws one random number for all environments, so that in a step all of them explore
+    or none does. Here every rollout draws its own. The exploration rate is the same: it follows the progress of `learn`
+    and does not depend on the number of rollouts.
     """
 
     exploration_schedule: Schedule
@@ -41,7 +41,7 @@ class ValueAgent(OwnActionRandom):
     batch_norm_stats_target: list[Any]
 
     def _setup_model(self) -> None:
-        # Stable-Baselines3 would warn of an interval below the number of environments, in which it counts.
+        # Stable-Baselines3 counts environment steps, and warns about an interval below the number of environments.
         interval, self.target_update_interval = self.target_update_interval, self.n_envs
         super()._setup_model()
         self.target_update_interval = interval
@@ -57,14 +57,12 @@ class ValueAgent(OwnActionRandom):
         self.policy.optimizer.register_step_post_hook(move_target)
 
     def _on_step(self) -> None:
-        """Follow the schedule; the target moves after updates."""
         self.exploration_rate = self.exploration_schedule(self._current_progress_remaining)
         self.logger.record("rollout/exploration_rate", self.exploration_rate)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return an action for every rollout, twice: for the environments and for the replay buffer."""
         best, _ = self.policy.predict(self._last_obs, deterministic=True)  # type: ignore[arg-type]  # set by `learn`
         share = self.exploration_schedule(self._current_progress_remaining)
         if self.num_timesteps < learning_starts:
@@ -74,5 +72,5 @@ class ValueAgent(OwnActionRandom):
 
 
 def is_value_agent(agent_class: type[BaseAlgorithm]) -> bool:
-    """Return whether a class is DQN or QRDQN, or derives from one of them."""
+    """Return whether a class is DQN, QRDQN or a subclass."""
     return any((kind.__module__.split(".")[0], kind.__name__) in _NETWORKS for kind in agent_class.__mro__)

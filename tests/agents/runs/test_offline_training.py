@@ -164,7 +164,7 @@ def test_numbered_actions_are_refused(name: str, tmp_path: Path) -> None:
         "truncations": np.arange(20) % 10 == 9,
     }
     save_transitions(Transitions(**columns, action_space=Discrete(2)), tmp_path / "data")
-    message = r"^action_space: \w+ needs continuous actions with finite bounds, found Discrete\(2\)\. In a model, DQN"
+    message = r"^action_space: \w+ needs continuous actions with finite bounds, found Discrete\(2\)\. With a model"
     with pytest.raises(ConfigError, match=message):
         train(TrainConfig(task=str(tmp_path / "data"), agent=name), folder=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

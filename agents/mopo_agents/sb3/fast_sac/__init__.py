@@ -1,5 +1,5 @@
-"""SAC's update with its gradients written out: what Stable-Baselines3 computes, in two thirds of the time.
+"""SAC's update with explicit gradients: the results of Stable-Baselines3's update in two thirds of its time.
 
-`gate` says which agents it is for, `update` is the algorithm. `dense_networks` evaluates and differentiates,
-`flat_adam` steps; actions are drawn by `mopo_agents.sb3.squashed_gaussian`.
+`update` has the algorithm and decides for which agents it runs. `dense_networks` evaluates and differentiates the
+networks, and `flat_adam` updates their weights; `mopo_agents.sb3.squashed_gaussian` draws the actions.
 """

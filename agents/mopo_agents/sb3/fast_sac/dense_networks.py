@@ -1,6 +1,6 @@
-"""Small dense networks with their gradients written out: the same numbers as autograd's, without its bookkeeping.
+"""Small dense networks with explicit gradients: the same numbers as autograd's, in less time.
 
-On networks of 256 units PyTorch spends nearly as long on recording and replaying operations as on the products.
+With networks of 256 units, PyTorch records and replays operations for nearly as long as it multiplies.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ __all__ = ["DenseNetworks", "dense_layers", "gather", "scatter"]
 
 
 class DenseNetworks:
-    """Copies of N networks of the same widths, linear layers with rectifiers between them, evaluated as one.
+    """Copies of N networks with the same widths, evaluated together: linear layers with ReLU between them.
 
-    To be used where autograd is off. The copies learn; `parameters` stay as they are until `scatter` is called.
+    Use it with autograd off. The originals do not change until `scatter` copies `values` into `parameters`.
 
     Attributes:
-        parameters: Of the layers copied, in the order in which `values` holds them.
+        parameters: Parameters of the copied layers, in the order of `values`.
         values: All weights and biases, in one vector.
-        gradients: What `backward` wrote, laid out as `values`.
+        gradients: The gradients from `backward`, in the order of `values`.
     """
 
     def __init__(self, layers: Sequence[Sequence[nn.Linear]], *, num_networks: int = 1) -> None:
         """Copy the weights.
 
         Args:
-            layers: In order, each as the modules that make it up: one of every network, or, of a single network,
-                several that see the same features and whose outputs lie side by side.
+            layers: The modules of each layer, in order: one module of every network, or, for a single network, several
+                modules with the same inputs, whose outputs are concatenated.
             num_networks: N.
         """
         self.parameters: list[Tensor] = []
@@ -45,7 +45,7 @@ class DenseNetworks:
         """Evaluate every network on the same rows.
 
         Returns:
-            What goes into each layer, and last the outputs.
+            The input of each layer, and last the outputs.
         """
         trace = [inputs.expand(len(self._weights[0]), *inputs.shape)]
         for weight, bias in zip(self._weights, self._biases, strict=True):
@@ -55,11 +55,11 @@ class DenseNetworks:
         return trace
 
     def backward(self, trace: Sequence[Tensor], gradient: Float[Tensor, "network row output"]) -> None:
-        """Write the gradients of all weights and biases, given the one of the outputs.
+        """Write the gradients of all weights and biases into `gradients`.
 
         Args:
-            trace: What `forward` returned; where it has more rows than `gradient`, the others count nothing.
-            gradient: Of a loss, by the outputs.
+            trace: The result of `forward`; rows beyond those of `gradient` are ignored.
+            gradient: The gradient of a loss by the outputs.
         """
         rows = gradient.shape[1]
         for layer in reversed(range(len(self._weights))):
@@ -71,7 +71,7 @@ class DenseNetworks:
 
     def _write_weight_gradient(self, layer: int, gradient: Tensor, features: Tensor) -> None:
         written = self._weight_gradients[layer]
-        if features.shape[2] < gradient.shape[2]:  # a wide product is faster than a tall one
+        if features.shape[2] < gradient.shape[2]:  # a wide product takes less time than a tall one
             written.copy_(torch.bmm(features.mT, gradient).mT)
         else:
             torch.bmm(gradient.mT, features, out=written)
@@ -79,7 +79,7 @@ class DenseNetworks:
     def input_gradient(
         self, trace: Sequence[Tensor], gradient: Float[Tensor, "network row output"], columns: slice
     ) -> Float[Tensor, "row column"]:
-        """Return the gradient by some of the inputs, summed over networks, given the one by the outputs."""
+        """Return the gradient by some input columns, summed over networks, given the gradient by the outputs."""
         for layer in reversed(range(1, len(self._weights))):
             gradient = _through_rectifier(torch.bmm(gradient, self._weights[layer]), trace[layer])
         by_network: Tensor = torch.bmm(gradient, self._weights[0][..., columns])
@@ -87,7 +87,7 @@ class DenseNetworks:
 
 
 def dense_layers(network: Iterable[nn.Module]) -> list[nn.Linear] | None:
-    """Return the linear layers of a network that has rectifiers between them and nothing else, or None."""
+    """Return the linear layers of a network; None unless it consists of linear layers with ReLU between them."""
     parts = list(network)
     layers = [part for part in parts[::2] if type(part) is nn.Linear and part.bias is not None]
     plain = len(parts) % 2 and len(layers) == len(parts[::2]) and all(type(part) is nn.ReLU for part in parts[1::2])
@@ -101,7 +101,7 @@ def gather(tensors: Iterable[Tensor]) -> Float[Tensor, " number"]:
 
 @torch.no_grad()
 def scatter(vector: Float[Tensor, " number"], tensors: Sequence[Tensor]) -> None:
-    """Copy a vector that `gather` made back into tensors of the same shapes."""
+    """Copy a vector from `gather` into tensors: the inverse of `gather`."""
     parts = torch.split(vector, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
@@ -110,7 +110,7 @@ def scatter(vector: Float[Tensor, " number"], tensors: Sequence[Tensor]) -> None
 def _views(
     vector: Tensor, layers: Sequence[Sequence[nn.Linear]], num_networks: int
 ) -> tuple[list[Float[Tensor, "network output input"]], list[Float[Tensor, "network 1 output"]]]:
-    """Return each layer's weights and biases as they lie in a vector."""
+    """Return each layer's weights and biases as views of a vector."""
     weights, biases, start = [], [], 0
     for modules in layers:
         fan_in, fan_out = modules[0].in_features, sum(module.out_features for module in modules)
@@ -122,6 +122,6 @@ def _views(
 
 
 def _through_rectifier(gradient: Tensor, outputs: Tensor) -> Tensor:
-    """Let the gradient pass where the rectifier did, in place; this is what autograd itself calls."""
+    """Backpropagate through ReLU in place, by the operation that autograd uses."""
     torch.ops.aten.threshold_backward.grad_input(gradient, outputs, 0, grad_input=gradient)
     return gradient

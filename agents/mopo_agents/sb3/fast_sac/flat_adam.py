@@ -1,4 +1,4 @@
-"""Adam on vectors that hold all parameters: one kernel instead of a walk over a list of small tensors."""
+"""Adam on vectors of all parameters: one kernel instead of a loop over many small tensors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class FlatAdam:
-    """Goes on where optimizers of PyTorch stand, and hands their state back at the end."""
+    """Adam that continues from the state of PyTorch optimizers; `write_back` returns the new state to them."""
 
     def __init__(self, parts: Sequence[tuple[torch.optim.Optimizer, Sequence[Tensor], Tensor, Tensor]]) -> None:
         """Copy the state.
 
         Args:
-            parts: Of each optimizer, all with the same `adam_options`: itself, its parameters, the vector that holds
-                them, which `step` changes, and the vector of their gradients, which it reads.
+            parts: For each optimizer: the optimizer, its parameters, the vector of their values, which `step` changes,
+                and the vector of their gradients. All optimizers have the same `adam_options`.
         """
         self._parts = parts
         self._values, self._gradients = [part[2] for part in parts], [part[3] for part in parts]
@@ -44,17 +44,17 @@ class FlatAdam:
                 moments.append(gather(state[name] for state in known) if known else torch.zeros_like(values))
 
     def step(self) -> None:
-        """Move the values; autograd must be off."""
+        """Update the values; autograd must be off."""
         means, squares = self._moments
         adam(self._values, self._gradients, means, squares, [], self._steps, fused=True, **self._options)
 
     def write_back(self) -> None:
-        """Give the parameters their values, and the optimizers their state."""
+        """Copy the values into the parameters, and the state into the optimizers."""
         for index, (optimizer, parameters, values, _) in enumerate(self._parts):
             scatter(values, parameters)
             for parameter in parameters:
                 state = optimizer.state[parameter]
-                # PyTorch keeps the counter beside the parameter if it is to step by one kernel, else on the CPU.
+                # PyTorch keeps the counter on the parameter's device if the optimizer is fused, else on the CPU.
                 fused = optimizer.param_groups[0].get("fused")
                 state["step"] = self._steps[index].to(parameter.device if fused else "cpu", copy=True)
                 for name in _MOMENTS:
@@ -64,7 +64,7 @@ class FlatAdam:
 
 
 def adam_options(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> dict[str, Any] | None:
-    """Return the options of an optimizer if it is plain Adam on just these parameters, else None."""
+    """Return an optimizer's options if it is plain Adam on exactly these parameters, else None."""
     if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
         return None
     options = dict(optimizer.param_groups[0])

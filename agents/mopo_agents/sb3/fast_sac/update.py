@@ -1,35 +1,41 @@
-"""SAC's update with its gradients written out: what Stable-Baselines3 computes, in two thirds of the time."""
+"""SAC's update with explicit gradients: the results of Stable-Baselines3's update in two thirds of its time."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
+from stable_baselines3.common.policies import ContinuousCritic
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from torch import Tensor
+from stable_baselines3.sac.policies import Actor, SACPolicy
+from torch import Tensor, nn
 
-from mopo_agents.sb3.fast_sac.dense_networks import DenseNetworks, scatter
-from mopo_agents.sb3.fast_sac.flat_adam import FlatAdam
-from mopo_agents.sb3.fast_sac.gate import obstacle, sac_layers
-from mopo_agents.sb3.mixins import FastPath
+from mopo_agents.sb3.fast_sac.dense_networks import DenseNetworks, dense_layers, scatter
+from mopo_agents.sb3.fast_sac.flat_adam import FlatAdam, adam_options
+from mopo_agents.sb3.mixins import FastPath, is_untouched
 from mopo_agents.sb3.squashed_gaussian import draw_actions
+from mopo_agents.sb3.standardise import Standardise
 
-__all__ = ["FastSAC", "SACUpdate"]
+__all__ = ["FastSAC", "SACUpdate", "obstacle"]
 
 
 class FastSAC(FastPath, SAC):
-    """Put before SAC's class, this replaces its `train` by `SACUpdate`, unless `gate.obstacle` finds a reason not to.
+    """Mixin for SAC whose `train` uses `SACUpdate`, unless `obstacle` gives a reason against it.
 
-    Losses and parameters agree with Stable-Baselines3's to rounding, and draws are the same.
+    Random draws are those of Stable-Baselines3; losses and parameters agree to rounding.
     """
 
     @staticmethod
     def fits(agent_class: type[BaseAlgorithm]) -> bool:
-        """Return whether a class updates as SAC does."""
+        """Return whether a class uses SAC's update unchanged."""
         return issubclass(agent_class, SAC) and agent_class.train is SAC.train
 
     def replaced(self) -> dict[str, str]:
-        """Add what runs for updates."""
+        """Add which code runs for updates."""
         reason = obstacle(self)
         ours = "by mopo_agents with written-out gradients"
         return {**super().replaced(), "updates": ours if reason is None else f"by the agent's own code, since {reason}"}
@@ -53,21 +59,53 @@ class FastSAC(FastPath, SAC):
             self.logger.record(f"train/{name}", float(sum_over_steps) / max(gradient_steps, 1))
 
 
+def obstacle(agent: SAC) -> str | None:
+    """Return the reason why `FastSAC` cannot update an agent, or None.
+
+    Every part of an update must be of exactly the class for which the gradients are written. A subclass, a hook or a
+    frozen weight changes what Stable-Baselines3 computes.
+    """
+    networks = (agent.actor, agent.critic, agent.critic_target)
+    parts = zip((agent.policy, *networks), (SACPolicy, Actor, ContinuousCritic, ContinuousCritic), strict=True)
+    for part, kind in parts:
+        if type(part) is not kind:
+            return f"{type(part).__name__} is not Stable-Baselines3's {kind.__name__}"
+    if agent.get_vec_normalize_env() is not None:
+        return "VecNormalize changes the observations"
+    extractors = {type(network.features_extractor) for network in networks}
+    if extractors not in ({FlattenExtractor}, {Standardise}):
+        return "the features extractor is not FlattenExtractor or Standardise"
+    distribution: Any = agent.actor.action_dist  # with gSDE another one
+    if type(distribution) is not SquashedDiagGaussianDistribution or _sac_layers(agent) is None:
+        return "a network does not consist of linear layers with ReLU between them"
+    steps: list[tuple[Any, list[Tensor]]] = [(part.optimizer, list(part.parameters())) for part in networks[:2]]
+    if agent.ent_coef_optimizer is not None and agent.log_ent_coef is not None:
+        steps.append((agent.ent_coef_optimizer, [agent.log_ent_coef]))
+    options = [adam_options(optimizer, parameters) for optimizer, parameters in steps]
+    if None in options or any(found != options[0] for found in options):
+        return "the optimizers are not plain Adam with the same options"
+    if not all(parameter.requires_grad for _, parameters in steps for parameter in parameters):
+        return "a parameter is frozen"
+    if not all(is_untouched(found) for found in (agent.policy, *networks, *(step[0] for step in steps))):
+        return "a network or an optimizer has hooks or replaced methods"
+    return None
+
+
 class SACUpdate:
-    """Updates of one agent of SAC, on copies of its networks; `write_back` gives the agent what was learned.
+    """SAC updates on copies of an agent's networks; `write_back` copies the result into the agent.
 
     Source: Haarnoja et al., "Soft actor-critic algorithms and applications" (2018), equations 5, 9 and 18.
 
     Attributes:
-        sums: Of the losses and of the entropy coefficient, over all updates; on the agent's device, so that no update
-            waits for another.
+        sums: Losses and entropy coefficient, summed over all updates. They stay on the agent's device, so that an
+            update does not wait for their values.
     """
 
     def __init__(self, agent: SAC) -> None:
-        """Copy the agent's networks, and the state of its optimizers."""
+        """Copy the agent's networks and the state of its optimizers."""
         self._agent = agent
         self._actor, self._critics, self._targets = (
-            DenseNetworks(side_by_side, num_networks=count) for side_by_side, count in sac_layers(agent) or ()
+            DenseNetworks(side_by_side, num_networks=count) for side_by_side, count in _sac_layers(agent) or ()
         )
         parts = [
             (part.optimizer, networks.parameters, networks.values, networks.gradients)
@@ -81,7 +119,7 @@ class SACUpdate:
             self._ent_coef_gradient = torch.zeros_like(self._log_ent_coef)
             parts.append((agent.ent_coef_optimizer, [agent.log_ent_coef], self._log_ent_coef, self._ent_coef_gradient))
         self._critic_adam = FlatAdam([parts.pop(1)])
-        self._actor_adam = FlatAdam(parts)  # and the entropy coefficient's, which can as well wait for the actor's
+        self._actor_adam = FlatAdam(parts)  # also updates the entropy coefficient
         self.sums = {name: torch.zeros((), device=agent.device) for name in names}
 
     def __call__(self, batch: ReplayBufferSamples, *, move_target: bool) -> None:
@@ -123,7 +161,21 @@ class SACUpdate:
             self._targets.values.mul_(1 - agent.tau).add_(self._critics.values, alpha=agent.tau)
 
     def write_back(self) -> None:
-        """Give the agent its networks, and its optimizers their state."""
+        """Copy the networks and the state of the optimizers into the agent."""
         for adam in (self._critic_adam, self._actor_adam):
             adam.write_back()
         scatter(self._targets.values, self._targets.parameters)
+
+
+def _sac_layers(agent: SAC) -> list[tuple[list[list[nn.Linear]], int]] | None:
+    """Return the layers and the number of networks of actor, critics and targets; None if one is not dense."""
+    heads: Any = (agent.actor.mu, agent.actor.log_std)
+    policy = [dense_layers([*agent.actor.latent_pi, head]) for head in heads]
+    critics, targets = (
+        [dense_layers(net.children()) for net in part.q_networks] for part in (agent.critic, agent.critic_target)
+    )
+    if any(layers is None for layers in (*policy, *critics, *targets)):
+        return None
+    side_by_side = [[list(layer) for layer in zip(*networks, strict=True)] for networks in (policy, critics, targets)]
+    side_by_side[0][:-1] = [[layer] for layer, _ in side_by_side[0][:-1]]  # the actor's heads share the other layers
+    return list(zip(side_by_side, (1, len(critics), len(targets)), strict=True))

@@ -20,8 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from mopo_agents.agents import make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.sb3.compose import compose
-from mopo_agents.sb3.fast_sac.gate import obstacle
-from mopo_agents.sb3.fast_sac.update import FastSAC
+from mopo_agents.sb3.fast_sac.update import FastSAC, obstacle
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.toys import StubEnsemble
