@@ -213,6 +213,24 @@ class TestDamage:
         assert manifest["metadata"]["fingerprint"] == recorded.fingerprint
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_spliced_files_of_our_own(tmp_path: Path, data: st.DataObject) -> None:
+    """Bytes deleted, doubled or overwritten in the manifest: the same data, or an error of ours."""
+    transitions = LinearGaussianSystem().transitions(num_episodes=2, num_steps=5)
+    path = save_transitions(transitions, tmp_path)
+    body = path.read_bytes()
+    start = data.draw(st.integers(0, len(body) - 1))
+    end = data.draw(st.integers(start, min(len(body), start + 40)))
+    piece = data.draw(st.one_of(st.just(b""), st.just(2 * body[start:end]), st.binary(max_size=20)))
+    path.write_bytes(body[:start] + piece + body[end:])
+    try:
+        loaded = load_transitions(tmp_path)
+    except (StoreError, DatasetError):
+        return
+    assert loaded.fingerprint == transitions.fingerprint
+
+
 # ---------------------------------------------------------------- the flat copy of a slow dataset
 
 STAMP = {"size": 1}
