@@ -238,6 +238,17 @@ def test_unscaled_targets_do_not() -> None:
     assert (ratio - 1).abs().max() > 0.3
 
 
+def test_the_scale_of_the_targets_is_that_of_the_training_rows() -> None:
+    """Penalties in normalised units divide by it, whether the networks learned scaled targets or not."""
+    transitions = SYSTEM.transitions(num_episodes=20, num_steps=30, seed=0)
+    train = torch.randperm(len(transitions), generator=_after_the_weights())[len(transitions) // 5 :]
+    change = transitions.next_observations - transitions.observations
+    targets = np.column_stack([change, transitions.rewards]).astype(np.float64)[train]
+    for options in ({}, {"scale_targets": True}, {"lipschitz": 1.0}):
+        ensemble = fit(**options)  # type: ignore[arg-type]
+        np.testing.assert_allclose(ensemble.target_std, targets.std(axis=0), rtol=1e-5)
+
+
 def test_the_noise_is_recovered_through_the_scale() -> None:
     """The variance's head learns in other units, and its bounds move along; its answer must be the true std."""
     transitions = SYSTEM.transitions(num_episodes=2000, num_steps=2, seed=0)
