@@ -93,7 +93,7 @@ def test_deterministic_steps_are_means_of_one_elite_a_row() -> None:
     step = take(world(deterministic=True, **options), *[1.0] * 2_000)
     assert set(step.model_rewards.tolist()) == {11.0, 31.0}
     assert torch.equal(step.next_observations[:, 0], step.model_rewards)
-    assert torch.allclose(step.penalties, torch.tensor(9 * 3**0.5)), "what the model doubts is still paid for"
+    assert torch.allclose(step.penalties, torch.tensor(9 * 3**0.5)), "the uncertainty is still paid for"
     assert len(set(take(world(**options), *[1.0] * 2_000).model_rewards.tolist())) > 1_000, "the default draws"
 
 

@@ -179,7 +179,7 @@ def learned_in(env: PenalizedModelEnv, mdp: TabularMDP, num_steps: int = 3_000) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> None:
+def test_a_perfect_model_without_a_penalty_gives_the_optimal_policy(seed: int) -> None:
     """The paper, after Theorem 4.4: with u(s, a) = 0 and perfect dynamics, π* is recovered."""
     mdp = maze(seed)
     perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
@@ -191,7 +191,7 @@ def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> No
     assert best - worst > 0.5, "the premise: policies differ"
 
 
-def test_doubt_gives_the_optimal_policy_of_the_penalised_process() -> None:
+def test_a_penalty_gives_the_optimal_policy_of_the_penalised_process() -> None:
     """With u > 0 the agent finds what is optimal in M̃, which is another policy: the penalty reaches the agent."""
     mdp = maze(0)
     error = np.random.default_rng(5).uniform(0, 1, (6, 3))

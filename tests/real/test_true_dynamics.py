@@ -235,7 +235,7 @@ def test_a_perfect_model_is_the_real_environment(
     real.close()
 
 
-def test_no_penalty_of_an_ensemble_doubts_the_truth(steps_of: Any) -> None:
+def test_the_truth_has_no_penalty(steps_of: Any) -> None:
     """One member, no spread: u = 0 for all but the two that compare densities, which certainty has none of."""
     steps = steps_of("Hopper-v5")
     observations, actions = (torch.from_numpy(array).float() for array in (steps.observations, steps.actions))
