@@ -68,12 +68,6 @@ def test_all_is_sorted_and_complete() -> None:
         assert set(names) <= set(importlib.import_module(module).__all__)
 
 
-def test_star_import() -> None:
-    namespace: dict[str, object] = {}
-    exec("from mopo_env import *", namespace)  # noqa: S102
-    assert set(mopo_env.__all__) <= set(namespace)
-
-
 def test_dir_lists_what_is_not_imported_yet() -> None:
     """Completion in a notebook is how names are found."""
     assert dir(mopo_env) == sorted(mopo_env.__all__)

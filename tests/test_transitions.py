@@ -397,19 +397,6 @@ class TestEpisodes:
         assert (transitions.terminations ^ transitions.truncations).sum() == len(lengths)
         assert Transitions.from_episodes(transitions.episodes()).fingerprint == transitions.fingerprint
 
-    def test_next_observations_never_cross_an_episode(self) -> None:
-        """D4RL's loader puts the next episode's first state at a terminal row; here it must be the true one."""
-        episodes = [
-            Episode(
-                observations=np.array([[start], [start + 1]], dtype=float),
-                actions=np.zeros((1, 1)),
-                rewards=np.zeros(1),
-                terminated=True,
-            )
-            for start in (10, 20)
-        ]
-        assert Transitions.from_episodes(episodes).next_observations.tolist() == [[11], [21]]
-
     def test_spaces_and_metadata_pass_through(self) -> None:
         space = Box(-3, 3, (2,), np.float32)
         observation_space = Box(-50, 50, (3,), np.float32)

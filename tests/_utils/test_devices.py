@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from helpers.host_reads import host_reads
+from helpers.models import generator, small_ensemble
 
 from mopo_agents.agents import make_agent
 from mopo_agents.sb3.fast_sac.update import SACUpdate
-from mopo_env._utils.devices import certainly_any, check_device, perhaps_any
+from mopo_env._utils.devices import certainly_any, check_device, new_generator, perhaps_any
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
-from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.penalties import PENALTIES
 from mopo_env.terminations import TERMINATIONS
 from mopo_env.toys import LinearGaussianSystem
@@ -24,33 +25,26 @@ B, H = 300, 3
 
 def penalized_model(**options: Any) -> PenalizedModel:
     transitions = LinearGaussianSystem().transitions(seed=0)
-    model = GaussianEnsemble(2, 1, num_members=3, hidden_sizes=(8,)).requires_grad_(False)
-    return PenalizedModel(model, transitions, **options)
+    return PenalizedModel(small_ensemble(), transitions, **options)
 
 
 def ending(observations: Any, actions: Any, next_observations: Any) -> torch.Tensor:
     return next_observations[:, 0] > 0.5
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
-def test_steps_of_the_model_wait_for_nothing(penalty: str) -> None:
-    rollouts = Rollouts(penalized_model(penalty=penalty, termination=ending), num_rollouts=B, horizon=H)
-    rollouts.reset(torch.Generator().manual_seed(0))
+OPTIONS = [*({"penalty": name} for name in PENALTIES), {"member_per": "rollout"}, {"deterministic": True}]
+
+
+@pytest.mark.parametrize("options", [*OPTIONS, {"halt_threshold": 0.1}], ids=str)
+def test_steps_of_the_model_wait_for_nothing(options: dict[str, Any]) -> None:
+    """With every penalty and option, and through restarts."""
+    rollouts = Rollouts(penalized_model(termination=ending, **options), num_rollouts=B, horizon=H)
+    rollouts.reset(generator())
     with host_reads() as reads:
         for _ in range(2 * H):
             step = rollouts.advance(torch.zeros(B, 1))
     assert reads == []
     assert step.dones.any()
-
-
-@pytest.mark.parametrize("options", [{"member_per": "rollout"}, {"deterministic": True}, {"halt_threshold": 0.1}])
-def test_nor_do_they_with_other_options(options: dict[str, Any]) -> None:
-    rollouts = Rollouts(penalized_model(**options), num_rollouts=B, horizon=H)
-    rollouts.reset(torch.Generator().manual_seed(0))
-    with host_reads() as reads:
-        for _ in range(2 * H):
-            rollouts.advance(torch.zeros(B, 1))
-    assert reads == []
 
 
 @pytest.mark.parametrize("name", TERMINATIONS)
@@ -94,7 +88,7 @@ def test_the_counter_of_reads_counts() -> None:
 def test_asking_every_time_changes_no_number() -> None:
     """On a device that is not asked, restarts are drawn in steps in which nothing ends, and thrown away."""
     rollouts = Rollouts(penalized_model(), num_rollouts=B, horizon=H)
-    start = rollouts.reset(torch.Generator().manual_seed(0)).copy()
+    start = rollouts.reset(generator()).copy()
     with host_reads():
         step = rollouts.advance(torch.zeros(B, 1))
     torch.testing.assert_close(step.observations, step.final_observations)
@@ -115,3 +109,11 @@ def test_a_cpu_is_asked_and_other_devices_are_not() -> None:
 def test_a_device_that_is_not_there_is_named(wrong: Any) -> None:
     with pytest.raises(ConfigError, match="device"):
         check_device(wrong)
+
+
+def test_a_generator_is_derived_from_the_environments_own() -> None:
+    """Equal seeds, equal streams; and the parent moves on, so that a second generator differs."""
+    parents = [np.random.default_rng(seed) for seed in (0, 0, 1)]
+    first, same, other = (new_generator(parent, torch.device("cpu")).initial_seed() for parent in parents)
+    assert first == same != other
+    assert new_generator(parents[0], torch.device("cpu")).initial_seed() != first

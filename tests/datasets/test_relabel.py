@@ -66,13 +66,6 @@ def test_the_functions_see_what_is_stored() -> None:
         assert not array.flags.writeable
 
 
-def test_the_papers_function() -> None:
-    given = data()
-    z, velocity = given.next_observations[:, 0], given.next_observations[:, 8]
-    expected = np.minimum(velocity, 3) - 0.1 * (given.actions**2).sum(axis=1) + 15 * z
-    np.testing.assert_allclose(relabel(given, halfcheetah_jump).rewards, expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("function", "name"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from helpers.models import fitted_ensemble
 
 import mopo_env
 from mopo_env.datasets.files import save_transitions
@@ -17,14 +18,10 @@ from mopo_env.datasets.minari.reader import save_minari
 from mopo_env.envs.make import load_shared_termination, make_env, make_penalized_model, make_vector_env
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import save_ensemble
-from mopo_env.models.fit import fit_ensemble
-from mopo_env.models.fit_config import FitConfig
 from mopo_env.terminations import hopper, never
 from mopo_env.terminations.learned import LearnedTermination, save_termination
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Transitions
-
-TINY = FitConfig(hidden_sizes=(4,), weight_decay=(0.0, 0.0), max_epochs=1, num_members=2, num_elites=1)
 
 
 def data() -> Transitions:
@@ -35,7 +32,7 @@ def data() -> Transitions:
 def folder(tmp_path: Path) -> Path:
     """Data of one's own and an ensemble; nothing says which task they are of."""
     save_transitions(data(), tmp_path / "pump")
-    save_ensemble(fit_ensemble(data(), TINY, progress=False), tmp_path / "pump")
+    save_ensemble(fitted_ensemble(data()), tmp_path / "pump")
     return tmp_path / "pump"
 
 
@@ -75,7 +72,7 @@ def test_a_minari_dataset_with_an_ensemble_elsewhere(folder: Path) -> None:
 
 def test_the_learned_rule_is_found_and_obeyed(folder: Path, tmp_path: Path) -> None:
     """Beside the dataset or beside the ensemble, by default and by name; others come first if they are named."""
-    save_ensemble(fit_ensemble(data(), TINY, progress=False), tmp_path / "model")
+    save_ensemble(fitted_ensemble(data()), tmp_path / "model")
     save_termination(rule(), tmp_path / "model")
     assert make_penalized_model(folder).termination is never
     elsewhere = make_penalized_model(folder, ensemble=tmp_path / "model")

@@ -8,43 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.models import LOWEST, count_up, generator, penalized_model
 
-from mopo_env._utils.arrays import check_array
-from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError, InputError
-from mopo_env.toys import LinearGaussianSystem, StubEnsemble
-from mopo_env.transitions import Transitions
+from mopo_env.toys import LinearGaussianSystem
 
 
-def counting(start_values: Any, *, end_above: float = math.inf, **options: Any) -> PenalizedModel:
+def started(model: PenalizedModel, num_rollouts: int, horizon: int) -> tuple[Rollouts, np.ndarray]:
+    rollouts = Rollouts(model, num_rollouts=num_rollouts, horizon=horizon)
+    return rollouts, rollouts.reset(generator())
+
+
+def counting(starts: Any, **options: Any) -> PenalizedModel:
     """Return a world that counts up by one and pays what it reached; its starts tell one row from another."""
-    starts = np.asarray(start_values, dtype=np.float32)[:, None]
-    transitions = Transitions(
-        observations=starts,
-        actions=np.zeros_like(starts),
-        rewards=np.zeros(len(starts)),
-        next_observations=starts,
-        terminations=np.zeros(len(starts)),
-        truncations=np.ones(len(starts)),
-    )
-    model = StubEnsemble(1, 1, mean=lambda s, a: (s + 1, s[:, 0] + 1))
-    return PenalizedModel(
-        model, transitions, termination=lambda s, a, following: following[:, 0] > end_above, **options
-    )
-
-
-def started(penalized_model: PenalizedModel, num_rollouts: int, horizon: int) -> tuple[Rollouts, np.ndarray]:
-    rollouts = Rollouts(penalized_model, num_rollouts=num_rollouts, horizon=horizon)
-    return rollouts, rollouts.reset(torch.Generator().manual_seed(0))
+    return penalized_model(count_up, starts=starts, **options)
 
 
 def still(num_rollouts: int) -> np.ndarray:
     return np.zeros((num_rollouts, 1), np.float32)
 
 
-def test_a_branch_of_h_steps_by_hand() -> None:
+def test_a_rollout_of_h_steps_by_hand() -> None:
     """Start 10, horizon 3: rewards 11, 12, 13, then a fresh start."""
     rollouts, observations = started(counting([10, 10]), 2, 3)
     assert observations.tolist() == [[10], [10]]
@@ -66,7 +52,7 @@ def test_a_branch_of_h_steps_by_hand() -> None:
     assert after.lengths.tolist() == [1, 1]
 
 
-def test_each_branch_ends_and_restarts_on_its_own() -> None:
+def test_each_rollout_ends_and_restarts_on_its_own() -> None:
     """A bookkeeping that mixes rows is right on average and wrong in every transition: simulate it in plain Python."""
     starts = [0.0, 100.0, 200.0, 300.0, 296.0, 297.0]
     rollouts, observations = started(counting(starts, end_above=300), 40, 4)
@@ -104,7 +90,7 @@ def test_restarts_are_drawn_anew() -> None:
     assert (second != third).mean() > 0.9
 
 
-def test_every_step_yields_all_branches() -> None:
+def test_every_step_yields_all_rollouts() -> None:
     """Algorithm 2 stores b transitions a step; rollouts that die early must not leave holes."""
     rollouts, _ = started(counting([0, 0], end_above=1), 7, 5)
     for _ in range(10):
@@ -115,10 +101,8 @@ def test_every_step_yields_all_branches() -> None:
 
 def speakers(member_per: str, horizon: int, num_steps: int) -> np.ndarray:
     """Return which of three members spoke, shape ``(step, rollout)``: each pays its own number."""
-    transitions = counting([0, 0]).transitions
-    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3])
-    penalized_model = PenalizedModel(model, transitions, member_per=member_per)  # type: ignore[arg-type]
-    rollouts, _ = started(penalized_model, 200, horizon)
+    model = penalized_model(lambda s, a: (s, torch.zeros(len(s))), offsets=[1, 2, 3], member_per=member_per)
+    rollouts, _ = started(model, 200, horizon)
     return np.stack([rollouts.step(still(200)).rewards for _ in range(num_steps)])
 
 
@@ -134,14 +118,16 @@ def test_a_member_may_speak_for_a_whole_rollout() -> None:
     assert abs((drawn[1:] == drawn[:-1]).mean() - 1 / 3) < 5 * np.sqrt(2 / 9 / 2200)
 
 
-def test_only_branches_that_end_get_another_member() -> None:
+def test_only_rollouts_that_end_get_another_member() -> None:
     """Half of the rollouts end after a step; the others must keep theirs through it."""
-    transitions = counting(range(100)).transitions
-    model = StubEnsemble(1, 1, mean=lambda s, a: (s, torch.zeros(len(s))), offsets=np.arange(50) * 1000.0)
-    penalized_model = PenalizedModel(
-        model, transitions, member_per="rollout", termination=lambda s, a, following: following[:, 0] % 2 == 1
+    model = penalized_model(
+        lambda s, a: (s, torch.zeros(len(s))),
+        starts=range(100),
+        offsets=np.arange(50) * 1000.0,
+        member_per="rollout",
+        termination=lambda s, a, following: following[:, 0] % 2 == 1,
     )
-    rollouts, _ = started(penalized_model, 100, 50)
+    rollouts, _ = started(model, 100, 50)
     first = rollouts.step(still(100))
     ended = first.terminations
     assert 20 < ended.sum() < 80
@@ -151,31 +137,22 @@ def test_only_branches_that_end_get_another_member() -> None:
 
 
 def test_penalty_and_model_reward_are_reported_apart() -> None:
-    penalized_model = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
-    step = started(penalized_model, 3, 4)[0].step(still(3))
+    model = counting([5, 5], penalty=lambda said: said.observations[:, 0], penalty_coef=2.0)
+    step = started(model, 3, 4)[0].step(still(3))
     assert step.model_rewards.tolist() == [6, 6, 6]
     assert step.penalties.tolist() == [5, 5, 5]
     assert step.rewards.tolist() == [-4, -4, -4]
     assert step.returns.tolist() == [-4, -4, -4]
 
 
-def test_a_branch_that_diverges_restarts() -> None:
-    transitions = counting([1, 1])._start_observations.numpy()
-    rows = Transitions(
-        observations=transitions,
-        actions=np.zeros((2, 1)),
-        rewards=np.array([-3.0, 4.0]),
-        next_observations=transitions,
-        terminations=np.zeros(2),
-        truncations=np.ones(2),
-    )
-    penalized_model = PenalizedModel(StubEnsemble(1, 1, mean=lambda s, a: (s * math.nan, s[:, 0])), rows)
-    rollouts, _ = started(penalized_model, 2, 5)
+def test_a_rollout_that_diverges_restarts() -> None:
+    model = penalized_model(lambda s, a: (s * math.nan, s[:, 0]), starts=[1, 1])
+    rollouts, _ = started(model, 2, 5)
     for _ in range(3):
         step = rollouts.step(still(2))
         assert step.diverged.all()
         assert step.terminations.all()
-        assert step.rewards.tolist() == [-3, -3]
+        assert step.rewards.tolist() == [LOWEST, LOWEST]
         assert step.observations.tolist() == [[1], [1]]
         assert step.lengths.tolist() == [1, 1]
 
@@ -183,7 +160,7 @@ def test_a_branch_that_diverges_restarts() -> None:
 def test_a_reset_forgets_what_was_under_way() -> None:
     rollouts, _ = started(counting([10, 10]), 2, 3)
     rollouts.step(still(2))
-    rollouts.reset(torch.Generator().manual_seed(1))
+    rollouts.reset(generator(1))
     step = rollouts.step(still(2))
     assert step.lengths.tolist() == [1, 1]
     assert step.returns.tolist() == [11, 11]
@@ -193,10 +170,10 @@ def test_a_reset_forgets_what_was_under_way() -> None:
 def test_writing_into_what_was_returned_moves_nothing(horizon: int) -> None:
     """SB3's buffers and wrappers normalise in place; the rollouts must keep their own state."""
     system = LinearGaussianSystem()
-    penalized_model = PenalizedModel(system.model(), system.transitions(num_episodes=2, num_steps=10))
+    model = PenalizedModel(system.model(), system.transitions(num_episodes=2, num_steps=10))
 
     def rollout(vandal: bool) -> list[np.ndarray]:
-        rollouts, observations = started(penalized_model, 4, horizon)
+        rollouts, observations = started(model, 4, horizon)
         seen = [observations.copy()]
         if vandal:
             observations[:] = 1e6
@@ -225,29 +202,14 @@ def test_no_array_is_handed_out_twice() -> None:
         kept += [step.observations, step.rewards, step.returns, step.lengths, step.terminations, step.truncations]
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 2.0, True, None, "3"])
 @pytest.mark.parametrize(("option", "named"), [("num_rollouts", "num_envs"), ("horizon", "horizon")])
-def test_sizes_are_checked(option: str, named: str, wrong: Any) -> None:
+def test_sizes_are_checked(option: str, named: str) -> None:
     """`num_rollouts` is named as the user knows it: the environments' `num_envs`."""
     with pytest.raises(ConfigError, match=named):
-        Rollouts(counting([0, 0]), **{"num_rollouts": 2, "horizon": 2, option: wrong})
+        Rollouts(counting([0, 0]), **{"num_rollouts": 2, "horizon": 2, option: 0})
 
 
-@pytest.mark.parametrize(
-    "actions",
-    [
-        np.zeros((3, 1)),
-        np.zeros(2),
-        np.zeros((2, 2)),
-        np.zeros((2, 1), bool),
-        np.zeros((2, 1), complex),
-        np.full((2, 1), "0"),
-        np.array([[0.0], [np.nan]]),
-        np.array([[np.inf], [0.0]]),
-        np.array([[1e300], [0.0]]),
-    ],
-    ids=["rows", "flat", "wide", "bool", "complex", "text", "nan", "inf", "inf in float32"],
-)
+@pytest.mark.parametrize("actions", [np.zeros((3, 1)), np.zeros(2), np.array([[0.0], [np.nan]])], ids=repr)
 def test_actions_that_are_no_actions_are_refused_and_change_nothing(actions: np.ndarray) -> None:
     """A refused step must not count: the next good one continues where the last good one ended."""
     rollouts, _ = started(counting([10, 10]), 2, 3)
@@ -256,29 +218,3 @@ def test_actions_that_are_no_actions_are_refused_and_change_nothing(actions: np.
     step = rollouts.step(still(2))
     assert step.observations.tolist() == [[11], [11]]
     assert step.lengths.tolist() == [1, 1]
-
-
-def test_check_array_returns_a_float32_copy() -> None:
-    """Shared memory would let a caller move a state it no longer owns; read-only arrays must do as well."""
-    given = np.array([1.0, 2.0], dtype=np.float32)
-    given.setflags(write=False)
-    found = check_array("x", given, (2,))
-    assert found.dtype == np.float32
-    assert not np.shares_memory(found, given)
-    assert found.flags.writeable
-    assert check_array("x", [1, 2], (2,)).tolist() == [1.0, 2.0]
-
-
-def test_check_array_says_which_value_is_wrong() -> None:
-    with pytest.raises(InputError, match=r"x: every number must be finite.*nan"):
-        check_array("x", np.array([0.0, np.nan]), (2,))
-    with pytest.raises(InputError, match=r"x: found shape \(2,\).*expected \(3,\)"):
-        check_array("x", np.zeros(2), (3,))
-
-
-def test_a_generator_is_derived_from_the_environments_own() -> None:
-    """Equal seeds, equal streams; and the parent moves on, so that a second generator differs."""
-    parents = [np.random.default_rng(seed) for seed in (0, 0, 1)]
-    first, same, other = (new_generator(parent, torch.device("cpu")).initial_seed() for parent in parents)
-    assert first == same != other
-    assert new_generator(parents[0], torch.device("cpu")).initial_seed() != first

@@ -11,6 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
+
+from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.errors import StoreError
 
 _WITH_LITTLE_MEMORY = """
 import os, resource, sys, h5py, mopo_env.datasets.d4rl, mopo_env.datasets.minari.hdf5, mopo_env._utils.store
@@ -108,3 +112,53 @@ def replace_rewards(group: h5py.Group, make: Callable[[h5py.Group], Any]) -> Non
     (folder / "secret.txt").write_bytes(bytes(20))
     del group["rewards"]
     make(group)
+
+
+Tensors, Metadata = dict[str, np.ndarray], dict[str, Any]
+Rewrite = Callable[[Tensors, Metadata], Any]
+
+
+def rewritten(folder: Path, name: str, change: Rewrite) -> Path:
+    """Change an artifact of ours so that its files are intact, checksums and all, but say something else."""
+    tensors, metadata = read_artifact(folder, name)
+    tensors = {key: array.copy() for key, array in tensors.items()}
+    change(tensors, metadata)
+    write_artifact(folder, name, tensors, metadata)
+    return folder
+
+
+def set_tensor(name: str, value: Any) -> Rewrite:
+    return lambda tensors, metadata: tensors.__setitem__(name, np.asarray(value))
+
+
+def change_tensor(name: str, function: Callable[[np.ndarray], Any]) -> Rewrite:
+    return lambda tensors, metadata: tensors.__setitem__(name, np.asarray(function(tensors[name])))
+
+
+def first_entry(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(array: np.ndarray) -> np.ndarray:
+        array.flat[0] = value
+        return array
+
+    return change
+
+
+def set_size(name: str, value: Any) -> Rewrite:
+    return lambda tensors, metadata: metadata["architecture"].__setitem__(name, value)
+
+
+def devices_of_new_tensors(read: Callable[[], Any]) -> set[str]:
+    """Return where `torch.empty` made tensors while a file was refused; only "meta" takes no memory."""
+    found: set[str] = set()
+    real = torch.empty
+
+    def spy(*args: Any, **kwargs: Any) -> torch.Tensor:
+        tensor = real(*args, **kwargs)
+        found.add(tensor.device.type)
+        return tensor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "empty", spy)
+        with pytest.raises(StoreError):
+            read()
+    return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers.damage import Rewrite, change_tensor, devices_of_new_tensors, first_entry, rewritten, set_size, set_tensor
+from helpers.models import generator
 
-import mopo_env.models.ensemble
-from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
 
@@ -22,23 +21,22 @@ OBSERVATION, ACTION, MEMBERS, HIDDEN = 3, 2, 4, (8, 5)
 def random_ensemble(seed: int = 0) -> GaussianEnsemble:
     """Return an ensemble of which no parameter is zero, one, or equal to another member's."""
     ensemble = GaussianEnsemble(OBSERVATION, ACTION, num_members=MEMBERS, hidden_sizes=HIDDEN)
-    generator = torch.Generator().manual_seed(seed)
+    stream = generator(seed)
     with torch.no_grad():
         for parameter in ensemble.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(torch.randn(parameter.shape, generator=stream))
         ensemble.max_logvar.copy_(torch.tensor([0.5, 1.0, -0.5, 0.2]))
         ensemble.min_logvar.copy_(torch.tensor([-8.0, -5.0, -9.0, -3.0]))
-        ensemble.input_mean.copy_(torch.randn(OBSERVATION + ACTION, generator=generator))
-        ensemble.input_std.copy_(torch.rand(OBSERVATION + ACTION, generator=generator) + 0.5)
+        ensemble.input_mean.copy_(torch.randn(OBSERVATION + ACTION, generator=stream))
+        ensemble.input_std.copy_(torch.rand(OBSERVATION + ACTION, generator=stream) + 0.5)
     ensemble.elites = torch.tensor([2, 0])
     return ensemble.requires_grad_(False)
 
 
-def random_rows(num_rows: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return 2 * torch.randn(num_rows, OBSERVATION, generator=generator), torch.randn(
-        num_rows, ACTION, generator=generator
-    )
+def random_rows(num_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    stream = generator()
+    observations = 2 * torch.randn(num_rows, OBSERVATION, generator=stream)
+    return observations, torch.randn(num_rows, ACTION, generator=stream)
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
@@ -82,17 +80,6 @@ def test_prediction_equals_the_formulas() -> None:
     assert torch.equal(said.elites, torch.tensor([2, 0]))
     assert torch.equal(said.observations, observations)
     assert torch.equal(said.actions, actions)
-
-
-@pytest.mark.parametrize("num_rows", [1, 511, 512, 513, 1300])
-def test_chunks_do_not_change_the_result(num_rows: int) -> None:
-    """Rows are split to fit the cache. Different shapes may round differently, hence a tolerance."""
-    ensemble, (observations, actions) = random_ensemble(), random_rows(num_rows)
-    mean, std = by_hand(ensemble, observations, actions)
-    said = ensemble.predict(observations, actions)
-    assert said.mean.shape == (MEMBERS, num_rows, OBSERVATION + 1)
-    np.testing.assert_allclose(said.mean.numpy(), mean, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(said.std.numpy(), std, rtol=1e-3)
 
 
 def test_no_rows_give_no_rows() -> None:
@@ -169,7 +156,7 @@ def test_initial_weights_depend_on_the_generator_alone() -> None:
     before = torch.get_rng_state()
 
     def weights(seed: int) -> torch.Tensor:
-        return GaussianEnsemble(2, 1, hidden_sizes=(4,), generator=torch.Generator().manual_seed(seed)).hidden[0].weight
+        return GaussianEnsemble(2, 1, hidden_sizes=(4,), generator=generator(seed)).hidden[0].weight
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
@@ -230,63 +217,12 @@ def test_an_ensemble_saved_twice_comes_back_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="nowhere"):
-        load_ensemble(tmp_path / "nowhere")
+def saved(folder: Path) -> Path:
+    save_ensemble(random_ensemble(), folder)
+    return folder
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_tensor_file_is_refused(tmp_path: Path, damage: str) -> None:
-    """A flipped bit in a weight is a valid file: only the checksum sees it."""
-    save_ensemble(random_ensemble(), tmp_path)
-    file = next(tmp_path.glob("*.safetensors"))
-    body = bytearray(file.read_bytes())
-    if damage == "truncated":
-        body = body[:-4]
-    elif damage == "flipped":
-        body[-2] ^= 1
-    else:
-        body = bytearray()
-    file.write_bytes(bytes(body))
-    with pytest.raises(StoreError):
-        load_ensemble(tmp_path)
-
-
-Tensors = dict[str, np.ndarray]
-Metadata = dict[str, Any]
-
-
-def rewritten(tmp_path: Path, change: Callable[[Tensors, Metadata], Any]) -> Path:
-    """Write files that are intact, checksums and all, but say something else."""
-    save_ensemble(random_ensemble(), tmp_path)
-    tensors, metadata = read_artifact(tmp_path, "ensemble")
-    tensors = {name: array.copy() for name, array in tensors.items()}
-    change(tensors, metadata)
-    write_artifact(tmp_path, "ensemble", tensors, metadata)
-    return tmp_path
-
-
-def set_tensor(name: str, value: Any) -> Callable[[Tensors, Metadata], None]:
-    return lambda tensors, metadata: tensors.__setitem__(name, np.asarray(value))
-
-
-def change_tensor(name: str, function: Callable[[np.ndarray], Any]) -> Callable[[Tensors, Metadata], None]:
-    return lambda tensors, metadata: tensors.__setitem__(name, np.asarray(function(tensors[name])))
-
-
-def first_entry(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    def change(array: np.ndarray) -> np.ndarray:
-        array.flat[0] = value
-        return array
-
-    return change
-
-
-def set_size(name: str, value: Any) -> Callable[[Tensors, Metadata], None]:
-    return lambda tensors, metadata: metadata["architecture"].__setitem__(name, value)
-
-
-CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
+CONTRADICTIONS: dict[str, Rewrite] = {
     "a weight is NaN": change_tensor("hidden.0.weight", first_entry(np.nan)),
     "a bias is infinite": change_tensor("mean_head.bias", first_entry(-np.inf)),
     "the input scale is NaN": change_tensor("input_std", first_entry(np.nan)),
@@ -321,35 +257,21 @@ CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
 
 
 @pytest.mark.parametrize("change", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
-def test_files_that_contradict_themselves_are_refused(
-    tmp_path: Path, change: Callable[[Tensors, Metadata], None]
-) -> None:
+def test_files_that_contradict_themselves_are_refused(tmp_path: Path, change: Rewrite) -> None:
     """A valid checksum proves only that the file is what its writer meant. Nothing but `StoreError` may escape."""
-    folder = rewritten(tmp_path, change)
     with pytest.raises(StoreError, match=str(tmp_path)):
-        load_ensemble(folder)
+        load_ensemble(rewritten(saved(tmp_path), "ensemble", change))
 
 
 def test_rewriting_without_a_change_is_accepted(tmp_path: Path) -> None:
     """Otherwise the table above would prove nothing."""
-    load_ensemble(rewritten(tmp_path, lambda tensors, metadata: None))
+    load_ensemble(rewritten(saved(tmp_path), "ensemble", lambda tensors, metadata: None))
 
 
-def test_loading_allocates_nothing_for_the_sizes_a_file_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_allocates_nothing_for_the_sizes_a_file_claims(tmp_path: Path) -> None:
     """A manifest of one kilobyte can claim 28 terabytes; no tensor of that size may exist before shapes are checked."""
-    folder = rewritten(tmp_path, set_size("hidden_sizes", [5000, 5000]))
-    allocated = []
-    real = torch.empty
-
-    def spy(*args: Any, **kwargs: Any) -> torch.Tensor:
-        tensor = real(*args, **kwargs)
-        allocated.append(tensor.device.type)
-        return tensor
-
-    monkeypatch.setattr(mopo_env.models.ensemble.torch, "empty", spy)
-    with pytest.raises(StoreError):
-        load_ensemble(folder)
-    assert set(allocated) == {"meta"}
+    folder = rewritten(saved(tmp_path), "ensemble", set_size("hidden_sizes", [5000, 5000]))
+    assert devices_of_new_tensors(lambda: load_ensemble(folder)) == {"meta"}
 
 
 def test_metadata_without_a_json_form_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.models import generator
+from helpers.transitions import transitions
 from stable_baselines3.common.env_checker import check_env
 from torch.distributions import Independent, Normal, Uniform
 
@@ -17,23 +19,6 @@ from mopo_env.models.function_model import FunctionModel
 from mopo_env.models.protocol import DynamicsModel, Prediction
 from mopo_env.penalties import PENALTIES, error_estimator
 from mopo_env.toys import TabularMDP
-from mopo_env.transitions import Transitions
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def recorded() -> Transitions:
-    random = np.random.default_rng(0)
-    return Transitions(
-        observations=random.normal(size=(50, 2)),
-        actions=random.uniform(-1, 1, (50, 1)),
-        rewards=random.normal(size=50),
-        next_observations=random.normal(size=(50, 2)),
-        terminations=np.zeros(50),
-        truncations=np.arange(50) % 10 == 9,
-    )
 
 
 def model(function: Any) -> FunctionModel:
@@ -97,7 +82,7 @@ def test_a_mean_and_its_std_are_a_prediction(function: Any) -> None:
 def test_built_in_penalties_work_with_any_ensemble(penalty: str) -> None:
     """So nobody has to write one for their own trees or networks; the norms are those of `of_two`."""
     two = FunctionModel(of_two, observation_dim=2, action_dim=1, num_members=2)
-    penalized_model = PenalizedModel(two, recorded(), penalty=penalty, member_per="rollout")
+    penalized_model = PenalizedModel(two, transitions(50), penalty=penalty, member_per="rollout")
     members = penalized_model.pick_members(3, generator())
     found = penalized_model.step(torch.zeros(3, 2), torch.zeros(3, 1), generator(), members).penalties
     expected = {
@@ -123,7 +108,7 @@ def test_it_reads_and_moves_no_global_generator() -> None:
 def test_it_makes_an_environment_with_any_error_estimator() -> None:
     """r̃ = r − λ·u(s, a), u a function of the user's."""
     u = error_estimator(lambda observations, actions: observations.abs().sum(dim=1) + actions[:, 0].abs())
-    env = PenalizedModelEnv(PenalizedModel(model(certain), recorded(), penalty=u, penalty_coef=3.0), horizon=5)
+    env = PenalizedModelEnv(PenalizedModel(model(certain), transitions(50), penalty=u, penalty_coef=3.0), horizon=5)
     check_env(env, warn=True)
     observation, _ = env.reset(seed=0)
     _, reward, _, _, info = env.step(np.array([0.5]))
@@ -194,7 +179,7 @@ def learned_in(env: PenalizedModelEnv, mdp: TabularMDP, num_steps: int = 3_000) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> None:
+def test_a_perfect_model_without_a_penalty_gives_the_optimal_policy(seed: int) -> None:
     """The paper, after Theorem 4.4: with u(s, a) = 0 and perfect dynamics, π* is recovered."""
     mdp = maze(seed)
     perfect = FunctionModel(as_function(mdp), observation_dim=6, action_dim=3)
@@ -206,7 +191,7 @@ def test_a_perfect_model_without_doubt_gives_the_optimal_policy(seed: int) -> No
     assert best - worst > 0.5, "the premise: policies differ"
 
 
-def test_doubt_gives_the_optimal_policy_of_the_penalised_process() -> None:
+def test_a_penalty_gives_the_optimal_policy_of_the_penalised_process() -> None:
     """With u > 0 the agent finds what is optimal in M̃, which is another policy: the penalty reaches the agent."""
     mdp = maze(0)
     error = np.random.default_rng(5).uniform(0, 1, (6, 3))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers.models import generator
 from torch.func import jacrev, vmap
 
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
@@ -18,10 +20,6 @@ from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Transitions
 
 SYSTEM = LinearGaussianSystem()
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def stacked(*scales: float, fan_in: int = 12, fan_out: int = 9) -> torch.Tensor:
@@ -209,14 +207,8 @@ def test_a_bounded_fit_is_decided_by_its_seed() -> None:
 def magnified(factor: float) -> Transitions:
     """Return the same recording in other units."""
     found = SYSTEM.transitions(num_episodes=20, num_steps=30, seed=0)
-    return Transitions(
-        observations=factor * found.observations,
-        actions=found.actions,
-        rewards=factor * found.rewards,
-        next_observations=factor * found.next_observations,
-        terminations=found.terminations,
-        truncations=found.truncations,
-    )
+    columns = ("observations", "rewards", "next_observations")
+    return replace(found, **{name: factor * getattr(found, name) for name in columns})
 
 
 @pytest.mark.parametrize("bound", [None, 2.0])

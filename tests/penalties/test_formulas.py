@@ -303,7 +303,6 @@ def test_there_are_mutants_of_every_formula() -> None:
     """A formula without mutants has checks that nobody has tried."""
     public = {name for name in formulas.__all__ if name != "Formula"}
     assert set(MUTANTS) == set(BY_HAND) == set(DEGREES) == public
-    assert len(MUTANTS["max_aleatoric"]) >= 13
     assert all(len(mutants) >= 6 for mutants in MUTANTS.values())
 
 
@@ -337,21 +336,6 @@ def test_the_variance_of_log_likelihoods_is_that_of_drawn_states() -> None:
     exact = ours("log_likelihood_variance")(mean, std)[0]
     assert abs(drawn.mean() - exact) < 5 * drawn.std() / math.sqrt(len(drawn))
     assert drawn.std() / math.sqrt(len(drawn)) < 0.02 * exact, "sharp enough to mean anything"
-
-
-def test_the_divergence_is_torchs() -> None:
-    random = np.random.default_rng(1)
-    mean, std = random.normal(size=(3, 5, 4)), random.uniform(0.5, 2, (3, 5, 4))
-    expected = []
-    for member in range(3):
-        others = [other for other in range(3) if other != member]
-        around = np.sqrt((std[others] ** 2).mean(0) + mean[others].var(0))
-        one, rest = (
-            torch.distributions.Normal(torch.tensor(m), torch.tensor(s))
-            for m, s in ((mean[member], std[member]), (mean[others].mean(0), around))
-        )
-        expected.append(torch.distributions.kl_divergence(one, rest).sum(-1).numpy())
-    np.testing.assert_allclose(ours("leave_one_out_kl")(mean, std), np.mean(expected, axis=0), rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", BY_HAND)

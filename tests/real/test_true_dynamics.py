@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from helpers.transitions import transitions
 
-from mopo_env import PenalizedModel, PenalizedModelEnv, Transitions, TrueDynamics, load_dataset
+from mopo_env import PenalizedModel, PenalizedModelEnv, TrueDynamics, load_dataset
 from mopo_env.errors import ConfigError, InputError, MissingExtraError
 from mopo_env.penalties import PENALTIES
 from mopo_env.real import true_dynamics
@@ -180,18 +181,18 @@ def test_recorded_data_are_true(task: str, lost: tuple[float, float]) -> None:
 
     The share of rows whose velocities were clipped is what docs/oracle.md says; T answers there, but not for them.
     """
-    transitions, env_id = load_dataset(task), str(get_task(task).real_env_id)
-    rows = np.random.default_rng(0).permutation(len(transitions))[:2000]
-    observations = transitions.observations[rows]
-    found = TrueDynamics(env_id).step(observations, transitions.actions[rows])
+    data, env_id = load_dataset(task), str(get_task(task).real_env_id)
+    rows = np.random.default_rng(0).permutation(len(data))[:2000]
+    observations = data.observations[rows]
+    found = TrueDynamics(env_id).step(observations, data.actions[rows])
     exact = ~clipped(env_id, observations)
     assert lost[0] <= 1 - exact.mean() <= lost[1]
     assert np.isfinite(found.rewards).all()
-    errors = np.linalg.norm(found.next_observations - transitions.next_observations[rows], axis=1)
+    errors = np.linalg.norm(found.next_observations - data.next_observations[rows], axis=1)
     assert np.median(errors[exact]) < 2e-6
     assert np.quantile(errors[exact], 0.99) < 1e-4
     assert errors[exact].max() < 1e-1  # where rounding decides about a contact
-    assert np.quantile(np.abs(found.rewards - transitions.rewards[rows])[exact], 0.99) < 1e-5
+    assert np.quantile(np.abs(found.rewards - data.rewards[rows])[exact], 0.99) < 1e-5
     assert exact.all() or np.median(errors[~exact]) > 1e-2
 
 
@@ -217,14 +218,7 @@ def test_a_perfect_model_is_the_real_environment(
     real, model = make_env_by_id(env_id), TrueDynamics(env_id)
     for seed in range(3):
         observation, _ = real.reset(seed=seed)
-        start = Transitions(
-            observations=np.stack([observation] * 2),
-            actions=np.zeros((2, model.action_dim)),
-            rewards=np.zeros(2),
-            next_observations=np.stack([observation] * 2),
-            terminations=np.zeros(2),
-            truncations=np.zeros(2),
-        )
+        start = transitions(observations=[observation] * 2, widths=(model.observation_dim, model.action_dim))
         env = PenalizedModelEnv(PenalizedModel(model, start, termination=termination), horizon=50)
         env.reset(seed=seed)
         random, returns, terminated, truncated = np.random.default_rng(seed), np.zeros(2), False, False
@@ -241,7 +235,7 @@ def test_a_perfect_model_is_the_real_environment(
     real.close()
 
 
-def test_no_penalty_of_an_ensemble_doubts_the_truth(steps_of: Any) -> None:
+def test_the_truth_has_no_penalty(steps_of: Any) -> None:
     """One member, no spread: u = 0 for all but the two that compare densities, which certainty has none of."""
     steps = steps_of("Hopper-v5")
     observations, actions = (torch.from_numpy(array).float() for array in (steps.observations, steps.actions))

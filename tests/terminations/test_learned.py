@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers.damage import Rewrite, devices_of_new_tensors, rewritten, set_size, set_tensor
+from helpers.models import generator
 
-import mopo_env.models.layers
-from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.terminations import Termination, get_termination
 from mopo_env.terminations.learned import LearnedTermination, load_termination, save_termination
@@ -22,19 +21,19 @@ OBSERVATION, ACTION, MEMBERS, HIDDEN = 3, 2, 4, (8, 5)
 def random_rule(inputs: Any = "transition", threshold: float = 0.4) -> LearnedTermination:
     """Return a rule of which no parameter is zero, one, or equal to another member's."""
     rule = LearnedTermination(OBSERVATION, ACTION, inputs=inputs, num_members=MEMBERS, hidden_sizes=HIDDEN)
-    generator = torch.Generator().manual_seed(0)
+    stream = generator()
     with torch.no_grad():
         for parameter in rule.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        rule.input_mean.copy_(torch.randn(rule.input_mean.shape, generator=generator))
-        rule.input_std.copy_(torch.rand(rule.input_std.shape, generator=generator) + 0.5)
+            parameter.copy_(torch.randn(parameter.shape, generator=stream))
+        rule.input_mean.copy_(torch.randn(rule.input_mean.shape, generator=stream))
+        rule.input_std.copy_(torch.rand(rule.input_std.shape, generator=stream) + 0.5)
         rule.threshold.fill_(threshold)
     return rule.requires_grad_(False)
 
 
 def random_rows(num_rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return tuple(torch.randn(num_rows, width, generator=generator) for width in (OBSERVATION, ACTION, OBSERVATION))  # type: ignore[return-value]
+    stream = generator(1)
+    return tuple(torch.randn(num_rows, width, generator=stream) for width in (OBSERVATION, ACTION, OBSERVATION))  # type: ignore[return-value]
 
 
 def by_hand(rule: LearnedTermination, columns: torch.Tensor) -> np.ndarray:
@@ -125,44 +124,12 @@ def test_saved_and_loaded_decides_the_same(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="nowhere"):
-        load_termination(tmp_path / "nowhere")
+def saved(folder: Path) -> Path:
+    save_termination(random_rule(), folder)
+    return folder
 
 
-def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    """It is a valid file all the same: only the checksum sees it."""
-    save_termination(random_rule(), tmp_path)
-    file = next(tmp_path.glob("*.safetensors"))
-    body = bytearray(file.read_bytes())
-    body[-2] ^= 1
-    file.write_bytes(bytes(body))
-    with pytest.raises(StoreError, match="SHA-256"):
-        load_termination(tmp_path)
-
-
-Tensors, Metadata = dict[str, np.ndarray], dict[str, Any]
-
-
-def rewritten(tmp_path: Path, change: Callable[[Tensors, Metadata], Any]) -> Path:
-    """Write files that are intact, checksums and all, but say something else."""
-    save_termination(random_rule(), tmp_path)
-    tensors, metadata = read_artifact(tmp_path, "termination")
-    tensors = {name: array.copy() for name, array in tensors.items()}
-    change(tensors, metadata)
-    write_artifact(tmp_path, "termination", tensors, metadata)
-    return tmp_path
-
-
-def set_tensor(name: str, value: Any) -> Callable[[Tensors, Metadata], None]:
-    return lambda tensors, metadata: tensors.__setitem__(name, np.asarray(value))
-
-
-def set_size(name: str, value: Any) -> Callable[[Tensors, Metadata], None]:
-    return lambda tensors, metadata: metadata["architecture"].__setitem__(name, value)
-
-
-CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
+CONTRADICTIONS: dict[str, Rewrite] = {
     "the threshold is NaN": set_tensor("threshold", np.float32(np.nan)),
     "the threshold is above one": set_tensor("threshold", np.float32(1.5)),
     "the threshold is a list": set_tensor("threshold", np.zeros(1, np.float32)),
@@ -182,32 +149,18 @@ CONTRADICTIONS: dict[str, Callable[[Tensors, Metadata], Any]] = {
 
 
 @pytest.mark.parametrize("change", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
-def test_files_that_contradict_themselves_are_refused(
-    tmp_path: Path, change: Callable[[Tensors, Metadata], Any]
-) -> None:
+def test_files_that_contradict_themselves_are_refused(tmp_path: Path, change: Rewrite) -> None:
     """A valid checksum proves only that the file is what its writer meant. Nothing but `StoreError` may escape."""
-    folder = rewritten(tmp_path, change)
     with pytest.raises(StoreError, match=str(tmp_path)):
-        load_termination(folder)
+        load_termination(rewritten(saved(tmp_path), "termination", change))
 
 
 def test_rewriting_without_a_change_is_accepted(tmp_path: Path) -> None:
     """Otherwise the table above would prove nothing."""
-    load_termination(rewritten(tmp_path, lambda tensors, metadata: None))
+    load_termination(rewritten(saved(tmp_path), "termination", lambda tensors, metadata: None))
 
 
-def test_loading_allocates_nothing_for_the_sizes_a_file_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_allocates_nothing_for_the_sizes_a_file_claims(tmp_path: Path) -> None:
     """A manifest of one kilobyte can claim terabytes; no tensor of that size may exist before shapes are checked."""
-    folder = rewritten(tmp_path, set_size("hidden_sizes", [5000, 5000]))
-    allocated = []
-    real = torch.empty
-
-    def spy(*args: Any, **kwargs: Any) -> torch.Tensor:
-        tensor = real(*args, **kwargs)
-        allocated.append(tensor.device.type)
-        return tensor
-
-    monkeypatch.setattr(mopo_env.models.layers.torch, "empty", spy)
-    with pytest.raises(StoreError):
-        load_termination(folder)
-    assert set(allocated) == {"meta"}
+    folder = rewritten(saved(tmp_path), "termination", set_size("hidden_sizes", [5000, 5000]))
+    assert devices_of_new_tensors(lambda: load_termination(folder)) == {"meta"}

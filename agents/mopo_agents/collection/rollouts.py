@@ -71,7 +71,8 @@ def roll_out(
     log = None
     episodes: list[Episode] = []
     if folder is not None:
-        digest = "random" if policy is None else module_digest(load_policy(policy))
+        loaded: Any = None if policy is None else load_policy(policy)
+        digest = "random" if loaded is None else module_digest(loaded)
         claim_folder(folder, {"policy": digest, "seed": seed, "stream": stream, "versions": library_versions()})
         log = AppendLog(folder)
         for part in log.read():

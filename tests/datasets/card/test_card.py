@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +85,6 @@ class TestNumbers:
     def test_unknown_task(self) -> None:
         with pytest.raises(UnknownNameError, match="halfcheetah-mixed"):
             dataset_card(recorded(), "halfcheetah-mixd")
-
-    @pytest.mark.slow
-    def test_two_million_rows_take_seconds(self) -> None:
-        data = transitions(2_000_000, widths=(17, 6), truncations=np.arange(2_000_000) % 1000 == 999)
-        start = time.process_time()
-        dataset_card(data, "halfcheetah-mixed")
-        assert time.process_time() - start < 20
 
 
 class TestText:

@@ -184,6 +184,17 @@ def test_missing_dataset() -> None:
         assert part in str(caught.value)
 
 
+def test_a_single_step() -> None:
+    """A dataset that Minari is content with, and that nothing can be held out of."""
+    write_minari(
+        [{"observations": np.zeros((2, 1)), "actions": np.zeros((1, 1)), "rewards": np.zeros(1)}],
+        observation_space=Box(-1, 1, (1,), np.float64),
+        action_space=Box(-1, 1, (1,), np.float64),
+    )
+    with pytest.raises(DatasetError, match=f"{ID}.*found 1 transition"):
+        load_minari(ID)
+
+
 def test_default_folder_is_minaris(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where the variable is not set, both sides must still mean the same folder."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

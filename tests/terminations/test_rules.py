@@ -145,18 +145,11 @@ def test_hopper_ends_on_both_sides_of_every_column(column: int, value: float) ->
     assert terminal(hopper, [state])[0]
 
 
-@pytest.mark.parametrize("value", [-99.9, 99.9])
-def test_hopper_goes_on_within_the_bounds(value: float) -> None:
-    state = healthy_hopper()
-    state[2:] = value
-    assert not terminal(hopper, [state])[0]
-
-
-def test_hoppers_height_has_no_upper_bound() -> None:
+def test_hopper_goes_on_within_the_bounds_and_at_any_height() -> None:
     """|state| < 100 begins after z in the environment; a port that bounds z as well ends high jumps."""
     state = healthy_hopper()
-    state[0] = 150.0
-    assert not terminal(hopper, [state])[0]
+    for state[0], state[2:] in ((1.25, -99.9), (1.25, 99.9), (150.0, 0.0)):
+        assert not terminal(hopper, [state])[0]
 
 
 @pytest.mark.parametrize(("rule", "height", "width"), [(hopper, 1.25, 11), (walker2d, 1.25, 17), (ant, 0.5, 27)])
@@ -179,24 +172,9 @@ def test_one_flag_a_row_and_no_arithmetic_on_the_start(rule: Termination) -> Non
     assert flags.tolist() == [False] * 4
 
 
-def test_never_is_never() -> None:
-    assert not terminal(never, np.full((5, 17), np.nan)).any()
-
-
-def test_names_of_the_rules() -> None:
-    """Tasks name their rule; HalfCheetah has none."""
-    assert set(TERMINATIONS) == {"never", "halfcheetah", "hopper", "walker2d", "ant", "cartpole"}
-    assert get_termination("halfcheetah") is never
-    assert get_termination("hopper") is hopper
-
-
 def test_a_misspelt_name_suggests_the_right_one() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown termination 'walker'.*'walker2d'"):
         get_termination("walker")
-
-
-def test_a_callable_is_returned_as_it_is() -> None:
-    assert get_termination(walker2d) is walker2d
 
 
 def test_what_is_neither_name_nor_callable_is_refused() -> None:
