@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
@@ -104,7 +102,3 @@ def leave_run(
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
-
-
-def weights(agent: Any) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in agent.policy.state_dict().items()}

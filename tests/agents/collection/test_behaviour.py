@@ -140,11 +140,6 @@ class TestResume:
         interrupt(tmp_path, 20, between=True)
         assert_same(train(folder=tmp_path), straight)
 
-    def test_after_many_crashes(self, straight: Behaviour, tmp_path: Path) -> None:
-        for step in (30, 20, 25, 15):
-            interrupt(tmp_path, step)
-        assert_same(train(folder=tmp_path), straight)
-
     @pytest.mark.parametrize("task", ["halfcheetah-mixed", "walker2d-mixed", "ant-angle"])
     def test_with_other_robots(self, tmp_path: Path, task: str) -> None:
         interrupt(tmp_path, 55, task=task)

@@ -20,7 +20,6 @@ from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.minari.reader import save_minari
-from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.terminations import hopper
 from mopo_env.terminations.learned import LearnedTermination, save_termination
 from mopo_env.toys import LinearGaussianSystem
@@ -155,19 +154,6 @@ def test_termination_can_be_chosen(folder: Path) -> None:
     assert json.loads(Path("run/config.json").read_text())["termination"] == "hopper"
 
 
-@pytest.mark.parametrize(("termination", "error"), [("learned", StoreError), ("hoper", UnknownNameError)])
-def test_a_rule_that_is_not_there_leaves_no_run(folder: Path, termination: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        run(folder, termination=termination)
-    assert not Path("run").exists()
-
-
-def test_two_datasets_leave_no_run(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="name only one"):
-        run(folder, dataset=str(folder))
-    assert not Path("run").exists()
-
-
 def test_an_environment_that_the_user_names_evaluates(mopo: Mopo, folder: Path) -> None:
     """One of Gymnasium's that happens to have these widths, and that needs no MuJoCo."""
     result = run(folder, real_env="MountainCarContinuous-v0")
@@ -189,22 +175,6 @@ def test_an_environment_that_the_user_names_evaluates(mopo: Mopo, folder: Path) 
     expected = evaluate(load_policy("run"), real_env="MountainCarContinuous-v0", episodes=1, seed=3)
     assert content["returns"] == list(expected.returns)
     assert content["real_env"] == "MountainCarContinuous-v0"
-
-
-@pytest.mark.parametrize(
-    ("real_env", "error"),
-    [
-        ("NoSuchEnv-v0", ConfigError),
-        ("no_such_module:Env-v0", ConfigError),
-        ("not an id", ConfigError),
-        ("Pendulum-v1", SpaceMismatchError),
-    ],
-)
-def test_an_environment_that_cannot_be_used_leaves_no_run(folder: Path, real_env: str, error: type[Exception]) -> None:
-    """To hear of it after the first epochs would be late."""
-    with pytest.raises(error, match=real_env):
-        run(folder, real_env=real_env)
-    assert not Path("run").exists()
 
 
 def test_the_policy_scales_what_it_sees(folder: Path) -> None:
