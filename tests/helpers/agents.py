@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,25 @@ def set_global_seed(seed: int) -> None:
 def files(folder: Path) -> dict[str, bytes]:
     """Return the content of all files in a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+FELL = 25  # of the 30 runs that `write_log` writes
+
+
+def write_log(path: Path) -> Path:
+    """Write 30 runs of a cart, most of which end at the edge; the columns have units of their own."""
+    random = np.random.default_rng(0)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["run", "mm", "speed", "push", "pay", "mm_after", "speed_after", "fell"])
+        for run in range(30):
+            place, speed = random.uniform(-600, 600), 0.0
+            for _ in range(20):
+                push = random.uniform(-1, 1)
+                following, faster = place + 300 * speed + random.normal(0, 60), 0.5 * speed + push
+                fell = int(abs(following) > 1000)
+                writer.writerow([run, place, speed, push, 1.0 - abs(place) / 1000, following, faster, fell])
+                if fell:
+                    break
+                place, speed = following, faster
+    return path

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,30 @@ import numpy as np
 import pytest
 import torch
 from helpers.agents import files, same_weights
-from helpers.runs import ON_POLICY, TASK, UPDATES, B, config, recorded, rows, run, small
+from helpers.runs import MODEL_OPTIONS, ON_POLICY, TASK, UPDATES, B, config, recorded, rows, run, small
+from helpers.runs import run as small_run
+from helpers.transitions import transitions
 from stable_baselines3 import SAC
 from torch import nn
 
 from mopo_agents.agents import make_agent
-from mopo_agents.evaluation import evaluate, evaluation_seed
+from mopo_agents.baselines import BEAR, OfflineSAC
+from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.identity import module_digest
-from mopo_agents.runs.methods import METHODS
+from mopo_agents.runs.methods import METHODS, Method
 from mopo_agents.runs.train import TrainResult, train
 from mopo_agents.sb3.overlap import OverlappedRollouts
+from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets import locate
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
-from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError, MissingExtraError, MopoError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.models.lipschitz import spectral_norms
 from mopo_env.penalties import make_penalty
+from mopo_env.terminations import hopper
 
 pytest.importorskip("mujoco")
 
@@ -47,14 +52,6 @@ def finished(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainRe
     return run(dataset, tmp_path_factory.mktemp("runs") / "run", evaluate_every=2, checkpoint_every=1, seed=3)
 
 
-def test_a_run_leaves_its_files(finished: TrainResult) -> None:
-    """Whoever finds the folder later can tell what was run, how it went, and use the policy."""
-    names = {path.name for path in finished.folder.iterdir()}
-    assert {"config.json", "progress.csv", "evaluations.csv", "result.json", "policy.json", "checkpoints"} <= names
-    assert any(name.startswith("events.out.tfevents") for name in names)
-    assert not [name for name in names if name.endswith(".tmp")]
-
-
 def test_config_json_holds_every_choice_as_it_was_resolved(finished: TrainResult, dataset: Path) -> None:
     """A mere reference to the task's defaults is no record: they may change between versions."""
     description = recorded(finished.folder)
@@ -64,81 +61,6 @@ def test_config_json_holds_every_choice_as_it_was_resolved(finished: TrainResult
     assert description["agent_options"] == small()
     assert (description["termination"], description["penalty_units"]) == ("halfcheetah", "raw")
     assert description["dataset_fingerprint"] == read_artifact(dataset, "dataset")[1]["fingerprint"]
-
-
-def test_progress_csv_has_a_line_for_every_epoch(finished: TrainResult) -> None:
-    """The learning curve of the model side, and the mean penalty: the first thing to look at when a run fails."""
-    lines = rows(finished.folder / "progress.csv")
-    assert [int(line["mopo/epoch"]) for line in lines] == [1, 2]
-    for line in lines:
-        assert float(line["mopo/penalty_mean"]) > 0
-        assert np.isfinite(float(line["mopo/reward_mean"]))
-        assert np.isfinite(float(line["train/critic_loss"]))
-        assert 0 <= float(line["time/rollout_seconds"]) <= float(line["time/seconds"])
-    assert [line["evaluation/return_mean"] != "" for line in lines] == [False, True]
-
-
-def test_the_means_of_an_epoch_are_its_own(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Means over all epochs so far would hide a policy that starts to exploit the model."""
-    seen: list[tuple[float, float]] = []
-    advance = Rollouts.advance
-
-    def spy(self: Rollouts, actions: torch.Tensor) -> Any:
-        step = advance(self, actions)
-        seen.append((float(step.rewards.mean()), float(step.penalties.mean())))
-        return step
-
-    monkeypatch.setattr(Rollouts, "advance", spy)
-    run(dataset, tmp_path / "run", epochs=3)
-    expected = np.array(seen, dtype=float).reshape(3, 5, 2).mean(axis=1)  # three epochs of five steps
-    found = [
-        [float(line["mopo/reward_mean"]), float(line["mopo/penalty_mean"])]
-        for line in rows(tmp_path / "run" / "progress.csv")
-    ]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 means
-
-
-def test_evaluations_csv_holds_the_evaluations(finished: TrainResult) -> None:
-    (line,) = rows(finished.folder / "evaluations.csv")
-    (row,) = finished.evaluations
-    assert list(line) == ["epoch", "updates", "seed", "seconds", "return_mean", "return_std", "normalised"]
-    assert {name: float(value) for name, value in line.items()} == vars(row)
-    assert (row.epoch, row.updates) == (2, 2 * UPDATES)
-    assert finished.final is not None
-    assert finished.final.returns == (row.return_mean,)
-    assert (finished.final.lengths, row.return_std) == ((1000,), 0.0)
-    assert row.normalised == pytest.approx(100 * (row.return_mean + 280.178953) / (12135 + 280.178953))
-    assert 0 < row.seconds < 60
-
-
-def test_result_json_compares_with_the_dataset(finished: TrainResult, dataset: Path) -> None:
-    result = json.loads((finished.folder / "result.json").read_text())
-    returns = load_transitions(dataset).rewards.astype(float).reshape(4, 50).sum(axis=1)
-    assert (result["dataset_mean"], result["dataset_max"]) == (
-        pytest.approx(returns.mean()),
-        pytest.approx(returns.max()),
-    )
-    assert (finished.dataset_mean, finished.dataset_max) == (result["dataset_mean"], result["dataset_max"])
-    assert (result["task"], len(result["evaluations"])) == (TASK, 1)
-    assert finished.final is not None
-    assert result["final_returns"] == list(finished.final.returns)
-    assert result["seconds"] > 0
-    assert (result["epochs"], result["updates"]) == (2, 2 * UPDATES)
-
-
-def test_the_policy_and_its_checkpoint_can_be_loaded(finished: TrainResult) -> None:
-    """The last policy acts as the agent; the one of epoch 1 had two updates less, so it acts otherwise."""
-    states = np.random.default_rng(0).normal(size=(20, 17)).astype(np.float32)
-    expected = finished.agent.predict(states, deterministic=True)[0]
-    last = load_policy(finished.folder)
-    np.testing.assert_array_equal(last.predict(states, deterministic=True)[0], expected)
-    # The checkpoint of the last epoch would be the policy itself, twice.
-    assert [path.name for path in (finished.folder / "checkpoints").iterdir()] == ["epoch-00001"]
-    checkpoint = finished.folder / "checkpoints" / "epoch-00001"
-    assert (load_policy(checkpoint).predict(states, deterministic=True)[0] != expected).any()
-    for folder, epoch in ((finished.folder, 2), (checkpoint, 1)):
-        metadata = read_artifact(folder, "policy")[1]
-        assert (metadata["task"], metadata["epoch"], metadata["agent"]) == (TASK, epoch, "SAC")
 
 
 def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
@@ -234,8 +156,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({**OWN, "dataset": "data"}, ConfigError, "name only one"),
     ({**OWN, "termination": "learned"}, StoreError, "termination"),
     ({**OWN, "termination": "hoper"}, UnknownNameError, "hoper"),
-    ({**OWN, "real_env": "NoSuchEnv-v0"}, ConfigError, "NoSuchEnv-v0"),
-    ({**OWN, "real_env": "Pendulum-v1"}, SpaceMismatchError, "Pendulum-v1"),
+    ({**OWN, "evaluate_every": 1, "real_env": "NoSuchEnv-v0"}, ConfigError, "NoSuchEnv-v0"),
+    ({**OWN, "evaluate_every": 1, "real_env": "Pendulum-v1"}, SpaceMismatchError, "Pendulum-v1"),
     # Each of these asks for an ensemble of its own, which takes minutes to fit.
     ({"method": "mopo", "penalty": "ensemble-sdt"}, UnknownNameError, "penalty"),
     ({"method": "mopo", "penalty": "none", "penalty_units": "raw"}, ConfigError, "penalty"),
@@ -264,22 +186,6 @@ def test_what_cannot_start_leaves_nothing_behind(
     with pytest.raises(error, match=message):
         run(dataset, tmp_path / "run", **{**changes, **own})
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
-
-
-def test_looking_at_a_run_does_not_change_it(dataset: Path, tmp_path: Path) -> None:
-    """Evaluations and checkpoints on or off: the same weights bit for bit, else results depend on how one watches."""
-    off = run(dataset, tmp_path / "off", epochs=3, seed=3)
-    on = run(dataset, tmp_path / "on", epochs=3, seed=3, evaluate_every=1, checkpoint_every=1)
-    assert (len(off.evaluations), len(on.evaluations)) == (0, 3)
-    assert off.final is None
-    assert same_weights(on.agent, off.agent)
-    assert not same_weights(run(dataset, tmp_path / "other", epochs=3, seed=4).agent, off.agent)
-
-
-def test_the_last_policy_is_always_evaluated(dataset: Path, tmp_path: Path) -> None:
-    """Epochs that are no multiple of evaluate_every: the result must be of the policy that was saved."""
-    result = run(dataset, tmp_path / "run", epochs=3, evaluate_every=2)
-    assert [row.epoch for row in result.evaluations] == [2, 3]
 
 
 def test_a_folder_that_holds_a_run_is_refused(finished: TrainResult, dataset: Path) -> None:
@@ -312,7 +218,7 @@ def test_a_missing_tensorboard_costs_only_its_events(
 
 
 def test_ppo_can_be_trained(dataset: Path, tmp_path: Path) -> None:
-    """On-policy agents have no buffer and count updates otherwise; epochs and files are the same, and claim no buffer."""
+    """On-policy agents have no buffer and count updates otherwise; epochs and files are the same."""
     options = {"batch_size": 40, **small()}
     result = run(dataset, tmp_path / "run", checkpoint_every=1, agent_options=options, **ON_POLICY)
     assert result.agent.num_timesteps == 2 * B * 5
@@ -438,18 +344,139 @@ def test_the_number_of_threads_is_left_as_found(fails: bool, dataset: Path, tmp_
         torch.set_num_threads(1)
 
 
-def test_each_evaluation_of_a_run_has_starts_of_its_own(dataset: Path, tmp_path: Path) -> None:
-    """The same ten starts each time would leave their luck in every average; the command line repeats any of them."""
-    result = run(dataset, tmp_path / "run", evaluate_every=1, seed=3)
-    seeds = [row.seed for row in result.evaluations]
-    assert seeds == [evaluation_seed(3, 1), evaluation_seed(3, 2)]
-    assert seeds[0] != seeds[1]
-    again = evaluate(load_policy(tmp_path / "run"), TASK, episodes=1, seed=seeds[1])
-    assert result.final is not None
-    assert again.returns == result.final.returns
-
-
 def test_without_a_folder_a_run_finds_one(dataset: Path) -> None:
     """As on the command line, and never one that is there."""
     folders = [train(config(dataset, epochs=1), progress=False).folder for _ in range(2)]
     assert folders == [Path("runs") / f"{TASK}-SAC-seed0", Path("runs") / f"{TASK}-SAC-seed0-2"]
+
+
+def run_own(data: Path, **changes: Any) -> TrainResult:
+    options = {"gradient_steps": 1, "rollout_batch_size": B, "dataset": None, "task": str(data), "evaluate_every": 10}
+    return small_run(data, Path("run"), **{**options, **changes})
+
+
+def test_termination_can_be_chosen(cart: Path) -> None:
+    agent: Any = run_own(cart, termination="hopper", epochs=1).agent
+    assert agent.env.rollouts.penalized_model.termination is hopper
+    assert json.loads(Path("run/config.json").read_text())["termination"] == "hopper"
+
+
+def test_an_environment_that_the_user_names_evaluates(mopo: Callable[..., tuple[int, str, str]], cart: Path) -> None:
+    """One of Gymnasium's that happens to have these widths, and that needs no MuJoCo."""
+    result = run_own(cart, real_env="MountainCarContinuous-v0")
+    assert result.final is not None
+    assert result.final.normalised is None
+    found = json.loads(Path("run/result.json").read_text())
+    assert (found["real_env"], found["final_returns"]) == ("MountainCarContinuous-v0", list(result.final.returns))
+
+    policy = read_artifact("run", "policy")[1]
+    assert (policy["task"], policy["trained_on"]) == (None, "cart")
+    code, out, err = mopo("evaluate", "run")
+    assert (code, out) == (2, "")
+    assert "--real-env: needed" in err
+    arguments = ("--real-env", "MountainCarContinuous-v0", "--episodes", 1, "--seed", 3)
+    code, out, _ = mopo("evaluate", "run", *arguments)
+    assert code == 0
+    assert out.startswith("MountainCarContinuous-v0, 1 episodes: return ")
+    content = json.loads(Path("run/evaluation-MountainCarContinuous-v0-seed3.json").read_text())
+    expected = evaluate(load_policy("run"), real_env="MountainCarContinuous-v0", episodes=1, seed=3)
+    assert content["returns"] == list(expected.returns)
+    assert content["real_env"] == "MountainCarContinuous-v0"
+
+
+def test_the_policy_scales_what_it_sees(cart: Path) -> None:
+    """Millimetres beside metres a second: unscaled, a network sees the first alone. Its users give it raw units."""
+    result = run_own(cart, epochs=1)
+    extractor = result.agent.policy.actor.features_extractor  # type: ignore[union-attr]
+    assert isinstance(extractor, Standardise)
+    observations = result.agent.env.rollouts.penalized_model.transitions.observations  # type: ignore[union-attr]
+    np.testing.assert_allclose(extractor.std.numpy(), observations.std(axis=0), rtol=1e-4)
+    expected = result.agent.predict(observations, deterministic=True)[0]
+    np.testing.assert_array_equal(load_policy("run").predict(observations, deterministic=True)[0], expected)
+
+
+OFFLINE = ["BC", "BEAR", "BRAC-p", "BRAC-v", "offline-SAC"]
+
+
+def run_offline(data: Path, folder: Path, **changes: Any) -> TrainResult:
+    return run(data, folder, **{"agent": "BEAR", "rollout_batch_size": None, **changes})
+
+
+def test_the_record_of_a_run_without_a_model_claims_no_model(without_ensemble: Path, tmp_path: Path) -> None:
+    """A horizon in the record of a run that rolled nothing out would be read as one that was used."""
+    result = run_offline(without_ensemble, tmp_path / "run")
+    description = recorded(result.folder)
+    assert TrainConfig.__dataclass_fields__.keys() <= description.keys()
+    assert {description[name] for name in MODEL_OPTIONS} == {None}
+    assert (description["agent"], description["gradient_steps"]) == ("BEAR", UPDATES)
+    assert description["dataset_fingerprint"] == read_artifact(without_ensemble, "dataset")[1]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("method", "agent", "message"),
+    [
+        ("mopo", "BEAR", r"^method: mopo trains in a model, but BEAR learns.*one of sac, bear, brac-p, brac-v, bc"),
+        ("bear", "SAC", r"^agent: the method bear is BEAR, found SAC"),
+        ("bear", "BC", r"^agent: the method bear is BEAR, found BC"),
+        ("sac", "SAC", r"^agent: the method sac is offline-SAC, found SAC"),
+    ],
+)
+def test_an_agent_under_the_name_of_another_method_is_refused(
+    method: str, agent: str, message: str, without_ensemble: Path, tmp_path: Path
+) -> None:
+    """A report would print the paper's number for the one beside the return of the other."""
+    with pytest.raises(ConfigError, match=message):
+        run_offline(without_ensemble, tmp_path / "run", method=method, agent=agent)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_own_data_are_standardised_in_any_unit(name: str, tmp_path: Path) -> None:
+    """Columns in millionths give the policy of columns in units; a network that saw raw ones would differ."""
+    scale = np.float32(2.0**20)  # a power of two: scaling it away rounds nothing
+    random = np.random.default_rng(0)
+    states = random.normal(size=(101, 3)).astype(np.float32)
+    actions = []
+    for folder, factor in (("units", np.float32(1.0)), ("millionths", scale)):
+        columns = {"observations": states[:-1] * factor, "next_observations": states[1:] * factor}
+        columns |= {"rewards": states[1:, 0], "truncations": np.arange(100) % 10 == 9}
+        save_transitions(transitions(widths=(3, 2), **columns), tmp_path / folder)
+        own = TrainConfig(task=str(tmp_path / folder), agent=name, epochs=2, gradient_steps=3, agent_options=small())
+        result = train(own, folder=tmp_path / f"run-{folder}", progress=False)
+        assert result.evaluations == ()
+        assert recorded(result.folder)["standardise"] is True
+        actions.append(load_policy(result.folder).predict(states[:20] * factor, deterministic=True)[0])
+    np.testing.assert_allclose(*actions, atol=1e-4)
+
+
+class Mine(OfflineSAC):
+    """A class that has no name among the agents."""
+
+
+def run_mine(data: Path, folder: Path, **changes: Any) -> TrainResult:
+    mine = config(data, epochs=1, rollout_batch_size=None, **changes)
+    return train(mine, folder=folder, agent_class=Mine, progress=False)
+
+
+def test_a_class_of_ones_own_that_needs_no_model(
+    without_ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a variant of the method it derives from, or a method of its own; never MOPO, which is the default."""
+    with pytest.raises(ConfigError, match=r"^method: mopo-no-lip trains in a model, but .*Mine learns.*enter a method"):
+        run_mine(without_ensemble, tmp_path / "refused")
+    result = run_mine(without_ensemble, tmp_path / "variant", method="sac")
+    assert type(result.agent) is Mine
+    name = f"{Mine.__module__}.Mine"
+    mine = Method(name="mine", title="Mine", train={"agent": name}, model_free=True)
+    monkeypatch.setitem(METHODS, "mine", mine)
+    run_mine(without_ensemble, tmp_path / "entered")
+    found = [recorded(tmp_path / run) for run in ("variant", "entered")]
+    assert [(one["method"], one["agent"]) for one in found] == [("sac", name), ("mine", name)]
+
+
+def test_a_known_class_is_as_good_as_its_name(without_ensemble: Path, tmp_path: Path) -> None:
+    """Given as a class, BEAR must not pass for MOPO in the record."""
+    bear = config(without_ensemble, epochs=1, rollout_batch_size=None)
+    train(bear, folder=tmp_path / "run", agent_class=BEAR, progress=False)
+    record = recorded(tmp_path / "run")
+    assert (record["method"], record["agent"], record["changed"]) == ("bear", "BEAR", small())
