@@ -102,3 +102,8 @@ def leave_run(
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def cells(table: str) -> list[list[str]]:
+    """Return the cells of a table in Markdown."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

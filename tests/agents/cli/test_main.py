@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.agents import files, halfcheetah_rows
+from helpers.agents import halfcheetah_rows
 from helpers.runs import TASK, leave_run
 
 from mopo_agents.cli import main as cli
@@ -226,20 +226,6 @@ def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:
     assert err.splitlines()[-1] == "mopo: runs: none of 1 can be reported."
     assert not (tmp_path / "table.csv").exists()
     assert mopo("report")[0] == 2
-
-
-def test_collect_refuses_a_folder_that_holds_a_dataset(
-    mopo: Mopo, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
-    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {})
-    before = files(data)
-    code, _, err = mopo("collect", TASK, "--out", data)
-    assert code == 2
-    assert "already holds a dataset" in err
-    assert files(data) == before
-    save_transitions(halfcheetah_rows(), tmp_path / "mopo" / TASK)
-    assert "already holds a dataset" in mopo("collect", TASK)[2]
 
 
 def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

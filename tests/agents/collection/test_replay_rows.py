@@ -53,7 +53,7 @@ def test_each_environment_comes_whole_and_oldest_first(n_envs: int, steps: int, 
     ],
 )
 def test_flags_tell_deaths_from_cuts(steps: int, ends: Any, died: list[int], cut: list[int]) -> None:
-    """The end of the collection is a cut of the dataset's; in the buffer its flag would stop nothing and mean nothing."""
+    """The collection's end is a cut in the dataset alone; the buffer is left as it is."""
     buffer = buffer_of(steps, 1 + max(env for _, env in ends), ends=ends)
     flags = buffer.timeouts.copy(), buffer.dones.copy()
     transitions = transitions_from_replay_buffer(buffer, SPACE)

@@ -268,20 +268,6 @@ def test_a_run_that_fails_closes_its_logs_too(dataset: Path, tmp_path: Path, mon
     assert made[0].logger.output_formats == []
 
 
-def test_an_ensemble_and_a_dataset_may_lie_apart(dataset: Path, tmp_path: Path) -> None:
-    """One dataset, several ensembles: the config names both."""
-    ensemble = tmp_path / "ensemble"
-    ensemble.mkdir()
-    alone = tmp_path / "dataset"
-    alone.mkdir()
-    for path in dataset.iterdir():
-        (ensemble if path.name.startswith("ensemble") else alone).joinpath(path.name).write_bytes(path.read_bytes())
-    with pytest.raises(StoreError, match="no ensemble"):
-        run(alone, tmp_path / "run", epochs=1)
-    run(alone, tmp_path / "run", epochs=1, ensemble=str(ensemble))
-    assert (tmp_path / "run" / "result.json").is_file()
-
-
 # ---------------------------------------------------------------- one way for a run's options
 
 

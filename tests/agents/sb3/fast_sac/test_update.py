@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from helpers.transitions import transitions
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.policies import ContinuousCritic
@@ -298,11 +297,3 @@ def test_classes_that_update_by_themselves_are_left_alone() -> None:
     mine = type("Mine", (SAC,), {})
     assert [FastSAC.fits(kind) for kind in (SAC, mine, PlainSAC, TD3)] == [True, True, False, False]
     assert not issubclass(compose(PlainSAC), FastSAC)
-
-
-def test_actions_of_any_bounds_are_learned_on_the_same_scale() -> None:
-    """The buffer holds actions on −1…1, which is what the critics are asked about."""
-    agent = make(SAC)
-    assert isinstance(agent.action_space, spaces.Box)
-    sample = agent.replay_buffer.sample(BATCH)
-    assert sample.actions.abs().max() <= 1.0
