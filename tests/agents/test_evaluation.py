@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from helpers.agents import halfcheetah_rows, make_small
 
-from mopo_agents.agents import make_agent
 from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
+from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.real.real_env import make_real_env
-from mopo_env.tasks import get_task
+from mopo_env.tasks import Task, get_task
 from mopo_env.toys import StubEnsemble
-from mopo_env.transitions import Transitions
 
 pytest.importorskip("mujoco")
 
@@ -37,7 +36,7 @@ class Constant:
         return np.tile(self.action, (len(observation), 1)), None
 
 
-def replay(task: str, policy: Constant, seed: int) -> tuple[float, int]:
+def replay(task: Task | str, policy: Constant, seed: int) -> tuple[float, int]:
     """Run one episode by hand."""
     env = make_real_env(task)
     env.reset(seed=seed)
@@ -83,12 +82,6 @@ def test_the_policy_is_asked_for_its_mean_action_for_all_episodes_at_once() -> N
     assert set(policy.asked) == {((2, 11), True)}
 
 
-def test_normalised_is_d4rls_formula() -> None:
-    """0 is D4RL's random policy (−280.178953), 100 its expert (12135)."""
-    evaluation = evaluate(Constant(6), get_task("halfcheetah-mixed"), episodes=1)
-    assert evaluation.normalised == pytest.approx(100 * (evaluation.returns[0] + 280.178953) / (12135 + 280.178953))
-
-
 @pytest.mark.parametrize(("task", "action_dim"), [("halfcheetah-jump", 6), ("ant-angle", 8)])
 def test_the_relabelled_tasks_are_evaluated_by_their_own_reward(task: str, action_dim: int) -> None:
     """And have no normalised score, since D4RL's references belong to other rewards."""
@@ -108,20 +101,8 @@ def test_mean_and_spread_are_over_episodes() -> None:
 
 def test_an_evaluation_leaves_no_trace() -> None:
     """It is for the log only: an evaluated run must go on exactly as one that was not."""
-    rows = np.zeros((2, 17), dtype=np.float32)
-    flags = np.zeros(2, dtype=bool)
-    transitions = Transitions(
-        observations=rows,
-        actions=np.zeros((2, 6)),
-        rewards=np.zeros(2),
-        next_observations=rows,
-        terminations=flags,
-        truncations=flags,
-    )
     model = StubEnsemble(17, 6, mean=lambda states, actions: (states, states[:, 0]), std=0.1)
-    agent = make_agent(
-        "SAC", PenalizedModel(model, transitions), horizon=2, rollout_batch_size=4, policy_kwargs={"net_arch": [4]}
-    )
+    agent = make_small("SAC", PenalizedModel(model, halfcheetah_rows()))
 
     def everything() -> list[np.ndarray]:
         kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the global generator is what this is about
@@ -143,15 +124,10 @@ def test_an_evaluation_leaves_no_trace() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("episodes", [0, -1, 1.5, True])
+@pytest.mark.parametrize("episodes", [0, 1.5])
 def test_a_number_of_episodes_that_is_none_is_refused(episodes: Any) -> None:
     with pytest.raises(ConfigError, match="episodes"):
         evaluate(Constant(6), "halfcheetah-mixed", episodes=episodes)
-
-
-def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'halfcheetah-mixed'"):
-        evaluate(Constant(6), "halfcheetah-mixd")
 
 
 @pytest.mark.parametrize(("widths", "name"), [((17, 6), "observation_space"), ((11, 6), "action_space")])
@@ -169,15 +145,8 @@ def test_another_version_of_the_real_environment() -> None:
     """Data of D4RL are of v2, which v4 is nearest to. The policy must act in v4 itself: same seed, other rewards."""
     policy = Constant(3, value=0.3)
     v5, v4 = (evaluate(policy, "hopper-mixed", episodes=2, real_env=name) for name in (None, "Hopper-v4"))
-    env = make_real_env(resolve_task("hopper-mixed", real_env="Hopper-v4"))
-    assert env.spec is not None
-    assert env.spec.id == "Hopper-v4"
-    env.reset(seed=1_000_000)
-    total, done = 0.0, False
-    while not done:
-        _, reward, terminated, truncated, _ = env.step(policy.action)
-        total, done = total + float(reward), terminated or truncated
-    assert v4.returns[0] == pytest.approx(total, abs=1e-5)
+    elsewhere = resolve_task("hopper-mixed", real_env="Hopper-v4")
+    assert v4.returns[0] == pytest.approx(replay(elsewhere, policy, 1_000_000)[0], abs=1e-5)
     assert v4.returns != v5.returns
     # D4RL's references are for this very robot.
     assert v4.normalised == get_task("hopper-mixed").normalised(v4.mean)
@@ -185,29 +154,6 @@ def test_another_version_of_the_real_environment() -> None:
 
 def test_another_environment_has_no_normalised_score() -> None:
     assert evaluate(Constant(1), "hopper-mixed", episodes=1, real_env="InvertedPendulum-v5").normalised is None
-
-
-@pytest.mark.parametrize("name", ["Nope-v4", "Hopper-v99", "no_such_module:Hopper-v4", "Hopper v4", ""])
-def test_an_environment_that_gymnasium_does_not_know(name: str) -> None:
-    with pytest.raises(ConfigError, match="Gymnasium cannot make the environment"):
-        evaluate(Constant(3), "hopper-mixed", episodes=1, real_env=name)
-
-
-def test_a_policy_of_another_robot_is_told_the_environment_that_was_asked_for() -> None:
-    class Walker(Constant):
-        observation_space = Box(-1, 1, (17,))
-
-    with pytest.raises(SpaceMismatchError, match="Hopper-v4"):
-        evaluate(Walker(6), "walker2d-mixed", episodes=1, real_env="Hopper-v4")
-
-
-@pytest.mark.filterwarnings("ignore:.*HalfCheetah-v4 is out of date:DeprecationWarning")
-def test_another_version_of_the_environment_can_be_named() -> None:
-    """D4RL's own data are nearest to version 4; their scale holds there."""
-    evaluation = evaluate(Constant(6), "halfcheetah-mixed", real_env="HalfCheetah-v4", episodes=1)
-    assert evaluation.normalised == pytest.approx(100 * (evaluation.returns[0] + 280.178953) / (12135 + 280.178953))
-    alone = evaluate(Constant(6), real_env="HalfCheetah-v4", episodes=1)
-    assert (alone.returns, alone.normalised) == (evaluation.returns, None)
 
 
 def test_nowhere_to_evaluate_is_refused() -> None:

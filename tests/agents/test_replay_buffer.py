@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from helpers.agents import make_small, set_global_seed
+from helpers.transitions import transitions
 from stable_baselines3 import SAC
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from mopo_agents.agents import make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, SpaceMismatchError
@@ -36,10 +37,8 @@ def real_rows(num_rows: int = 50, *, width: int = 2, **changes: Any) -> Transiti
         "actions": row[:, None] / num_rows,
         "rewards": row,
         "next_observations": np.repeat(2 * REAL + row[:, None], width, axis=1),
-        "terminations": np.zeros(num_rows, dtype=bool),
-        "truncations": np.zeros(num_rows, dtype=bool),
     }
-    return Transitions(**{**arrays, **changes})
+    return transitions(num_rows, **{**arrays, **changes})
 
 
 def make_buffer(
@@ -235,15 +234,7 @@ def test_an_agent_stores_the_last_state_and_the_cause_of_an_end() -> None:
     penalized_model = PenalizedModel(
         model, rows, termination=lambda states, actions, next_states: next_states[:, 0] >= 12.0
     )
-    agent = make_agent(
-        "SAC",
-        penalized_model,
-        horizon=4,
-        rollout_batch_size=16,
-        gradient_steps=1,
-        real_ratio=0.0,
-        policy_kwargs={"net_arch": [4]},
-    )
+    agent = make_small("SAC", penalized_model, horizon=4, rollout_batch_size=16, real_ratio=0.0)
     agent.learn(16 * 4, log_interval=None)
     samples = agent.replay_buffer.sample(1_000)
     states, next_states = samples.observations.numpy(), samples.next_observations.numpy()
@@ -256,15 +247,15 @@ def test_real_actions_are_scaled_as_the_agent_scales_its_own() -> None:
     """SB3 keeps actions on −1…1; raw ones beside them would teach the critic two meanings of one number."""
     space = Box(np.float32([0.0, -3.0]), np.float32([10.0, 1.0]), dtype=np.float32)
     raw = np.array([[0.0, -3.0], [5.0, -1.0], [10.0, 1.0], [2.5, 0.0]], dtype=np.float32)
-    transitions = real_rows(4, actions=raw, action_space=space)
+    data = real_rows(4, actions=raw, action_space=space)
     buffer = MixedReplayBuffer(4, OBSERVATIONS, space, device="cpu", real_ratio=1.0)
-    buffer.attach(transitions)
+    buffer.attach(data)
     samples = buffer.sample(200)
     expected = np.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0], [-0.5, 0.5]], dtype=np.float32)
     np.testing.assert_allclose(samples.actions.numpy(), expected[samples.rewards[:, 0].long().numpy()], atol=1e-6)
 
     model = StubEnsemble(2, 2, mean=lambda states, actions: (states, states[:, 0]))
-    policy = make_agent("SAC", PenalizedModel(model, transitions), horizon=1, rollout_batch_size=2).policy
+    policy = make_small("SAC", PenalizedModel(model, data)).policy
     np.testing.assert_allclose(policy.scale_action(raw), expected, atol=1e-6)
 
 
@@ -304,12 +295,10 @@ def test_real_rows_alone_need_no_rollout() -> None:
     assert is_real(buffer.sample(10)).all()
 
 
-@pytest.mark.parametrize(
-    "transitions", [real_rows(width=3), real_rows(actions=np.zeros((50, 2)))], ids=["observations", "actions"]
-)
-def test_a_dataset_of_other_widths_is_refused(transitions: Transitions) -> None:
+@pytest.mark.parametrize("changes", [{"width": 3}, {"actions": np.zeros((50, 2))}], ids=["observations", "actions"])
+def test_a_dataset_of_other_widths_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SpaceMismatchError, match="but the buffer was made for"):
-        make_buffer().attach(transitions)
+        make_buffer().attach(real_rows(**changes))
 
 
 def test_optimised_memory_is_refused() -> None:
@@ -350,29 +339,21 @@ def test_pickles_hold_no_real_rows(pickler: Any) -> None:
 def test_a_saved_agent_holds_no_real_rows(tmp_path: Path) -> None:
     """Objects given as replay_buffer_kwargs would be written into every save: 17 MB of data made a zip of 24 MB."""
     system = LinearGaussianSystem()
-    transitions = system.transitions(num_episodes=400, num_steps=50)  # 20,000 rows; 480 kB that do not compress
-    agent = make_agent(
-        "SAC",
-        PenalizedModel(system.model(), transitions),
-        horizon=5,
-        rollout_batch_size=8,
-        gradient_steps=1,
-        policy_kwargs={"net_arch": [4]},
-    )
+    data = system.transitions(num_episodes=400, num_steps=50)  # 20,000 rows; 480 kB that do not compress
+    agent = make_small("SAC", PenalizedModel(system.model(), data), horizon=5)
     agent.learn(40, log_interval=None)
     assert agent.replay_buffer._real is not None
     path = tmp_path / "agent.zip"
     agent.save(path)
     assert path.stat().st_size < 100_000
-    assert SAC.load(path).policy_kwargs["net_arch"] == [4]
+    assert SAC.load(path).policy_kwargs["net_arch"] == [8]
 
 
 def test_draws_come_from_the_buffers_own_generator() -> None:
     """Global state neither moves the draws nor is moved: an evaluation that draws must not change training."""
     drawn = []
     for global_seed in (0, 1):
-        np.random.seed(global_seed)  # noqa: NPY002  # the global generator is what this is about
-        torch.manual_seed(global_seed)
+        set_global_seed(global_seed)
         before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
         drawn.append(filled(0.5, seed=4).sample(256).rewards.numpy())
         np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002

@@ -9,15 +9,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from helpers.agents import toy_model
+from helpers.transitions import transitions
 from stable_baselines3.common.monitor import Monitor
 from torch import Tensor
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, InputError
-from mopo_env.toys import LinearGaussianSystem, StubEnsemble
-from mopo_env.transitions import Transitions
+from mopo_env.errors import InputError
+from mopo_env.toys import StubEnsemble
 
 PENALTY_COEF = 0.5
 
@@ -32,20 +33,12 @@ def counter(
 ) -> PenalizedModelVecEnv:
     """Count up without noise; u(s, a) = |a| and λ = 0.5."""
     rows = np.array(starts * 2, dtype=np.float32)[:, None]
-    flags = np.zeros(len(rows), dtype=bool)
-    transitions = Transitions(
-        observations=rows,
-        actions=np.zeros((len(rows), 1)),
-        # Below all that the model pays, and not the start state: what a broken model is paid is read off this.
-        rewards=np.full(len(rows), -7.0),
-        next_observations=rows,
-        terminations=flags,
-        truncations=flags,
-    )
+    # Rewards are below all that the model pays: what a broken model is paid is read off this.
+    data = transitions(widths=(1, 1), observations=rows, next_observations=rows, rewards=np.full(len(rows), -7.0))
     model = StubEnsemble(1, 1, mean=options.pop("mean", count_up))
     penalized_model = PenalizedModel(
         model,
-        transitions,
+        data,
         penalty=lambda prediction: prediction.actions[:, 0].abs(),
         penalty_coef=PENALTY_COEF,
         **options,
@@ -64,8 +57,7 @@ def ones(env: PenalizedModelVecEnv) -> np.ndarray:
 
 @pytest.fixture
 def toy() -> PenalizedModel:
-    system = LinearGaussianSystem()
-    return PenalizedModel(system.model(), system.transitions())
+    return toy_model()
 
 
 def test_the_horizon_truncates_with_the_true_last_state() -> None:
@@ -84,9 +76,10 @@ def test_the_horizon_truncates_with_the_true_last_state() -> None:
         np.testing.assert_array_equal(info["terminal_observation"], [3.0])
 
 
-def test_a_death_is_no_truncation() -> None:
-    """Else the critic would bootstrap from terminal states."""
-    env = counter(num_envs=1, horizon=10, termination=from_state(2.0))
+@pytest.mark.parametrize("horizon", [10, 2])
+def test_a_death_is_no_truncation(horizon: int) -> None:
+    """Else the critic would bootstrap from terminal states; a state is terminal at the horizon as well."""
+    env = counter(num_envs=1, horizon=horizon, termination=from_state(2.0))
     env.reset()
     env.step(ones(env))
     observations, _, dones, infos = env.step(ones(env))
@@ -94,16 +87,6 @@ def test_a_death_is_no_truncation() -> None:
     assert infos[0]["TimeLimit.truncated"] is False
     np.testing.assert_array_equal(infos[0]["terminal_observation"], [2.0])
     np.testing.assert_array_equal(observations, [[0.0]])
-
-
-def test_a_death_at_the_horizon_counts_as_a_death() -> None:
-    """Both at once: the state is terminal whatever the clock says, so there is no value to bootstrap."""
-    env = counter(num_envs=1, horizon=2, termination=from_state(2.0))
-    env.reset()
-    env.step(ones(env))
-    _, _, dones, infos = env.step(ones(env))
-    assert dones.tolist() == [True]
-    assert infos[0]["TimeLimit.truncated"] is False
 
 
 def test_a_model_that_breaks_down_dies_and_says_so() -> None:
@@ -258,19 +241,6 @@ def test_seed_none_is_unpredictable(toy: PenalizedModel) -> None:
     assert (env.reset() != first).any()
 
 
-def test_global_generators_are_neither_read_nor_moved(toy: PenalizedModel) -> None:
-    """Who seeds NumPy or torch for something else must not change a rollout, nor be changed by one."""
-    rollouts = []
-    for global_seed in (0, 1):
-        np.random.seed(global_seed)  # noqa: NPY002  # the global generator is what this is about
-        torch.manual_seed(global_seed)
-        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-        rollouts.append(rollout(PenalizedModelVecEnv(toy, num_envs=8, horizon=3, seed=5)))
-        np.testing.assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
-        assert torch.equal(torch.get_rng_state(), before[1])
-    np.testing.assert_array_equal(*rollouts)
-
-
 def test_attributes_can_be_read(toy: PenalizedModel) -> None:
     """SB3 asks for render_mode in every constructor and warns where it cannot be had."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
@@ -298,19 +268,10 @@ def test_no_rollout_is_wrapped(toy: PenalizedModel) -> None:
     assert env.env_is_wrapped(gym.Wrapper, indices=[1]) == [False]
 
 
-@pytest.mark.parametrize(
-    "actions",
-    [np.zeros((4, 1)), np.zeros(3), np.zeros((3, 2)), np.array([[0.0], [np.nan], [0.0]]), np.full((3, 1), np.inf)],
-)
+@pytest.mark.parametrize("actions", [np.zeros((4, 1)), np.array([[0.0], [np.nan], [0.0]])])
 def test_wrong_actions_are_refused(toy: PenalizedModel, actions: np.ndarray) -> None:
     """They would broadcast or spread as NaN."""
     env = PenalizedModelVecEnv(toy, num_envs=3, horizon=2)
     env.reset()
     with pytest.raises(InputError, match="actions"):
         env.step(actions)
-
-
-@pytest.mark.parametrize(("name", "value"), [("num_envs", 0), ("num_envs", 1.5), ("horizon", 0), ("horizon", True)])
-def test_sizes_must_be_positive_integers(toy: PenalizedModel, name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=name):
-        PenalizedModelVecEnv(toy, **{"num_envs": 2, "horizon": 2, name: value})

@@ -85,7 +85,7 @@ def test_penalties_in_units_of_the_data() -> None:
 
 
 def test_the_model_predicts_the_real_environment(folder: Path) -> None:
-    """On states of the dataset the model is far better than "nothing changes", and its uncertainty grows off the data."""
+    """On states of the dataset the model is far better than "nothing changes"; off the data its uncertainty grows."""
     transitions = load_dataset("halfcheetah-mixed")
     rows = np.random.default_rng(0).choice(len(transitions), 2000, replace=False)
     observations, actions, next_observations = (

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
@@ -106,5 +104,6 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def weights(agent: Any) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in agent.policy.state_dict().items()}
+def cells(table: str) -> list[list[str]]:
+    """Return the cells of a table in Markdown."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

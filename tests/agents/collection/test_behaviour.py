@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from helpers.agents import files
 from stable_baselines3 import DQN
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
@@ -22,7 +22,6 @@ from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_b
 from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_agents.runs.state.agent_state import agent_state
 from mopo_agents.runs.state.generators import global_generators
-from mopo_agents.runs.state.interruption import interruptible
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.real.real_env import make_behaviour_env
 
@@ -140,11 +139,6 @@ class TestResume:
         interrupt(tmp_path, 20, between=True)
         assert_same(train(folder=tmp_path), straight)
 
-    def test_after_many_crashes(self, straight: Behaviour, tmp_path: Path) -> None:
-        for step in (30, 20, 25, 15):
-            interrupt(tmp_path, step)
-        assert_same(train(folder=tmp_path), straight)
-
     @pytest.mark.parametrize("task", ["halfcheetah-mixed", "walker2d-mixed", "ant-angle"])
     def test_with_other_robots(self, tmp_path: Path, task: str) -> None:
         interrupt(tmp_path, 55, task=task)
@@ -180,10 +174,10 @@ class TestResume:
     def test_another_run_is_refused(self, tmp_path: Path, change: dict[str, Any], named: str) -> None:
         """Half of one run and half of another would be a dataset of nobody's."""
         interrupt(tmp_path, 8)
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+        before = files(tmp_path)
         with pytest.raises(ConfigError, match=named):
             train(folder=tmp_path, **change)
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+        assert files(tmp_path) == before
 
     def test_other_versions_are_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another MuJoCo has other contacts."""
@@ -296,26 +290,12 @@ class TestThreshold:
         assert_same(train(steps=380, threshold=threshold, folder=tmp_path), ended)
 
     def test_best_mean_and_curve(self, straight: Behaviour) -> None:
-        lengths = np.array([3] * 12)
-        known = Behaviour(
-            agent=straight.agent,
-            steps=STEPS,
-            threshold=None,
-            threshold_step=None,
-            episode_returns=np.array([0.0, 10.0, *[1.0] * 10]),
-            episode_lengths=lengths,
-        )
+        returns, lengths = np.array([0.0, 10.0, *[1.0] * 10]), np.array([3] * 12)
+        options: dict[str, Any] = {"agent": straight.agent, "steps": STEPS, "threshold": None, "threshold_step": None}
+        known = Behaviour(episode_returns=returns, episode_lengths=lengths, **options)
         assert known.best_mean == pytest.approx(1.9)  # ten from the second on: 10 and nine times 1
         assert known.curve().decode().splitlines()[:3] == ["step,return,length", "3,0.0,3", "6,10.0,3"]
-        few = Behaviour(
-            agent=straight.agent,
-            steps=STEPS,
-            threshold=None,
-            threshold_step=None,
-            episode_returns=np.ones(9),
-            episode_lengths=lengths[:9],
-        )
-        assert few.best_mean is None
+        assert Behaviour(episode_returns=returns[:9], episode_lengths=lengths[:9], **options).best_mean is None
 
 
 class TestInterruption:
@@ -339,57 +319,6 @@ class TestInterruption:
         with pytest.raises(KeyboardInterrupt):
             train_behaviour(interrupted_hopper, folder=tmp_path, **SMALL)
         assert_same(train(folder=tmp_path), straight)
-
-    def test_twice(self) -> None:
-        answers: list[object] = []
-
-        def work() -> None:
-            with interruptible() as interrupted:
-                answers.append(interrupted())
-                signal.raise_signal(signal.SIGINT)
-                answers.append(interrupted())
-                signal.raise_signal(signal.SIGINT)
-                answers.append("behind it")
-
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        assert answers == [False, True]
-
-    def test_an_interruption_that_nobody_asked_about(self) -> None:
-        """The work was done before it looked: the program that was interrupted must end all the same."""
-        done = []
-
-        def work() -> None:
-            with interruptible():
-                signal.raise_signal(signal.SIGINT)
-                done.append(True)
-
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        assert done
-
-    def test_where_it_is_ignored_it_stays_ignored(self) -> None:
-        """A script's background jobs are not meant by the Ctrl-C that ends the script."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            with interruptible() as interrupted:
-                signal.raise_signal(signal.SIGINT)
-                assert not interrupted()
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def test_outside_the_main_thread(self) -> None:
-        """Signals cannot be caught there; training must still work."""
-        answers = []
-
-        def work() -> None:
-            with interruptible() as interrupted:
-                answers.append(interrupted())
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-        assert answers == [False]
 
 
 def test_the_users_generators_are_left_alone() -> None:

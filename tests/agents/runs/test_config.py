@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
-from typing import Any, get_args
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers.runs import MODEL_OPTIONS
 from torch import nn
 
-from mopo_agents.runs.config import NEEDS, ROLES, Role, TrainConfig
+from mopo_agents.runs.config import TrainConfig
 from mopo_env.errors import ConfigError
 
 TASK = "halfcheetah-mixed"
@@ -19,7 +18,7 @@ POSITIVE = ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", 
 NOT_NEGATIVE = ("evaluate_every", "checkpoint_every", "seed")
 POSITIVE_OR_NONE = ("rollout_batch_size", "horizon")
 NUMBER_OR_NONE = ("halt_threshold", "halt_reward", "target_entropy")
-NO_INTEGERS: tuple[Any, ...] = (-1, 1.0, 2.5, NAN, "3", True, [1])
+NO_INTEGERS: tuple[Any, ...] = (-1, 2.5, "3", True)
 BAD = [
     *[(name, value) for name in POSITIVE for value in (*NO_INTEGERS, 0, None)],
     *[(name, value) for name in NOT_NEGATIVE for value in (*NO_INTEGERS, None)],
@@ -46,47 +45,18 @@ def test_a_bad_value_is_refused_by_name(name: str, value: Any) -> None:
     assert repr(value) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE)],
-        *[(name, 0) for name in NOT_NEGATIVE],
-        *[(name, None) for name in (*POSITIVE_OR_NONE, "penalty_coef", "random_rollouts")],
-        *[(name, None) for name in ("penalty_members", "penalty_units", "penalty_reward", "halt_threshold")],
-        ("penalty_members", "elites"),
-        ("penalty_units", "normalised"),
-        ("penalty_reward", False),
-        ("member_per", "rollout"),
-        ("precision", "bfloat16"),
-        ("deterministic", True),
-        ("overlap", True),
-        ("halt_threshold", 0.0),
-        ("halt_reward", -200),
-        ("target_entropy", -3.0),
-        ("target_entropy", 0),
-        ("random_rollouts", True),
-        ("random_rollouts", False),
-        ("penalty_coef", 0),
-        ("real_ratio", 0),
-        ("real_ratio", 1),
-    ],
-)
+GOOD = [
+    *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE, "real_ratio")],
+    *[(name, 0) for name in (*NOT_NEGATIVE, *NUMBER_OR_NONE, "penalty_coef", "real_ratio")],
+    *[(name, None) for name in (*POSITIVE_OR_NONE, *NUMBER_OR_NONE, "penalty_coef", "random_rollouts")],
+    *[(name, None) for name in ("penalty_members", "penalty_units", "penalty_reward")],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD)
 def test_the_ends_of_each_range_are_allowed(name: str, value: Any) -> None:
     """λ = 0, f = 0 and f = 1 are baselines of the paper."""
     assert getattr(TrainConfig(task=TASK, **{name: value}), name) == value
-
-
-def test_an_unknown_option_is_refused() -> None:
-    """A misspelt λ must not be a run with the default λ."""
-    with pytest.raises(TypeError, match="penalty_coeff"):
-        TrainConfig(task=TASK, penalty_coeff=1.0)
-
-
-def test_a_config_cannot_be_changed() -> None:
-    """It is checked once; a change afterwards would escape the check."""
-    config = TrainConfig(task=TASK)
-    with pytest.raises(FrozenInstanceError):
-        config.epochs = 0  # type: ignore[misc]
 
 
 def test_every_option_is_documented() -> None:
@@ -102,28 +72,6 @@ def test_the_defaults_are_the_papers() -> None:
     assert (config.method, config.agent, config.penalty) == (None, None, None)  # the method's
     assert (config.gradient_steps, config.real_ratio, config.retain_epochs) == (1000, 0.05, 5)
     assert (config.horizon, config.penalty_coef, config.random_rollouts) == (None, None, None)  # the task's
-
-
-def test_every_option_says_once_what_it_is() -> None:
-    """Refusals, labels and the identity follow from it: an option in the wrong place is a choice of someone's."""
-    assert all(ROLES[option.name] in get_args(Role) for option in fields(TrainConfig))
-    assert {name for name, role in ROLES.items() if role in ("how", "seed")} == {
-        "checkpoint_every",
-        "device",
-        "fast",
-        "threads",
-        "seed",
-    }
-    assert {name for name, needs in NEEDS.items() if "off-policy" in needs} == {
-        "gradient_steps",
-        "random_rollouts",
-        "real_ratio",
-        "retain_epochs",
-        "overlap",
-    }
-    anyones = {"task", "method", "agent", "agent_options", "epochs", "gradient_steps", "target_entropy", "standardise"}
-    anyones |= {"dataset", "real_env", "evaluate_every", "evaluation_episodes", "checkpoint_every", "seed"}
-    assert set(ROLES) - set(MODEL_OPTIONS) == anyones | {"device", "fast", "threads"}
 
 
 class TestAgentOptions:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mopo_agents.runs import method_ensembles
 from mopo_agents.runs.method_ensembles import ensemble_with
 from mopo_env.datasets.files import save_transitions
-from mopo_env.errors import ConfigError, DatasetError, StoreError
+from mopo_env.errors import StoreError
 from mopo_env.models.ensemble import load_ensemble, save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
@@ -142,17 +141,3 @@ def test_an_ensemble_of_before_an_option_existed_keeps_its_key(data: Path) -> No
         del manifest["metadata"]["config"][name]
     path.write_text(json.dumps(manifest))
     assert method_ensembles._own_config(data) == SMALL
-
-
-def test_missing_data_and_wrong_options_fit_nothing(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere"):
-        find({"lipschitz": 1.0}, "nowhere")
-    with pytest.raises(ConfigError, match="num_members: expected an integer"):
-        find({"num_members": 0}, data)
-    assert not (tmp_path / "mopo").exists()
-
-
-def test_the_errors_of_a_bound_fit_are_recorded(data: Path) -> None:
-    folder = find({"lipschitz": 3.0}, data)
-    assert folder is not None
-    assert np.isfinite(load_ensemble(folder).metadata["holdout_mse"]).all()

@@ -48,14 +48,6 @@ def test_a_row_of_table_3(title: str) -> None:
     assert (config.num_members, config.num_elites) == ((1, 1) if alone else (7, 5))
 
 
-def test_the_names_are_those_of_the_command_line() -> None:
-    """They are in scripts and files."""
-    expected = ["mopo", "mopo-no-lip", "mopo-ens-penalty", "mopo-no-lip-ens-penalty", "mopo-no-penalty", "mbpo"]
-    expected += ["mbpo-no-ens", "mopo-oracle", "mopo-no-lip-oracle", "sac", "bear", "brac-p", "brac-v", "bc"]
-    assert list(METHODS) == expected
-    assert all(name == method.name for name, method in METHODS.items())
-
-
 # Table 1 and 2: MBPO's return; Table 4: MBPO's h and MOPO's, in the order of the table.
 MBPO = {
     "halfcheetah-random": (3533.0, 5, 5),
@@ -147,10 +139,6 @@ def test_a_baseline_and_its_agent_name_each_other(name: str, agent: str) -> None
     assert resolved("hopper-mixed", method=name).agent == agent
     assert resolved("hopper-mixed", agent=agent.lower()).method == name
     assert resolved("hopper-mixed", agent="SAC").method == "mopo-no-lip"
-
-
-def test_nothing_but_the_baselines_is_without_a_model() -> None:
-    assert [name for name, method in METHODS.items() if method.model_free] == list(BASELINE_AGENTS)
 
 
 def test_every_option_of_a_method_is_one() -> None:

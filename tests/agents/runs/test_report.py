@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.runs import cells
 
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.runs.callback import EvaluationRow, ModelRow
@@ -45,10 +46,6 @@ def result(*, dataset_mean: float = 2000.0, returns: tuple[float, ...] | None = 
         evaluations=tuple(rows),
         final=final,
     )
-
-
-def cells(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
 
 def test_the_table_holds_the_comparison_of_the_paper() -> None:

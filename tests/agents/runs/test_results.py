@@ -92,13 +92,6 @@ def test_a_damaged_file_is_named(name: str, body: str, tmp_path: Path) -> None:
     assert str(folder) in str(refusal.value)
 
 
-def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
-    folder = leave_run(tmp_path / "run")
-    (folder / "result.json").unlink()
-    with pytest.raises(StoreError, match="unfinished, there is no"):
-        read_run(folder)
-
-
 def test_runs_are_found_by_themselves_and_in_their_folder(tmp_path: Path) -> None:
     runs = [leave_run(tmp_path / "runs" / name) for name in ("b", "a", "c")]
     (tmp_path / "runs" / "notes").mkdir()

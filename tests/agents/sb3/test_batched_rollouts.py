@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from helpers.agents import make_small, penalized_model
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
@@ -18,34 +18,19 @@ from mopo_agents.sb3.batched_rollouts import BatchedRollouts
 from mopo_agents.sb3.compose import compose
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import InputError
-from mopo_env.toys import StubEnsemble
-from mopo_env.transitions import Transitions
 
 B, H = 24, 4
 
 
-def penalized_model(*, numbered: bool = False) -> PenalizedModel:
+def ending_model(num_actions: int | None = None) -> PenalizedModel:
     """A world whose rollouts end at the horizon, before it, and at both at once."""
-    random = np.random.default_rng(0)
-    low, high = np.float32([-2.0, 0.0]), np.float32([1.0, 5.0])
-    actions = random.integers(0, 3, 30) if numbered else random.uniform(low, high, (30, 2))
-    transitions = Transitions(
-        observations=random.normal(size=(30, 3)),
-        actions=actions,
-        rewards=random.normal(size=30),
-        next_observations=random.normal(size=(30, 3)),
-        terminations=np.zeros(30, dtype=bool),
-        truncations=np.zeros(30, dtype=bool),
-        action_space=Discrete(3) if numbered else Box(low, high, dtype=np.float32),
-    )
-    model = StubEnsemble(3, 3 if numbered else 2, mean=lambda s, a: (s + 0.1 * a[:, :1], s[:, 0] + a[:, 1]), std=0.5)
-    return PenalizedModel(model, transitions, termination=lambda s, a, s2: s2[:, 0] > 1.2)
+    return penalized_model(num_actions, std=0.5, termination=lambda s, a, s2: s2[:, 0] > 1.2)
 
 
 def pair(name: str, **options: Any) -> list[Any]:
     """Return an agent that rolls out in batches, and one of the same weights and seeds that does not."""
     policy = {"net_arch": [8], **options.pop("policy_kwargs", {})}
-    world = penalized_model(numbered=name in ("DQN", "QRDQN"))
+    world = ending_model(3 if name in ("DQN", "QRDQN") else None)
     sizes = {"horizon": H, "rollout_batch_size": B, "retain_epochs": 2, "seed": 5}
     return [make_agent(name, world, policy_kwargs=policy, fast=fast, **{**sizes, **options}) for fast in (True, False)]
 
@@ -219,17 +204,17 @@ def test_classes_with_a_loop_of_their_own_keep_it() -> None:
         assert not BatchedRollouts.fits(mine)
         assert not issubclass(compose(mine), BatchedRollouts)
     assert issubclass(compose(SAC), BatchedRollouts)
-    on_policy = make_agent("PPO", penalized_model(), horizon=H, rollout_batch_size=B, batch_size=B)
+    on_policy = make_small("PPO", penalized_model())
     assert type(on_policy) is PPO
 
 
 def test_a_policy_that_chooses_by_itself_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent or a policy with a `predict` of its own, SBX's for one, must have the last word."""
-    mine = type("Mine", (SAC,), {"predict": lambda self, *_, **__: (np.full((B, 2), [0.5, 2.0], np.float32), None)})
+    mine = type("Mine", (SAC,), {"predict": lambda self, *_, **__: (np.full((B, 2), [0.5, 0.0], np.float32), None)})
     agent: Any = make_agent(mine, penalized_model(), horizon=H, rollout_batch_size=B)
     assert isinstance(agent, BatchedRollouts)
     learn(agent, 1)
-    np.testing.assert_allclose(agent.replay_buffer.actions[:H], np.broadcast_to([2 / 3, -0.2], (H, B, 2)), atol=1e-6)
+    np.testing.assert_allclose(agent.replay_buffer.actions[:H], np.broadcast_to([-0.9, 0.5], (H, B, 2)), atol=1e-6)
 
 
 def test_another_environment_is_stepped_as_ever() -> None:

@@ -6,25 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.agents import make_small, toy_model
 from stable_baselines3 import DQN, SAC
 
-from mopo_agents.agents import agent_name, fast_path, make_agent
+from mopo_agents.agents import agent_name, fast_path
 from mopo_agents.policies import save_policy
 from mopo_agents.sb3.compose import compose
 from mopo_agents.sb3.mixins import plain_class
 from mopo_agents.sb3.value_agents import ValueAgent
 from mopo_env._utils.store import read_artifact
-from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.toys import LinearGaussianSystem
 
 B, H = 16, 2
 
 
 def make(name: str = "SAC", **options: Any) -> Any:
-    system = LinearGaussianSystem()
-    penalized_model = PenalizedModel(system.model(), system.transitions())
-    sizes = {"horizon": H, "rollout_batch_size": B, "policy_kwargs": {"net_arch": [8]}}
-    return make_agent(name, penalized_model, **{**sizes, **options})
+    return make_small(name, toy_model(), **{"horizon": H, "rollout_batch_size": B, **options})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +32,7 @@ def make(name: str = "SAC", **options: Any) -> Any:
         ("SAC", {"random_rollouts": True, "fast": False}, "SAC[RandomRollouts]"),
         ("TD3", {}, "TD3[BatchedRollouts]"),
         ("SAC", {"fast": False}, "SAC"),
-        ("PPO", {"batch_size": B}, "PPO"),
+        ("PPO", {}, "PPO"),
     ],
 )
 def test_the_class_tells_what_runs(name: str, options: dict[str, Any], expected: str, tmp_path: Path) -> None:

@@ -9,26 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.agents import make_small, toy_model
 from stable_baselines3 import SAC
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.sac.policies import SACPolicy
 
-from mopo_agents.agents import make_agent
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts
 from mopo_agents.sb3.overlap import OverlappedRollouts
-from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
-from mopo_env.toys import LinearGaussianSystem
 
 B, H, UPDATES = 40, 3, 4
 
 
 def make(name: str = "SAC", **options: Any) -> Any:
-    system = LinearGaussianSystem()
     sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES, "retain_epochs": 4, "overlap": True}
-    penalized_model = PenalizedModel(system.model(), system.transitions(seed=0))
-    return make_agent(name, penalized_model, **{**sizes, "policy_kwargs": {"net_arch": [8]}, "seed": 1, **options})
+    return make_small(name, toy_model(), **{**sizes, "seed": 1, **options})
 
 
 def learned(epochs: int = 4, **options: Any) -> Any:

@@ -9,38 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Discrete
+from helpers.agents import make_small, penalized_model
 from sb3_contrib import QRDQN
 from stable_baselines3 import A2C, DQN, SAC
 
-from mopo_agents.agents import agent_name, make_agent
+from mopo_agents.agents import agent_name
 from mopo_agents.sb3.value_agents import is_value_agent
-from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.toys import StubEnsemble
-from mopo_env.transitions import Transitions
 
 B, H, UPDATES, ACTIONS = 400, 4, 5, 3
 NETWORKS = {"DQN": "q_net", "QRDQN": "quantile_net"}
 
 
-def penalized_model() -> PenalizedModel:
-    """Nothing moves, and nothing is paid."""
-    rows = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
-    transitions = Transitions(
-        observations=rows,
-        actions=np.arange(20) % ACTIONS,
-        rewards=np.zeros(20),
-        next_observations=rows,
-        terminations=np.zeros(20, dtype=bool),
-        truncations=np.zeros(20, dtype=bool),
-        action_space=Discrete(ACTIONS),
-    )
-    return PenalizedModel(StubEnsemble(2, ACTIONS, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
-
-
 def small(name: Any, *, rollouts: int = B, **options: Any) -> Any:
-    defaults = {"policy_kwargs": {"net_arch": [8]}, "batch_size": 16, "gradient_steps": UPDATES}
-    return make_agent(name, penalized_model(), horizon=H, rollout_batch_size=rollouts, **{**defaults, **options})
+    sizes = {"horizon": H, "rollout_batch_size": rollouts, "batch_size": 16, "gradient_steps": UPDATES}
+    return make_small(name, penalized_model(ACTIONS), **{**sizes, **options})
 
 
 def rollout(agent: Any, epochs: int = 1) -> np.ndarray:
@@ -140,7 +122,7 @@ def test_stable_baselines3_can_save_and_load_it(name: str) -> None:
     with pytest.warns(UserWarning, match="greater than the target network update interval"):
         loaded = {"DQN": DQN, "QRDQN": QRDQN}[name].load(stream, env=agent.get_env())
     assert "_action_random" not in vars(loaded)
-    states = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    states = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     np.testing.assert_array_equal(
         loaded.predict(states, deterministic=True)[0], agent.predict(states, deterministic=True)[0]
     )

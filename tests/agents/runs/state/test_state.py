@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from helpers.agents import files
 from helpers.offline_toy import small_agent, toy_transitions
 from stable_baselines3 import PPO, SAC, TD3
 
 from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.agents import make_agent
-from mopo_agents.runs.state import files
+from mopo_agents.runs.state import state_file
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
 from mopo_agents.runs.state.files import AppendLog, claim_folder, read_state, remove_folder, restoring, write_state
 from mopo_agents.runs.state.generators import (
@@ -26,6 +29,7 @@ from mopo_agents.runs.state.generators import (
     set_generator_state,
     set_global_generators,
 )
+from mopo_agents.runs.state.interruption import interruptible
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.toys import StubEnsemble
@@ -125,7 +129,7 @@ class TestStateFile:
     def test_another_version_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The same names may then mean something else."""
         with monkeypatch.context() as patch:
-            patch.setattr(files, "_STATE_VERSION", 99)
+            patch.setattr(state_file, "_VERSION", 99)
             write_state(tmp_path, "run", {"rows": 1})
         with pytest.raises(StoreError, match=r"run\.json: found state version 99, expected \d+.*remove the folder"):
             read_state(tmp_path, "run")
@@ -202,15 +206,15 @@ class TestFolder:
 
     def test_other_options_are_named(self, tmp_path: Path) -> None:
         claim_folder(tmp_path, {"seed": 1, "versions": {"mujoco": "3.4.0"}, "same": True})
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        before = files(tmp_path)
         with pytest.raises(ConfigError) as caught:
             claim_folder(tmp_path, {"seed": 2, "versions": {"mujoco": "4.0.0", "torch": "2"}, "same": True})
         message = str(caught.value)
         assert "seed: begun with 1, now 2" in message
         assert "versions/mujoco: begun with '3.4.0', now '4.0.0'" in message
         assert "versions/torch: begun with None, now '2'" in message
-        assert "same" not in message
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        assert "same" not in message.replace("those again", "")
+        assert files(tmp_path) == before
 
     def test_files_of_somebody_else_are_left_alone(self, tmp_path: Path) -> None:
         """The folder is removed when the work is done. What a crash left of the claim itself does no harm."""
@@ -232,6 +236,61 @@ class TestFolder:
         assert len(list(tmp_path.iterdir())) == 1
         remove_folder(folder)
         assert list(tmp_path.iterdir()) == []
+
+
+class TestInterruption:
+    """Ctrl-C once is a wish, twice an order."""
+
+    def test_twice(self) -> None:
+        answers: list[object] = []
+
+        def work() -> None:
+            with interruptible() as interrupted:
+                answers.append(interrupted())
+                signal.raise_signal(signal.SIGINT)
+                answers.append(interrupted())
+                signal.raise_signal(signal.SIGINT)
+                answers.append("behind it")
+
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert answers == [False, True]
+
+    def test_an_interruption_that_nobody_asked_about(self) -> None:
+        """The work was done before it looked: the program that was interrupted must end all the same."""
+        done = []
+
+        def work() -> None:
+            with interruptible():
+                signal.raise_signal(signal.SIGINT)
+                done.append(True)
+
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert done
+
+    def test_where_it_is_ignored_it_stays_ignored(self) -> None:
+        """A script's background jobs are not meant by the Ctrl-C that ends the script."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with interruptible() as interrupted:
+                signal.raise_signal(signal.SIGINT)
+                assert not interrupted()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def test_outside_the_main_thread(self) -> None:
+        """Signals cannot be caught there; training must still work."""
+        answers = []
+
+        def work() -> None:
+            with interruptible() as interrupted:
+                answers.append(interrupted())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert answers == [False]
 
 
 def pendulum(agent_class: type[Any] = SAC, **options: Any) -> Any:

@@ -9,48 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from helpers.agents import HIGH, LOW, make_small, penalized_model, quiet_jax
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from mopo_agents.agents import agent_name, get_agent_class, make_agent
+from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.policies import load_policy, save_policy
 from mopo_agents.sb3.compose import compose
-from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
-from mopo_env.toys import StubEnsemble
-from mopo_env.transitions import Transitions
 
 B, H, UPDATES = 500, 4, 2
-# Bounds that are neither 1 nor symmetric, so that scaled and raw actions cannot be taken for each other.
-LOW, HIGH = np.float32([0.0, -3.0]), np.float32([10.0, 1.0])
-# sbx imports tensorflow_probability, which reads a name that jax has deprecated; nothing of ours is involved.
-quiet_jax = pytest.mark.filterwarnings("ignore:jax.core.pytype_aval_mappings is deprecated:DeprecationWarning")
-
-
-def penalized_model() -> PenalizedModel:
-    rows = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
-    transitions = Transitions(
-        observations=rows,
-        actions=np.ones((20, 2)),
-        rewards=np.zeros(20),
-        next_observations=rows,
-        terminations=np.zeros(20, dtype=bool),
-        truncations=np.zeros(20, dtype=bool),
-        action_space=Box(LOW, HIGH, dtype=np.float32),
-    )
-    model = StubEnsemble(3, 2, mean=lambda states, actions: (0.9 * states, actions[:, 0]), std=0.1)
-    return PenalizedModel(model, transitions)
 
 
 def small(agent: Any = "SAC", **options: Any) -> Any:
-    defaults = {"policy_kwargs": {"net_arch": [8]}, "random_rollouts": True}
-    sizes: dict[str, Any] = {"horizon": H, "rollout_batch_size": B}
-    if not issubclass(get_agent_class(agent), OnPolicyAlgorithm):
-        sizes["gradient_steps"] = UPDATES
-    return make_agent(agent, penalized_model(), **{**sizes, **defaults, **options})
+    updates = {} if issubclass(get_agent_class(agent), OnPolicyAlgorithm) else {"gradient_steps": UPDATES}
+    sizes: dict[str, Any] = {"horizon": H, "rollout_batch_size": B, "random_rollouts": True, **updates}
+    return make_small(agent, penalized_model(), **{**sizes, **options})
 
 
 def rollout_actions(agent: Any, monkeypatch: pytest.MonkeyPatch, epochs: int = 1) -> tuple[np.ndarray, np.ndarray]:

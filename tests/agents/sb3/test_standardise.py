@@ -9,36 +9,28 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from helpers.agents import make_small
+from helpers.transitions import transitions
 
-from mopo_agents.agents import get_agent_class, make_agent
+from mopo_agents.agents import get_agent_class
 from mopo_agents.policies import load_policy, save_policy
 from mopo_agents.sb3.standardise import Standardise, standardised
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.toys import StubEnsemble
-from mopo_env.transitions import Transitions
 
 
 def penalized_model() -> PenalizedModel:
     """Two columns of very different size, and one that never changes."""
     random = np.random.default_rng(0)
     rows = np.stack([random.normal(5000, 300, 50), random.normal(0, 0.01, 50), np.full(50, 7.0)], axis=1)
-    transitions = Transitions(
-        observations=rows,
-        actions=random.uniform(-1, 1, (50, 2)),
-        rewards=np.zeros(50),
-        next_observations=rows,
-        terminations=np.zeros(50, dtype=bool),
-        truncations=np.zeros(50, dtype=bool),
-    )
-    return PenalizedModel(StubEnsemble(3, 2, mean=lambda s, a: (s, torch.zeros(len(s)))), transitions)
+    data = transitions(widths=(3, 2), observations=rows, next_observations=rows)
+    return PenalizedModel(StubEnsemble(3, 2, mean=lambda s, a: (s, torch.zeros(len(s)))), data)
 
 
 def make(name: str, **options: Any) -> Any:
-    updates = {} if name == "PPO" else {"gradient_steps": 1}
-    options = {"policy_kwargs": {"net_arch": [8]}, **updates, **options}
-    return make_agent(name, penalized_model(), horizon=2, rollout_batch_size=4, **options)
+    return make_small(name, penalized_model(), rollout_batch_size=4, **options)
 
 
 def test_networks_see_zero_mean_and_unit_variance() -> None:
@@ -70,15 +62,15 @@ def test_off_by_default() -> None:
 
 
 def test_options_of_ones_own_come_first() -> None:
-    transitions = penalized_model().transitions
-    options = standardised(get_agent_class("SAC"), {"net_arch": [3], "features_extractor_class": dict}, transitions)
+    rows = penalized_model().transitions
+    options = standardised(get_agent_class("SAC"), {"net_arch": [3], "features_extractor_class": dict}, rows)
     assert (options["net_arch"], options["features_extractor_class"]) == ([3], dict)
 
 
 @pytest.mark.parametrize("name", ["SAC", "TD3", "PPO", "TQC", "CrossQ"])
 def test_the_scale_is_saved_with_the_policy(name: str, tmp_path: Path) -> None:
     """Whoever loads it gives raw units, and no class is named in the file that is not ours."""
-    agent = make(name, standardise=True, **({"batch_size": 8} if name == "PPO" else {}))
+    agent = make(name, standardise=True)
     save_policy(agent, tmp_path)
     options = read_artifact(tmp_path, "policy")[1]["policy_options"]
     assert options["features_extractor_class"] == "Standardise"
