@@ -40,7 +40,7 @@ def test_a_module_without_memory_is_filled() -> None:
         ({"spare": np.zeros(1, np.float32)}, "spare: found shape .* expected no such tensor"),
         ({"bias": np.array([["a"]])}, "do not fit its architecture"),
         ({"bias": np.zeros((2, 1, 1))}, r"of torch.float64, expected shape \(2, 1, 1\) of torch.float32"),
-        ({"weight": np.full((2, 1, 1), np.inf, np.float32)}, "not finite, in weight"),
+        ({"weight": np.full((2, 1, 1), np.inf, np.float32)}, "non-finite numbers in weight"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], expected: str) -> None:

@@ -43,7 +43,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "6 transitions; episode returns: mean 3.0, max 3.0",
-        "2 rows were dropped, the last of each episode, since the file lacks their next states.",
+        "2 rows were dropped, the last of each episode, because the file lacks their next states.",
         f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
     loaded = load_transitions(folder)
@@ -112,7 +112,7 @@ def test_import_d4rl(mopo: Mopo, tmp_path: Path) -> None:
     code, out, _ = mopo("data", "import-d4rl", tmp_path / "cheetah-v0.hdf5", "--out", folder, "--max-episode-steps", 50)
     assert code == 0
     digest = hashlib.sha256((tmp_path / "cheetah-v0.hdf5").read_bytes()).hexdigest()
-    assert out.splitlines()[1] == f"SHA-256 {digest}: none of the files that D4RL published."
+    assert out.splitlines()[1] == f"SHA-256 {digest}: not a file that D4RL published."
     assert out.splitlines()[2].startswith("2 rows were dropped")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}"
     assert load_transitions(folder).truncations.nonzero()[0].tolist() == [48, 97]

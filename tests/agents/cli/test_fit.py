@@ -86,7 +86,7 @@ def test_a_rule_needs_a_folder(mopo: Mopo, cart: Path, tmp_path: Path) -> None:
     save_minari(load_transitions(cart), "plant/cart-v0")
     code, _, err = mopo("fit-termination", "plant/cart-v0", *TINY_RULE)
     assert code == 2
-    assert "--out: needed" in err
+    assert "--out: expected a folder" in err
     assert mopo("fit-termination", "plant/cart-v0", "--out", tmp_path / "rule", *TINY_RULE)[0] == 0
     files = [path.name.split("-")[0] for path in (tmp_path / "rule").iterdir()]
     assert sorted(files) == ["termination", "termination.json"]
@@ -127,7 +127,7 @@ def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None
     for name in (TASK, f"MOPO-{TASK}"):
         code, _, err = mopo("fit", name, *TINY_FIT)
         assert code == 2
-        assert err.startswith("mopo: --out: needed")
+        assert err.startswith("mopo: --out: expected a folder")
     assert sorted(path.name for path in bundled.iterdir()) == before
     code, _, _ = mopo("fit", TASK, "--out", tmp_path / "model", *TINY_FIT)
     assert code == 0
@@ -144,6 +144,6 @@ def test_own_data_with_a_baseline_on_the_command_line(mopo: Mopo, without_ensemb
     )
     assert [line.split("|")[1].strip() for line in lines[1:4]] == [label, "---", "dataset"]
     assert lines[4:] == [
-        "The policy was not evaluated: there is no real environment.",
+        "The policy was not evaluated, because there is no real environment.",
         f"Policy, logs and result.json are in runs/{label}-bc-seed0.",
     ]

@@ -85,7 +85,7 @@ MORE = [*COLUMNS, "--out", "m"]
         (["train", "hopper-mixd"], "Did you mean 'hopper-mixed'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
-        (["report", "nowhere"], "nowhere: neither a training run nor a folder that holds some"),
+        (["report", "nowhere"], "nowhere: found no config.json, expected a training run"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--method", "bc", "--horizon", "3"], "horizon: BC learns from the dataset alone"),
         (["data", "import-d4rl", "nowhere.hdf5", "--out", "model"], "nowhere.hdf5: no such file"),
@@ -209,7 +209,7 @@ def test_a_report_of_two_methods(mopo: Mopo, tmp_path: Path) -> None:
     (tmp_path / "runs" / "broken" / "config.json").write_text("{}")
     code, out, err = mopo("report", "--csv", tmp_path / "table.csv")
     assert code == 0
-    assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
+    assert err == "left out: runs/broken: the run is unfinished, there is no result.json.\n"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [[line[1], line[6]] for line in lines[2:]] == [["mopo", "1"], ["mbpo", "2"]]
     with (tmp_path / "table.csv").open(newline="") as stream:
@@ -223,7 +223,7 @@ def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text("{}")
     code, out, err = mopo("report", "run", "--csv", "table.csv")
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == "mopo: runs: none of 1 can be reported."
+    assert err.splitlines()[-1] == "mopo: runs: found 1, but none of them can be reported."
     assert not (tmp_path / "table.csv").exists()
     assert mopo("report")[0] == 2
 
@@ -261,7 +261,7 @@ def test_an_interrupted_collection_goes_on_with_the_same_command(mopo: Mopo, tmp
         patch.setattr(EpisodeRunner, "run", interrupted)
         code, out, err = mopo(*command, tmp_path / "data")
     assert (code, out) == (130, "")
-    assert f"what is done so far is in {tmp_path / 'data'}; the same command goes on from there" in err
+    assert f"the work so far is in {tmp_path / 'data'}; the same command resumes it" in err
     assert "Traceback" not in err
     assert mopo(*command, tmp_path / "data")[0] == 0
     assert mopo(*command, tmp_path / "straight")[0] == 0

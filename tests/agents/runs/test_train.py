@@ -161,7 +161,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     # Each of these asks for an ensemble of its own, which takes minutes to fit.
     ({"method": "mopo", "penalty": "ensemble-sdt"}, UnknownNameError, "penalty"),
     ({"method": "mopo", "penalty": "none", "penalty_units": "raw"}, ConfigError, "penalty"),
-    ({**OWN, "method": "mopo-oracle"}, ConfigError, r"the oracle asks .*, but dataset\d* has none.*--real-env"),
+    ({**OWN, "method": "mopo-oracle"}, ConfigError, r"the oracle needs .*, but dataset\d* has none.*--real-env"),
     ({"task": "cartpole-mixed", "method": "mopo-oracle"}, ConfigError, "but CartPole-v1 cannot be stepped"),
     ({"task": "hopper-mixed", "method": "mopo-oracle"}, SpaceMismatchError, "those of Hopper-v5 11"),
 ]
@@ -359,7 +359,7 @@ def test_an_environment_that_the_user_names_evaluates(mopo: Callable[..., tuple[
     assert (policy["task"], policy["trained_on"]) == (None, "cart")
     code, out, err = mopo("evaluate", "run")
     assert (code, out) == (2, "")
-    assert "--real-env: needed" in err
+    assert "--real-env: expected an environment" in err
     arguments = ("--real-env", "MountainCarContinuous-v0", "--episodes", 1, "--seed", 3)
     code, out, _ = mopo("evaluate", "run", *arguments)
     assert code == 0

@@ -19,7 +19,7 @@ from stable_baselines3 import PPO, SAC, TD3
 
 from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.agents import make_agent
-from mopo_agents.runs.state import state_file
+from mopo_agents.runs.state import files as state_files
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
 from mopo_agents.runs.state.files import AppendLog, claim_folder, read_state, remove_folder, restoring, write_state
 from mopo_agents.runs.state.generators import (
@@ -129,7 +129,7 @@ class TestStateFile:
     def test_another_version_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The same names may then mean something else."""
         with monkeypatch.context() as patch:
-            patch.setattr(state_file, "_VERSION", 99)
+            patch.setattr(state_files, "_STATE_VERSION", 99)
             write_state(tmp_path, "run", {"rows": 1})
         with pytest.raises(StoreError, match=r"run\.json: found state version 99, expected \d+.*remove the folder"):
             read_state(tmp_path, "run")
