@@ -14,9 +14,11 @@ __all__ = ["fill_module", "mean_and_std"]
 
 def mean_and_std(rows: Float[Tensor, "row column"]) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
     """Return what scales columns to zero mean and unit variance."""
-    mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
+    wide = rows.double()  # squares of large numbers overflow float32, and small spreads around them vanish in it
+    mean, std = wide.mean(dim=0), wide.std(dim=0, correction=0)
     # A constant column carries no information; left unscaled it stays at zero instead of dividing by zero.
-    return mean, torch.where(std < 1e-12, torch.ones_like(std), std)
+    is_constant = std <= 1e-7 * mean.abs() + 1e-30
+    return mean.to(rows), torch.where(is_constant, torch.ones_like(std), std).to(rows)
 
 
 def fill_module(module: nn.Module, tensors: Mapping[str, np.ndarray], *, what: str) -> None:
