@@ -1,4 +1,4 @@
-"""From a log to a policy: a water heater of which nobody has a simulator."""
+"""From a log to a policy: a water heater without a simulator."""
 
 from pathlib import Path
 
@@ -25,9 +25,9 @@ log = mopo_env.load_table(
 print(f"{len(log):,} steps, {log.terminations.sum()} of them tripped the plant; mean reward {log.rewards.mean():.2f}")
 
 
-# When does a run end? Who knows writes a function. Who does not learns it from the runs that ended, or says: never.
+# When does a run end? If you know the rule, write it. Otherwise learn it from the runs that ended, or choose `never`.
 def trips(observations: torch.Tensor, actions: torch.Tensor, next_observations: torch.Tensor) -> torch.Tensor:
-    """Give the limits that stand in the plant's handbook."""
+    """Return whether a limit in the plant's handbook is broken."""
     level, temperature = next_observations[:, 0], next_observations[:, 1]
     return (level <= 0.3) | (level >= 1.7) | (temperature >= 85.0)
 
@@ -47,11 +47,11 @@ agent = make_agent(
     horizon=HORIZON,
     rollout_batch_size=ROLLOUTS,
     gradient_steps=UPDATES,
-    standardise=True,  # metres and degrees are of different size: the policy shall see both
+    standardise=True,  # metres and degrees differ in size; the policy sees both scaled
 )
 agent.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)
 
-save_policy(agent, "tank-policy")  # tensors and JSON: whoever loads it runs nothing of ours
+save_policy(agent, "tank-policy")  # tensors and JSON; loading them runs no code
 policy = load_policy("tank-policy")
 for level, temperature in [(1.0, 40.0), (1.0, 60.0), (1.0, 80.0), (0.5, 60.0), (1.5, 60.0)]:
     (valve, heater), _ = policy.predict(np.array([level, temperature, 1.0], dtype=np.float32), deterministic=True)

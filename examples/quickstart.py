@@ -7,12 +7,12 @@ from mopo_agents import evaluate, make_agent
 
 EPOCHS, ROLLOUTS, UPDATES, HORIZON = 30, 20_000, 1000, 5
 
-env = gym.make("MOPO-halfcheetah-mixed")  # a world learned from 101,000 recorded steps
+env = gym.make("MOPO-halfcheetah-mixed")  # a model learned from 101,000 recorded steps
 observation, _ = env.reset(seed=0)
 observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
-print(f"pays {reward:.2f} = {info['reward_model']:.2f} of the model's reward − 1.0 × {info['penalty']:.2f} of doubt")
+print(f"{reward:.2f} = the model's reward {info['reward_model']:.2f} − 1.0 × its uncertainty {info['penalty']:.2f}")
 
-penalized_model = mopo_env.make_penalized_model("halfcheetah-mixed")  # the same world, in batches
+penalized_model = mopo_env.make_penalized_model("halfcheetah-mixed")  # the same, in batches
 agent = make_agent("SAC", penalized_model, horizon=HORIZON, rollout_batch_size=ROLLOUTS, gradient_steps=UPDATES)
-agent.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)  # Stable-Baselines3's own loop
+agent.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)
 print(f"return in MuJoCo: {evaluate(agent, 'halfcheetah-mixed').mean:.0f}")

@@ -1,4 +1,4 @@
-"""Any Stable-Baselines3 agent: by name, by class, or without our help at all."""
+"""Any Stable-Baselines3 agent: by name, by class, or on the plain environment."""
 
 import gymnasium as gym
 from sb3_contrib import TQC
@@ -15,12 +15,12 @@ for agent in ("TD3", "CrossQ", TQC):  # names in any case, or any off-policy cla
     model.learn(EPOCHS * ROLLOUTS * HORIZON, log_interval=None)
     print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
 
-# On-policy agents run on the same rollouts; they cannot mix real rows in.
+# On-policy agents train on the same rollouts. They cannot use the dataset's own rows.
 model = make_agent("PPO", penalized_model, horizon=HORIZON, rollout_batch_size=1000, n_epochs=2, batch_size=1000)
 model.learn(EPOCHS * 1000 * HORIZON)
 print(f"{type(model).__name__}: {model.num_timesteps:,} model transitions")
 
-# The plain environment is a standard one: whatever trains on Gymnasium trains on it, if more slowly.
+# The plain environment is a standard one: anything for Gymnasium trains in it, but more slowly.
 model = SAC("MlpPolicy", gym.make("MOPO-halfcheetah-mixed"), learning_starts=100)
 model.learn(10 * UPDATES)
 print(f"{type(model).__name__} on one environment: {model.num_timesteps:,} model transitions")

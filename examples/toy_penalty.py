@@ -1,4 +1,4 @@
-"""Unit-test a penalty: dictate what the model believes, and check by hand what the environment pays."""
+"""Unit-test a penalty: choose what the model predicts, and check what the environment pays."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ transitions = LinearGaussianSystem().start_transitions([0.0, 0.0])
 
 
 def stay(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Say that nothing moves and every step pays 1."""
+    """Predict that nothing moves and that every step pays 1."""
     return observations, torch.ones(len(observations))
 
 
@@ -24,17 +24,17 @@ assert info["penalty"] == 5.0  # the larger norm, the reward's part included
 assert np.isclose(reward, info["reward_model"] - 2.0 * 5.0)
 
 
-# A penalty of one's own is a function from the prediction to one number a row.
-def doubt_of_velocity(prediction) -> torch.Tensor:
-    """Trust everything but the velocity."""
+# Your own penalty is a function from the prediction to one number for each row.
+def uncertainty_of_velocity(prediction) -> torch.Tensor:
+    """Return the largest standard deviation of the velocity over the members."""
     return prediction.std[..., 1].amax(dim=0)
 
 
-env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty=doubt_of_velocity), horizon=10)
+env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty=uncertainty_of_velocity), horizon=10)
 env.reset(seed=0)
 assert env.step(np.zeros(1, dtype=np.float32))[4]["penalty"] == 3.0
 
-# Members that agree exactly leave nothing to disagree about.
+# Both members predict the same mean, so their disagreement is zero.
 env = PenalizedModelEnv(PenalizedModel(model, transitions, penalty=ensemble_disagreement), horizon=10)
 env.reset(seed=0)
 assert env.step(np.zeros(1, dtype=np.float32))[4]["penalty"] == 0.0

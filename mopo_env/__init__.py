@@ -12,10 +12,10 @@ from mopo_env._utils.lazy import lazy_names
 from mopo_env.tasks import register_all
 
 if TYPE_CHECKING:
-    from mopo_env.datasets import load_dataset, load_transitions, save_transitions
     from mopo_env.datasets.card.card import DatasetCard, dataset_card
     from mopo_env.datasets.d4rl import load_d4rl
-    from mopo_env.datasets.locate import resolve_task
+    from mopo_env.datasets.files import load_transitions, save_transitions
+    from mopo_env.datasets.locate import load_dataset, resolve_task
     from mopo_env.datasets.minari.reader import load_minari, save_minari
     from mopo_env.datasets.relabel import relabel
     from mopo_env.datasets.tables import load_table
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "mopo_env.datasets": ("load_dataset", "load_transitions", "save_transitions"),
     "mopo_env.datasets.card.card": ("DatasetCard", "dataset_card"),
     "mopo_env.datasets.d4rl": ("load_d4rl",),
+    "mopo_env.datasets.files": ("load_transitions", "save_transitions"),
     "mopo_env.datasets.minari.reader": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
     "mopo_env.datasets.tables": ("load_table",),
@@ -53,7 +53,7 @@ _HOMES = {
     "mopo_env.terminations.learned": ("LearnedTermination", "load_termination", "save_termination"),
     "mopo_env.envs.make": ("make_env", "make_penalized_model", "make_vector_env"),
     "mopo_env.penalties.oracle": ("OraclePenalty",),
-    "mopo_env.datasets.locate": ("resolve_task",),
+    "mopo_env.datasets.locate": ("load_dataset", "resolve_task"),
     "mopo_env.penalties": ("error_estimator", "make_penalty"),
     "mopo_env.terminations.fit": ("fit_termination",),
     "mopo_env.envs.penalized_model": ("PenalizedModel",),

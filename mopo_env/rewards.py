@@ -8,8 +8,10 @@ bundled HalfCheetah data the two velocities are 0.41 m/s apart on average. In su
 but not under a cap, where 0.08 a step less is paid, 81 in an episode of 1,000 steps (`benchmarks/penalty.py` prints
 these). Compare returns with the paper's in this light.
 
-Every function takes ``(rows, width)`` arrays in raw units and returns one float64 for each row. Inputs are first
-rounded to float32, in which datasets are kept: else the last digits would differ between environment and dataset.
+Every function takes s, a and s′ as ``(rows, width)`` arrays in raw units and returns one float64 for each row. The
+widths are 17, 6 and 17 for HalfCheetah, whose s′ holds z in m (column 0) and v_x in m/s (column 8), and 27, 8 and 27
+for Ant, with v_x and v_y in columns 13 and 14; other shapes raise an `InputError`. Inputs are first rounded to float32,
+in which datasets are kept: else the last digits would differ between environment and dataset.
 """
 
 from __future__ import annotations
@@ -49,17 +51,6 @@ def halfcheetah_capped(observations: np.ndarray, actions: np.ndarray, next_obser
 
     The paper prints max{v_x, 3} and says "we set the maximum velocity to be 3" (section 5.2); a maximum for the
     velocity is a min in the formula. The data of ``halfcheetah-jump`` were recorded under this reward.
-
-    Args:
-        observations: s, shape ``(rows, 17)``; not used.
-        actions: a, shape ``(rows, 6)``, torques from −1 to 1.
-        next_observations: s′, shape ``(rows, 17)``, with v_x in m/s in column 8.
-
-    Returns:
-        Shape ``(rows,)``.
-
-    Raises:
-        InputError: If an array has another shape.
     """
     actions, next_observations = _prepared(observations, actions, next_observations, _HALFCHEETAH_WIDTHS)
     velocity = np.minimum(next_observations[:, _VELOCITY], _MAX_VELOCITY)
@@ -72,17 +63,6 @@ def halfcheetah_jump(observations: np.ndarray, actions: np.ndarray, next_observa
 
     z is the height in the next observation, in m above the pose in the model file. The initial z is that pose's, 0, and
     not the start of the episode, which lies within 0.1 of it and is not part of a transition.
-
-    Args:
-        observations: s, shape ``(rows, 17)``; not used.
-        actions: a, shape ``(rows, 6)``, torques from −1 to 1.
-        next_observations: s′, shape ``(rows, 17)``, with z in m in column 0 and v_x in m/s in column 8.
-
-    Returns:
-        Shape ``(rows,)``.
-
-    Raises:
-        InputError: If an array has another shape.
     """
     running = halfcheetah_capped(observations, actions, next_observations)
     height = next_observations[:, _HEIGHT].astype(np.float32).astype(np.float64)
@@ -94,35 +74,12 @@ def ant_forward(observations: np.ndarray, actions: np.ndarray, next_observations
 
     The control cost is Gymnasium's for Ant. As in the paper's formula, there is no bonus for staying alive and no cost
     of contact. The data of ``ant-angle`` were recorded under this reward.
-
-    Args:
-        observations: s, shape ``(rows, 27)``; not used.
-        actions: a, shape ``(rows, 8)``, torques from −1 to 1.
-        next_observations: s′, shape ``(rows, 27)``, with v_x in m/s in column 13.
-
-    Returns:
-        Shape ``(rows,)``.
-
-    Raises:
-        InputError: If an array has another shape.
     """
     return _ant(observations, actions, next_observations, angle=0.0)
 
 
 def ant_angle(observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray) -> np.ndarray:
-    """Run at 30° to x: v_x·cos(π/6) + v_y·sin(π/6) − 0.5·‖a‖².
-
-    Args:
-        observations: s, shape ``(rows, 27)``; not used.
-        actions: a, shape ``(rows, 8)``, torques from −1 to 1.
-        next_observations: s′, shape ``(rows, 27)``, with v_x and v_y in m/s in columns 13 and 14.
-
-    Returns:
-        Shape ``(rows,)``.
-
-    Raises:
-        InputError: If an array has another shape.
-    """
+    """Run at 30° to x: v_x·cos(π/6) + v_y·sin(π/6) − 0.5·‖a‖²."""
     return _ant(observations, actions, next_observations, angle=_ANGLE)
 
 

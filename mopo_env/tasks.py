@@ -141,8 +141,6 @@ _OUT_OF_DISTRIBUTION = (
         horizon=5,
         penalty_coef=1.0,
         rollout_policy="random",
-        reference_min=None,
-        reference_max=None,
         paper_dataset_mean=-1022.6,
         paper_dataset_max=1808.6,
         paper_return=4140.6,
@@ -156,8 +154,6 @@ _OUT_OF_DISTRIBUTION = (
         horizon=25,
         penalty_coef=2.0,
         rollout_policy="random",
-        reference_min=None,
-        reference_max=None,
         paper_dataset_mean=866.7,
         paper_dataset_max=2311.9,
         paper_return=2502.2,
@@ -176,8 +172,6 @@ _CARTPOLE = Task(
     agent="DQN",
     horizon=20,
     penalty_coef=1.0,
-    reference_min=None,
-    reference_max=None,
 )
 
 TASKS: dict[str, Task] = {

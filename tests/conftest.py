@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -11,7 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -31,41 +29,6 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setenv("MOPO_DATASETS_PATH", str(tmp_path / "mopo"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def leave_run() -> Callable[..., Path]:
-    """Write what a training run leaves, without the run."""
-    return _leave_run
-
-
-def _leave_run(folder: Path, *, returns: tuple[float, ...] = (100.0, 200.0), **config: Any) -> Path:
-    """Write what a run leaves."""
-    folder.mkdir(parents=True)
-    description = {
-        "task": "halfcheetah-mixed",
-        "method": "mopo",
-        "changed": {},
-        "agent": "SAC",
-        "seed": 0,
-        "rollout_batch_size": 20_000,
-        "dataset_fingerprint": "abc",
-    }
-    rows = [
-        {"epoch": k, "updates": 1000 * k, "seconds": 60.0, "return_mean": value, "return_std": 1.0, "normalised": 0.1}
-        for k, value in enumerate(returns, start=1)
-    ]
-    result = {
-        "task": "halfcheetah-mixed",
-        "dataset_mean": 1500.0,
-        "dataset_max": 2700.0,
-        "evaluations": rows,
-        "updates": 1000 * len(rows),
-        "seconds": 60.0 * len(rows),
-    }
-    (folder / "config.json").write_text(json.dumps({**description, **config}))
-    (folder / "result.json").write_text(json.dumps(result))
-    return folder
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The examples are the README's code: they run, and the README shows them as they are."""
+"""The examples run, the README's code runs, and the README and the pages show the examples as they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ import pytest
 from mopo_agents import load_policy
 
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# Where each example is shown whole.
+SHOWN_IN = {
+    "own_data": "docs/own_data.md",
+    "quickstart": "README.md",
+    "swap_agents": "docs/python.md",
+    "toy_penalty": "docs/python.md",
+}
 SIZES = "EPOCHS, ROLLOUTS, UPDATES, HORIZON = 1, 20, 5, 5"
 
 
@@ -33,27 +39,44 @@ def run(program: str, path: Path) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_example_runs(example: Path, tmp_path: Path) -> None:
-    """An example that fails is worse than none. Only its sizes are made small here."""
-    program = re.sub(r"^EPOCHS, .*$", SIZES, example.read_text(), flags=re.MULTILINE)
-    if example.stem == "swap_agents":
-        program = program.replace("rollout_batch_size=1000, n_epochs=2, batch_size=1000", "rollout_batch_size=20")
-        program = program.replace("EPOCHS * 1000", "EPOCHS * 20").replace("learning_starts=100", "learning_starts=10")
-    run(program, tmp_path / example.name)
+def small(program: str) -> str:
+    """Return a program with small sizes; nothing else is changed."""
+    changed = re.sub(r"^EPOCHS, .*$", SIZES, program, flags=re.MULTILINE)
+    changed = changed.replace("rollout_batch_size=1000, n_epochs=2, batch_size=1000", "rollout_batch_size=20")
+    return changed.replace("EPOCHS * 1000", "EPOCHS * 20").replace("learning_starts=100", "learning_starts=10")
+
+
+def test_every_example_is_shown() -> None:
+    """An example that no page shows is not found."""
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(SHOWN_IN)
+
+
+@pytest.mark.parametrize("example", sorted(SHOWN_IN.keys() - {"quickstart"}))
+def test_example_runs(example: str, tmp_path: Path) -> None:
+    """An example that fails is worse than none."""
+    run(small((ROOT / "examples" / f"{example}.py").read_text()), tmp_path / f"{example}.py")
     left = {path.name for path in tmp_path.iterdir() if path.name not in {"data", "mopo", "minari"}}
-    assert left == {example.name} | ({"tank-policy"} if example.stem == "own_data" else set())
+    assert left == {f"{example}.py"} | ({"tank-policy"} if example == "own_data" else set())
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_readme_shows_the_example(example: Path) -> None:
+def test_the_code_of_the_readme_runs(tmp_path: Path) -> None:
+    """From top to bottom as one program, which begins with the quickstart; what its last block makes can be stepped."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    check = "penalized_model.penalty(penalized_model.model.predict(*[torch.zeros(2, n) for n in (17, 6)]))"
+    printed = run(small("\n".join([*blocks, "import torch", f"print({check}.shape)"])), tmp_path / "readme.py")
+    assert printed.endswith("torch.Size([2])\n")
+
+
+@pytest.mark.parametrize(("example", "page"), SHOWN_IN.items())
+def test_the_page_shows_the_example(example: str, page: str) -> None:
     """Code that is copied by hand drifts; code that is compared does not."""
-    code = example.read_text().split('"""', 2)[2].strip()
-    assert f"```python\n{code}\n```" in (ROOT / "README.md").read_text()
+    code = (ROOT / "examples" / f"{example}.py").read_text().split('"""', 2)[2].strip()
+    assert f"```python\n{code}\n```" in (ROOT / page).read_text()
 
 
 def heated_tank() -> Any:
-    """Import the plant that the example does not know."""
+    """Import the plant, which the example does not use."""
     path = ROOT / "examples" / "data" / "heated_tank.py"
     spec = importlib.util.spec_from_file_location("heated_tank", path)
     assert spec is not None
@@ -64,7 +87,7 @@ def heated_tank() -> Any:
 
 
 def test_the_log_is_what_the_plant_wrote() -> None:
-    """Data that nobody can make again are data that nobody can check."""
+    """Data can be checked only if they can be made again."""
     printed = io.StringIO()
     with redirect_stdout(printed):
         heated_tank().main()
@@ -73,7 +96,7 @@ def test_the_log_is_what_the_plant_wrote() -> None:
 
 @pytest.mark.slow
 def test_the_policy_of_the_example_beats_the_operator_on_the_real_plant(tmp_path: Path) -> None:
-    """The example itself cannot know: it has no plant. Both run it from the same 50 starts."""
+    """The example has no plant, so this test runs both on it from the same 50 starts."""
     run((ROOT / "examples" / "own_data.py").read_text(), tmp_path / "own_data.py")
     plant, policy = heated_tank(), load_policy(tmp_path / "tank-policy")
 

@@ -11,7 +11,9 @@ from mopo_env._utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mopo_agents.agents import AGENTS, make_agent, make_offline_agent
-    from mopo_agents.collection import collect, transitions_from_replay_buffer
+    from mopo_agents.collection.config import CollectConfig
+    from mopo_agents.collection.recipes import collect
+    from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
     from mopo_agents.evaluation import Evaluation, evaluate
     from mopo_agents.policies import load_policy, save_policy
     from mopo_agents.replay_buffer import MixedReplayBuffer
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mopo_agents.agents": ("AGENTS", "make_agent", "make_offline_agent"),
-    "mopo_agents.collection": ("collect", "transitions_from_replay_buffer"),
+    "mopo_agents.collection.config": ("CollectConfig",),
+    "mopo_agents.collection.recipes": ("collect",),
+    "mopo_agents.collection.replay_rows": ("transitions_from_replay_buffer",),
     "mopo_agents.runs.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
     "mopo_agents.runs.methods": ("METHODS", "Method"),
@@ -35,6 +39,7 @@ _HOMES = {
 __all__ = [
     "AGENTS",
     "METHODS",
+    "CollectConfig",
     "Evaluation",
     "Method",
     "MixedReplayBuffer",

@@ -10,24 +10,21 @@ from gymnasium.spaces import Discrete
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_agents.sb3.batched_rollouts import with_batched_rollouts
-from mopo_agents.sb3.fast_sac.update import with_fast_updates
-from mopo_agents.sb3.mixins import with_random_rollouts
-from mopo_agents.sb3.overlap import with_overlap
+from mopo_agents.sb3.compose import compose, off_policy_options
+from mopo_agents.sb3.mixins import fast_path, plain_class
 from mopo_agents.sb3.standardise import standardised
-from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, is_value_agent, with_own_exploration
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.transitions import Transitions
 
-__all__ = ["AGENTS", "AgentSource", "agent_name", "get_agent_class", "make_agent", "make_offline_agent"]
+__all__ = ["AGENTS", "AgentSource", "agent_name", "fast_path", "get_agent_class", "make_agent", "make_offline_agent"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,8 @@ def get_agent_class(agent: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]:
 
 
 def agent_name(agent_class: type[BaseAlgorithm]) -> str:
-    """Return the name under which a class is known here, or its full name if it is not."""
+    """Return the name under which a class is known here, or its full name; mixins of ours do not count."""
+    agent_class = plain_class(agent_class)
     for name, source in AGENTS.items():
         if agent_class.__name__ == source.class_name and f"{agent_class.__module__}.".startswith(f"{source.module}."):
             return name
@@ -103,12 +101,14 @@ def make_agent(
     *,
     horizon: int,
     rollout_batch_size: int = 50_000,
-    gradient_steps: int = 1000,
-    real_ratio: float = 0.05,
-    retain_epochs: int = 5,
+    gradient_steps: int | None = None,
+    real_ratio: float | None = None,
+    retain_epochs: int | None = None,
     random_rollouts: bool = False,
     standardise: bool = False,
     overlap: bool = False,
+    fast: bool = True,
+    policy: str | type[BasePolicy] = "MlpPolicy",
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -118,24 +118,32 @@ def make_agent(
     One call of its `collect_rollouts` takes h steps in b rollouts, one of its `train` does the updates; so
     ``agent.learn(epochs * b * h, log_interval=None)`` is `epochs` epochs.
 
+    With `fast`, the `collect_rollouts` of off-policy agents is replaced by one that moves all rollouts as one, and the
+    `train` of a SAC whose every part is Stable-Baselines3's own by one with written-out gradients. Both give the same
+    results to rounding. `fast_path` says what runs, and so do the name of the agent's class and, with ``verbose=1``,
+    the log of `learn`.
+
     Args:
         agent: A name in `AGENTS`, or any off-policy or on-policy class.
         penalized_model: What to train in. Rows of its dataset are mixed into the batches of off-policy agents;
             on-policy agents cannot use them.
         horizon: h.
         rollout_batch_size: b.
-        gradient_steps: Updates in an epoch, for off-policy agents.
-        real_ratio: f, the share of real rows in a batch.
-        retain_epochs: Epochs whose model rows the buffer keeps.
+        gradient_steps: Updates in an epoch, for off-policy agents; default: 1000.
+        real_ratio: f, the share of real rows in a batch, for off-policy agents; default: 0.05.
+        retain_epochs: Epochs whose model rows the buffer keeps, for off-policy agents; default: 5.
         random_rollouts: Whether uniform random actions roll the model out instead of the agent's, as the paper does
             for its out-of-distribution tasks (Appendix C.1); for off-policy agents only.
         standardise: Whether the policy scales observations by the dataset's mean and standard deviation, for data whose
             columns have units; agents of Stable-Baselines3 and sb3-contrib can.
         overlap: Whether the rollouts of an epoch run on a second core beside the updates of the epoch before; the
             policy that rolls out is then one epoch older.
+        fast: Whether faster code of the same results may replace the agent's own.
+        policy: A name that the agent's class knows, or a policy class.
         seed: Of the agent, its environment and its buffer.
         device: Of the agent's networks.
-        **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here.
+        **agent_options: Passed to the class, such as ``learning_rate``; they come before what is set here, and so does
+            each entry of ``replay_buffer_kwargs``.
 
     Raises:
         UnknownNameError: If no agent has this name.
@@ -149,51 +157,42 @@ def make_agent(
         )
     check_device(device)
     _check_action_space(penalized_model.action_space)
-    for name, value in (("gradient_steps", gradient_steps), ("retain_epochs", retain_epochs)):
-        check_integer(name, value)
+    name = agent_class.__name__
+    options: dict[str, Any] = {"seed": seed, "device": device}
+    for_buffers: dict[str, Any] = {
+        "gradient_steps": gradient_steps,
+        "real_ratio": real_ratio,
+        "retain_epochs": retain_epochs,
+    }
+    if issubclass(agent_class, OnPolicyAlgorithm):
+        if given := [option for option, value in for_buffers.items() if value is not None]:
+            raise ConfigError(
+                f"{', '.join(given)}: {name} is on-policy and has no replay buffer. "
+                "Leave them out, or choose an off-policy agent such as SAC."
+            )
+        options |= {"n_steps": horizon}
+    elif issubclass(agent_class, OffPolicyAlgorithm):
+        options |= off_policy_options(agent_class, horizon, rollout_batch_size, seed, agent_options, **for_buffers)
+    else:
+        raise ConfigError(f"agent: {name} is neither an off-policy nor an on-policy algorithm.")
+    _check_policy(agent_class, policy)
     env = PenalizedModelVecEnv(penalized_model, num_envs=rollout_batch_size, horizon=horizon, seed=seed)
-    if is_value_agent(agent_class):
-        agent_class = with_own_exploration(agent_class)
     if standardise:
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), penalized_model.transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}
-    agent_class = with_fast_updates(agent_class)
-    if random_rollouts:
-        agent_class = with_random_rollouts(agent_class)
-    if issubclass(agent_class, OffPolicyAlgorithm):
-        agent_class = with_batched_rollouts(agent_class)
-    if overlap:
-        agent_class = with_overlap(agent_class)
-    options: dict[str, Any] = {"seed": seed, "device": device}
-    if issubclass(agent_class, OnPolicyAlgorithm):
-        options |= {"n_steps": horizon}
-    elif issubclass(agent_class, OffPolicyAlgorithm):
-        options |= {
-            "replay_buffer_class": MixedReplayBuffer,
-            "replay_buffer_kwargs": {"real_ratio": real_ratio, "seed": seed},
-            "buffer_size": retain_epochs * rollout_batch_size * horizon,
-            "train_freq": (horizon, "step"),
-            "gradient_steps": gradient_steps,
-            "learning_starts": 0,
-            "batch_size": 256,
-        }
-        if is_value_agent(agent_class):
-            options |= VALUE_AGENT_OPTIONS
-    else:
-        raise ConfigError(f"agent: {agent_class.__name__} is neither an off-policy nor an on-policy algorithm.")
+    options |= copy.deepcopy(agent_options)
+    agent_class = compose(agent_class, fast=fast, random_rollouts=random_rollouts, overlap=overlap)
     try:
-        model = agent_class("MlpPolicy", env, **{**options, **copy.deepcopy(agent_options)})
+        model = agent_class(policy, env, **options)
     except AssertionError as error:
         if "action spaces" not in str(error):  # Stable-Baselines3 asserts its arguments
             raise
         numbered = isinstance(penalized_model.action_space, Discrete)
         fitting = "DQN, QRDQN, PPO or A2C" if numbered else "SAC, TD3, TQC or PPO"
         raise ConfigError(
-            f"agent: {agent_class.__name__} cannot choose actions of {penalized_model.action_space}; {fitting} can."
+            f"agent: {name} cannot choose actions of {penalized_model.action_space}; {fitting} can."
         ) from error
-    if isinstance(model, OffPolicyAlgorithm):
-        if not isinstance(model.replay_buffer, MixedReplayBuffer):
-            raise ConfigError("replay_buffer_class: must be MixedReplayBuffer, or a subclass of it.")
+    if isinstance(model, OffPolicyAlgorithm) and isinstance(model.replay_buffer, MixedReplayBuffer):
         model.replay_buffer.attach(penalized_model.transitions, mini_batch_size=model.batch_size)
     return model
 
@@ -204,6 +203,7 @@ def make_offline_agent(
     *,
     gradient_steps: int = 1000,
     standardise: bool = False,
+    policy: str | type[BasePolicy] = "MlpPolicy",
     seed: int = 0,
     device: str = "cpu",
     **agent_options: Any,
@@ -217,6 +217,7 @@ def make_offline_agent(
         transitions: D_env.
         gradient_steps: Updates in an epoch.
         standardise: Whether all networks see observations scaled by the dataset's mean and standard deviation.
+        policy: A name that the agent's class knows, or a policy class.
         seed: Of the agent and its batches.
         device: Of the agent's networks.
         **agent_options: Passed to the class, such as ``learning_rate``.
@@ -232,11 +233,22 @@ def make_offline_agent(
             "use make_agent(agent, penalized_model)."
         )
     check_device(device)
+    _check_policy(agent_class, policy)
     if standardise:
         kwargs = standardised(agent_class, agent_options.get("policy_kwargs"), transitions)
         agent_options = {**agent_options, "policy_kwargs": kwargs}
     options = {"gradient_steps": gradient_steps, "seed": seed, "device": device, **copy.deepcopy(agent_options)}
-    return agent_class("MlpPolicy", DatasetEnv(transitions), **options)
+    return agent_class(policy, DatasetEnv(transitions), **options)
+
+
+def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolicy]) -> None:
+    """Refuse a policy that is neither a class nor known to the agent by this name."""
+    known = agent_class.policy_aliases
+    if policy not in known if isinstance(policy, str) else not isinstance(policy, type):
+        raise ConfigError(
+            f"policy: {agent_class.__name__} has {', '.join(known) or 'no policy of its own'}, found {policy!r}. "
+            "Pass one of these names, or a policy class, as policy=…"
+        )
 
 
 def _check_action_space(space: ActionSpace) -> None:

@@ -18,11 +18,14 @@ from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import SpaceMismatchError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
+from mopo_env.transitions import Transitions
 
-__all__ = ["Evaluation", "Policy", "check_spaces", "evaluate"]
+__all__ = ["Evaluation", "Policy", "check_spaces", "evaluate", "evaluation_seed"]
 
 # Far from the seeds of training, so that no evaluation episode starts like one of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
+# So that the seeds of all episodes stay below 2³², which is as far as some environments count.
+_NUM_EVALUATION_SEEDS = 4_000_000
 
 
 class Policy(Protocol):
@@ -73,10 +76,10 @@ def evaluate(
     Args:
         policy: Anything with Stable-Baselines3's `predict`.
         task: A task, its name or its id; None: `real_env` alone.
-        real_env: The Gymnasium id of the environment, instead of the task's own.
+        real_env: The Gymnasium id of another environment than the task's, such as ``"Hopper-v4"`` for policies from
+            D4RL's data.
         episodes: How many; they run side by side.
         seed: Of the start states.
-        real_env: The id of another environment than the task's, such as ``"Hopper-v4"`` for policies from D4RL's data.
 
     Raises:
         UnknownNameError: If there is no such task.
@@ -85,7 +88,7 @@ def evaluate(
         SpaceMismatchError: If the policy was made for observations or actions of other widths.
     """
     found = resolve_task(task, real_env=real_env)
-    check_integer("episodes", episodes)
+    episodes = check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
     envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds share no start
     try:
@@ -107,8 +110,18 @@ def evaluate(
     )
 
 
-def check_spaces(policy: Policy | BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
-    """Refuse a policy that cannot act in an environment; one that does not tell its spaces passes.
+def evaluation_seed(run_seed: int, epoch: int) -> int:
+    """Return the seed of the evaluation that a training run does after an epoch.
+
+    Each evaluation of a run has start states of its own, so that a mean over several averages their luck out too. They
+    depend on nothing but the run's seed and the epoch, and ``mopo evaluate RUN --seed`` repeats them.
+    """
+    (word,) = np.random.SeedSequence([run_seed, epoch]).generate_state(1)
+    return int(word) % _NUM_EVALUATION_SEEDS
+
+
+def check_spaces(policy: Policy | BaseAlgorithm | Transitions, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
+    """Refuse a policy that cannot act in an environment, or data of another; what tells no spaces passes.
 
     Raises:
         SpaceMismatchError: If the widths of observations or actions differ.
@@ -117,8 +130,8 @@ def check_spaces(policy: Policy | BaseAlgorithm, env: gym.Env[Any, Any] | VecEnv
         found, expected = getattr(policy, name, None), getattr(env, name)
         if found is not None and _width(found) != _width(expected):
             raise SpaceMismatchError(
-                f"{name}: the policy's has {_width(found)}, but {task.real_env_id}, the real environment of "
-                f"{task.label}, has {_width(expected)}. Was it trained on the data of another task?"
+                f"{name}: found {_width(found)}, but {task.real_env_id}, the real environment of {task.label}, has "
+                f"{_width(expected)}. Are policy and data those of another task?"
             )
 
 

@@ -16,7 +16,9 @@ from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.agents import AGENTS, agent_name, get_agent_class
 from mopo_agents.evaluation import Policy
 from mopo_agents.runs.state.generators import generators_untouched
+from mopo_agents.sb3.mixins import plain_class
 from mopo_agents.sb3.standardise import Standardise
+from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
@@ -38,7 +40,7 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
         The path of the manifest, ``policy.json``.
 
     Raises:
-        ConfigError: If the policy's options cannot be kept as JSON, such as a network class of one's own.
+        ConfigError: If the policy is of a class, or has options, that JSON cannot hold, such as a network of one's own.
         StoreError: If the folder cannot be written.
     """
     tensors = {
@@ -48,7 +50,11 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
     }
     # A2C and QRDQN choose an optimizer's class here, which has no form in JSON and no part in acting.
     options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
-    description = {"agent": agent_name(type(agent)), "policy_options": _with_names(options)}
+    description = {
+        "agent": agent_name(type(agent)),
+        "policy": _policy_name(agent),
+        "policy_options": _with_names(options),
+    }
     try:
         return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
     except StoreError as error:
@@ -79,13 +85,13 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
                 f"{folder}: the policy belongs to the agent {name!r}, which has no name here. "
                 "Import its class yourself and pass it as agent=."
             )
-        spaces = [_space(name, tensors) for name in ("observation", "action")]
+        spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
         agent_class = get_agent_class(agent or name)
         with generators_untouched():  # the first weights of a network are drawn, and thrown away here
             if agent_class.__module__.startswith("sbx."):
                 return _load_jax_policy(agent_class, spaces, options, weights)
-            policy_class: type[BasePolicy] = agent_class.policy_aliases["MlpPolicy"]
+            policy_class: type[BasePolicy] = agent_class.policy_aliases[metadata["policy"]]
             policy = policy_class(*spaces, lambda _: 0.0, **options)
         policy.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
     except MopoError:
@@ -94,6 +100,17 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         raise StoreError(f"{folder}: the policy's tensors do not fit its agent: {error}") from error
     policy.set_training_mode(False)
     return policy
+
+
+def _policy_name(agent: BaseAlgorithm) -> str:
+    """Return the name under which the agent's class knows its policy."""
+    for name, policy_class in agent.policy_aliases.items():
+        if type(agent.policy) is policy_class:
+            return name
+    raise ConfigError(
+        f"policy: a {type(agent.policy).__name__} cannot be saved here, since {type(agent).__name__} has no name "
+        "for it. Use the agent's own save()."
+    )
 
 
 def _with_names(options: dict[str, Any]) -> dict[str, Any]:
@@ -107,22 +124,13 @@ def _with_classes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
-    if isinstance(space, Discrete):
-        return {f"{name}_numbers": np.array([space.n, space.start], dtype=np.int64)}
-    if not isinstance(space, Box):
+    if not isinstance(space, Box | Discrete):
         raise ConfigError(f"only policies with box or discrete spaces can be saved, found {space}.")
-    return {f"{name}_bounds": np.stack([space.low, space.high])}
-
-
-def _space(name: str, tensors: dict[str, np.ndarray]) -> Box | Discrete:
-    if f"{name}_numbers" in tensors:
-        count, first = tensors[f"{name}_numbers"].tolist()
-        return Discrete(count, start=first)
-    return Box(*tensors[f"{name}_bounds"], dtype=np.float32)
+    return space_tensors(name, space)
 
 
 def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
-    if type(agent).__module__.startswith("sbx."):
+    if plain_class(type(agent)).__module__.startswith("sbx."):
         return {name: np.asarray(array) for name, array in flatten(_jax_actor_state(agent.policy)).items()}
     return {name: tensor.detach().cpu().numpy() for name, tensor in agent.policy.state_dict().items()}
 

@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
+from mopo_agents._utils.action_scale import scale_actions
 from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.transitions import Transitions
@@ -100,7 +101,7 @@ class MixedReplayBuffer(ReplayBuffer):
                 f"{self.action_space}."
             )
         if mini_batch_size is not None:
-            check_integer("mini_batch_size", mini_batch_size)
+            mini_batch_size = check_integer("mini_batch_size", mini_batch_size)
         self._mini_batch_size = mini_batch_size
         zeros = np.zeros(len(actions), dtype=np.float32)
         columns = [transitions.observations, actions, transitions.next_observations]
@@ -224,5 +225,4 @@ def _stored_actions(transitions: Transitions) -> np.ndarray:
     space = transitions.action_space
     if isinstance(space, spaces.Discrete):
         return transitions.actions[:, None]
-    scaled: np.ndarray = 2.0 * (transitions.actions - space.low) / (space.high - space.low) - 1.0
-    return scaled
+    return scale_actions(transitions.actions, space)

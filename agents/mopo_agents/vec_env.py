@@ -21,15 +21,19 @@ __all__ = ["PenalizedModelVecEnv", "RolloutInfos"]
 
 
 class RolloutInfos(Sequence[dict[str, Any]]):
-    """What Stable-Baselines3 is told of each rollout beside its reward; made when it is first looked at."""
+    """What Stable-Baselines3 is told of each rollout beside its reward; made when it is first looked at.
+
+    Attributes:
+        step: All of it, in columns.
+    """
 
     def __init__(self, step: RolloutStep[np.ndarray] | RolloutStep[Tensor]) -> None:
         """Keep the step."""
-        self._step = step
+        self.step = step
 
     @cached_property
     def _infos(self) -> list[dict[str, Any]]:
-        step = self._step
+        step = self.step
         columns = (step.model_rewards, step.penalties, step.diverged)
         infos: list[dict[str, Any]] = [
             {"reward_model": reward, "penalty": penalty, "diverged": diverged}
@@ -44,11 +48,11 @@ class RolloutInfos(Sequence[dict[str, Any]]):
 
     def episode(self, index: int) -> dict[str, Any]:
         """Return what Stable-Baselines3 knows of a rollout that ended."""
-        return {"r": float(self._step.returns[index]), "l": int(self._step.lengths[index]), "t": 0.0}
+        return {"r": float(self.step.returns[index]), "l": int(self.step.lengths[index]), "t": 0.0}
 
     def __len__(self) -> int:
         """Return b."""
-        return len(self._step.rewards)
+        return len(self.step.rewards)
 
     def __getitem__(self, index: Any) -> Any:
         """Return one, or a slice of them."""
@@ -103,7 +107,8 @@ class PenalizedModelVecEnv(VecEnv):
             InputError: If the actions have the wrong shape or are not finite.
         """
         step = self.rollouts.step(self._actions)
-        return step.observations, step.rewards, step.dones, list(RolloutInfos(step))
+        infos = RolloutInfos(step)  # lazy where Stable-Baselines3's types say list
+        return step.observations, step.rewards, step.dones, infos  # type: ignore[return-value]
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""

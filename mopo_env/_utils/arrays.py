@@ -14,13 +14,7 @@ __all__ = ["check_actions", "check_array", "check_rows", "check_same_widths"]
 
 
 def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None:
-    """Refuse a dataset whose observations or actions are of other widths than a model's.
-
-    Args:
-        data: The dataset.
-        model: What the dataset is to go with.
-        whose: Names the model in the message, after "but".
-        remedy: What to do about it.
+    """Refuse a dataset of other widths than a model's; `whose` names the model in the message, after "but".
 
     Raises:
         SpaceMismatchError: If a width differs.
@@ -32,11 +26,7 @@ def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None
 
 
 def check_rows(arrays: dict[str, tuple[Any, int]], remedy: str) -> int:
-    """Return how many rows several arrays have.
-
-    Args:
-        arrays: By name, each with the width it must have.
-        remedy: Ends the message.
+    """Return how many rows several arrays have, given by name, each with the width it must have.
 
     Raises:
         InputError: If one has another width, or another number of rows than the last of them.

@@ -20,6 +20,7 @@ __all__ = [
     "check_fields",
     "check_integer",
     "check_number",
+    "check_tuple",
 ]
 
 
@@ -51,14 +52,15 @@ def check_number(
     return number
 
 
-def check_integer(name: str, value: Any, *, minimum: int = 1) -> int:
+def check_integer(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
     """Return an integer, NumPy's included, as an int.
 
     Raises:
-        ConfigError: If it is no integer, or below the minimum.
+        ConfigError: If it is no integer, or outside the range.
     """
-    if not _is(Integral, value) or value < minimum:
-        raise ConfigError(f"{name}: expected an integer of at least {minimum}, found {value!r}.")
+    if not _is(Integral, value) or value < minimum or (maximum is not None and value > maximum):
+        limit = "" if maximum is None else f" and at most {maximum}"
+        raise ConfigError(f"{name}: expected an integer of at least {minimum}{limit}, found {value!r}.")
     return int(value)
 
 
@@ -77,17 +79,31 @@ def check_boolean(name: str, value: Any) -> bool:
     return value
 
 
-def check_fields(config: Any, check: Callable[..., Any], *names: str, **limits: Any) -> None:
+def check_tuple(name: str, values: Any, check: Callable[..., Any], **limits: Any) -> tuple[Any, ...]:
+    """Return a tuple of what a check returns for each entry of a tuple or a list.
+
+    Raises:
+        ConfigError: If it is neither, or an entry is refused.
+    """
+    if not isinstance(values, (tuple, list)):
+        raise ConfigError(f"{name}: expected a tuple of numbers, found {values!r}.")
+    return tuple(check(name, value, **limits) for value in values)
+
+
+def check_fields(config: Any, check: Callable[..., Any], /, *names: str, optional: bool = False, **limits: Any) -> None:
     """Check fields of a frozen dataclass, and keep what the check returns: plain ints and floats.
 
     Args:
         config: Written to, so call this in its `__post_init__`.
         check: One of the checks of this module.
         *names: Of the fields.
+        optional: Whether None passes.
         **limits: Passed to the check.
     """
     for name in names:
-        object.__setattr__(config, name, check(name, getattr(config, name), **limits))
+        value = getattr(config, name)
+        if value is not None or not optional:
+            object.__setattr__(config, name, check(name, value, **limits))
 
 
 Members = Literal["all", "elites"]

@@ -1,7 +1,8 @@
-"""Spaces as this project needs them: boxes of float32, numbered actions, and bounds that a checker accepts."""
+"""Spaces as this project needs them: boxes of float32, discrete actions, and bounds that a checker accepts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,7 +11,16 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["ActionSpace", "as_action_space", "as_float32_box", "encoded_width", "finite_box", "number_range"]
+__all__ = [
+    "ActionSpace",
+    "as_action_space",
+    "as_float32_box",
+    "encoded_width",
+    "finite_box",
+    "number_range",
+    "space_from_tensors",
+    "space_tensors",
+]
 
 ActionSpace = Box | Discrete
 # One-hot rows of more would fill the memory; and who has so many actions has features of them.
@@ -18,7 +28,7 @@ _LARGEST_COUNT = 10_000
 
 
 def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
-    """Return the space of numbered actions as it is, and a box in float32.
+    """Return a discrete space as it is, and a box in float32.
 
     Raises:
         DatasetError: If the space is neither `Discrete` of at most 10,000 actions nor a one-dimensional box.
@@ -26,7 +36,7 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
     if isinstance(space, Discrete):
         if space.n > _LARGEST_COUNT:
             raise DatasetError(
-                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} numbered actions. A box of features of "
+                f"{name}: found {space}, expected at most {_LARGEST_COUNT:,} discrete actions. A box of features of "
                 "each action would do."
             )
         return Discrete(int(space.n), start=int(space.start))  # a seeded generator of the caller's is left behind
@@ -38,12 +48,12 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
 
 
 def encoded_width(space: ActionSpace) -> int:
-    """Return how wide an action is as a model sees it: numbered actions are one-hot."""
+    """Return how wide an action is as a model sees it: discrete actions are one-hot."""
     return int(space.n) if isinstance(space, Discrete) else int(space.shape[0])
 
 
 def number_range(space: Discrete) -> tuple[int, int]:
-    """Return the first and the last number of numbered actions."""
+    """Return the first and the last of the discrete actions."""
     return int(space.start), int(space.start + space.n - 1)
 
 
@@ -67,3 +77,18 @@ def finite_box(space: Box) -> Box:
     """
     largest = np.finfo(np.float32).max
     return Box(np.maximum(space.low, -largest), np.minimum(space.high, largest), dtype=np.float32)
+
+
+def space_tensors(name: str, space: ActionSpace) -> dict[str, np.ndarray]:
+    """Return what a file keeps of a space: a box's bounds, or the number of discrete actions and the first of them."""
+    if isinstance(space, Discrete):
+        return {f"{name}_numbers": np.array([space.n, space.start], dtype=np.int64)}
+    return {f"{name}_bounds": np.stack([space.low, space.high])}
+
+
+def space_from_tensors(name: str, tensors: Mapping[str, np.ndarray]) -> ActionSpace:
+    """Return the space that `space_tensors` described."""
+    if f"{name}_numbers" in tensors:
+        count, first = tensors[f"{name}_numbers"].tolist()
+        return Discrete(count, start=first)
+    return Box(*tensors[f"{name}_bounds"], dtype=np.float32)

@@ -1,7 +1,6 @@
-"""Where transitions come from: our own files, the bundled ones, Minari, D4RL, tables."""
+"""Where transitions come from: our own files, the bundled data, Minari, D4RL's files and tables.
 
-from mopo_env.datasets.files import load_transitions, save_transitions
-from mopo_env.datasets.folders import bundled_folder, user_folder
-from mopo_env.datasets.locate import load_dataset
-
-__all__ = ["bundled_folder", "load_dataset", "load_transitions", "save_transitions", "user_folder"]
+Read `locate` first: it finds the dataset that a name stands for, in the `folders` and `files` of our own format.
+`d4rl`, `tables` and `minari` read other formats with the help of `rows` and `hdf5`. `relabel` changes rewards, and
+`card` shows what a dataset holds. This module imports nothing.
+"""

@@ -1,10 +1,11 @@
-"""Read D4RL's HDF5 files of the gym-mujoco tasks, of all its versions (https://github.com/Farama-Foundation/D4RL)."""
+"""Read D4RL's HDF5 files of the gym-mujoco tasks, in all versions (https://github.com/Farama-Foundation/D4RL)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from gymnasium.spaces import Box
 
 from mopo_env._utils.options import check_integer
 from mopo_env.datasets.hdf5 import PlainArray, open_hdf5, plain_array, plain_strings
-from mopo_env.datasets.rows import transitions_from_rows
+from mopo_env.datasets.rows import as_flags, check_finite, transitions_from_rows
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
 __all__ = ["D4RL_FILES", "check_sha256", "d4rl_task", "load_d4rl"]
 
-# Which kinds of numbers a field may hold: early files keep their flags as booleans, others as bytes or floats.
+# The kinds of numbers that a field may hold: flags are booleans, bytes or floats, as the file is old or new.
 _REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
 _OPTIONAL = {"timeouts": "biuf", "next_observations": "fiu"}
 _VECTORS = ("observations", "actions", "next_observations")
@@ -34,29 +35,29 @@ def load_d4rl(
 ) -> Transitions:
     """Read a D4RL file such as ``hopper_medium-v2.hdf5``.
 
-    A row of `timeouts` is a truncation; one that is also terminal is a termination. Files of v0 have no `timeouts`:
-    an episode then also ends with its `max_episode_steps`-th row, as D4RL has it (D4RL's own loop counts the row of a
-    termination to the episode that follows it, and so cuts that one a row early; here each episode counts its own).
+    A row flagged in `timeouts` is a truncation; a row that is also terminal is a termination. Files of v0 have no
+    `timeouts`: an episode then also ends with its `max_episode_steps`-th row, as in D4RL. D4RL's own loop counts a
+    terminal row to the following episode, and so cuts that episode one row early. Here each episode counts its own.
 
-    Files of v1 and v2 hold `next_observations`, which are kept, those at the end of an episode included. Where they
-    are missing, the last row of every episode is dropped, a terminal one too: its next state is not in the file, and
-    the row below it is the start of another episode, which D4RL's own `qlearning_dataset` takes for the next state.
+    Files of v1 and v2 hold `next_observations`, and every row is kept. Other files do not hold the next state of an
+    episode's last row, so this row is dropped, terminal or not. D4RL's own `qlearning_dataset` takes the start of the
+    following episode for it.
 
     Args:
-        path: The file; only what is stored in it is read, and no link is followed.
+        path: The file. Only what is stored in it is read, and no link is followed.
         action_space: Default: the box from −1 to 1, which all gym-mujoco tasks have.
         max_episode_steps: The time limit of the files without `timeouts`; default: 1000, as in gym-mujoco.
-        sha256: What the file must have; default: whatever it has.
+        sha256: The SHA-256 that the file must have; default: any.
 
     Returns:
         The transitions, in the order of the file. `metadata` has the file's name and SHA-256, the number of dropped
-        rows, under ``"task"`` the task that it belongs to by its name, or None, and under ``"d4rl"`` the strings of
-        the file's own group ``metadata``. If it is one of those that D4RL published, ``"d4rl_file"`` is its name there.
+        rows, the task that the file's name stands for (``"task"``), and the strings of the file's own group
+        ``metadata`` (``"d4rl"``). If D4RL published this file, ``"d4rl_file"`` is its name there.
 
     Raises:
         DatasetError: If the file is missing, damaged, hostile, not the one expected, or lacks a field; the message
             names file and field.
-        ConfigError: If `max_episode_steps` is no positive integer, or `sha256` is none.
+        ConfigError: If `max_episode_steps` is not a positive integer, or `sha256` is not a SHA-256.
     """
     path = Path(path)
     steps = 1000 if max_episode_steps is None else check_integer("max_episode_steps", max_episode_steps)
@@ -83,57 +84,38 @@ def load_d4rl(
 
 
 def _read(file: Any) -> dict[str, np.ndarray]:
-    """Look at every field, and only then read any."""
     found = {name: plain_array(file, name, kinds=kinds) for name, kinds in (_REQUIRED | _OPTIONAL).items()}
     missing = [name for name in _REQUIRED if found[name] is None]
     if missing:
         raise DatasetError(
             f"{missing[0]}: missing; expected the fields {', '.join(_REQUIRED)}, found "
-            f"{', '.join(sorted(map(repr, file))[:20]) or 'none'}. This is no D4RL file of a gym-mujoco task."
+            f"{', '.join(sorted(map(repr, file))[:20]) or 'none'}. This is not a D4RL file of a gym-mujoco task."
         )
-    present = {name: dataset for name, dataset in found.items() if dataset is not None}
-    rows = present["observations"].shape[:1]
-    for name, dataset in present.items():
-        shape = dataset.shape
-        if name in _VECTORS:
-            fits, expected = len(shape) == 2, "(rows, width)"
-        else:
-            # Some files keep these as columns.
-            fits, expected = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1), "(rows,)"
-        if not fits:
-            raise DatasetError(f"{name}: found the shape {shape}, expected {expected}.")
-        if shape[:1] != rows:
-            raise DatasetError(f"{name}: found {shape[0]} rows, but observations has {rows[0]}.")
-    if "next_observations" in present and present["next_observations"].shape != present["observations"].shape:
-        raise DatasetError(
-            f"next_observations: found the shape {present['next_observations'].shape}, but observations has "
-            f"{present['observations'].shape}."
-        )
-    return {name: _values(name, dataset) for name, dataset in present.items()}
+    arrays = {name: _values(name, array) for name, array in found.items() if array is not None}
+    rows = len(arrays["observations"])
+    for name, values in arrays.items():
+        if len(values) != rows:
+            raise DatasetError(f"{name}: found {len(values)} rows, but observations has {rows}.")
+    return arrays
 
 
 def _values(name: str, array: PlainArray) -> np.ndarray:
     values = array.read()
-    values = values if name in _VECTORS else values.reshape(len(values))
-    # Checked here, since rows may be dropped and would then be counted otherwise.
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise DatasetError(
-            f"{name}: found {values[tuple(bad[0])]} in row {bad[0][0]}, and {len(bad)} such values in all; every "
-            "value must be finite."
-        )
+    if name not in _VECTORS and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]  # some files keep these as columns
+    expected = "(rows, width)" if name in _VECTORS else "(rows,)"
+    if values.ndim != (2 if name in _VECTORS else 1):
+        raise DatasetError(f"{name}: found the shape {values.shape}, expected {expected}.")
+    check_finite(values, partial("{}, row {}".format, name))
     return values
 
 
 def _flags(name: str, values: np.ndarray) -> np.ndarray:
-    wrong = np.flatnonzero(~np.isin(values, (0, 1)))
-    if len(wrong):
-        raise DatasetError(f"{name}: found {values[wrong[0]]} in row {wrong[0]}, expected booleans or zeros and ones.")
-    return values.astype(bool)
+    return as_flags(values, partial("{}, row {}".format, name))
 
 
 def _time_limits(terminated: np.ndarray, max_episode_steps: int) -> np.ndarray:
-    """Flag the rows at which the time limit strikes, counted from the start or from the last termination."""
+    """Flag the rows that reach the time limit, counted from the start or from the last termination."""
     rows = np.arange(len(terminated))
     starts = np.zeros(len(terminated), dtype=int)
     starts[1:] = np.where(terminated[:-1], rows[1:], 0)
@@ -150,7 +132,7 @@ The checksums are those that TensorFlow Datasets lists for its downloads from D4
 """
 
 _NAME = re.compile(r"(halfcheetah|hopper|walker2d|walker)_([a-z_]+)(?:-v\d)?\.hdf5")
-# The paper's names of D4RL's recipes; of "expert" and "full_replay" it makes no use.
+# The paper's names of D4RL's recipes. The paper does not use "expert" and "full_replay".
 _RECIPES = {
     "random": "random",
     "medium": "medium",
@@ -161,7 +143,7 @@ _RECIPES = {
 
 
 def d4rl_task(file_name: str) -> str | None:
-    """Return the name of the task that a file of D4RL holds the data of; None if there is no such task."""
+    """Return the name of the task that a D4RL file belongs to by its name, or None."""
     found = _NAME.fullmatch(file_name)
     if found is None or found[2] not in _RECIPES:
         return None
@@ -169,11 +151,11 @@ def d4rl_task(file_name: str) -> str | None:
 
 
 def check_sha256(path: Path, expected: str | None = None) -> str:
-    """Return the SHA-256 of a file, in small hexadecimal digits.
+    """Return the SHA-256 of a file, in lower-case hexadecimal digits.
 
     Raises:
-        DatasetError: If there is no such file, or it has another checksum than expected.
-        ConfigError: If what is expected is no SHA-256.
+        DatasetError: If there is no such file, or its checksum is not the expected one.
+        ConfigError: If `expected` is not a SHA-256.
     """
     if expected is not None and re.fullmatch(r"[0-9a-fA-F]{64}", expected) is None:
         raise ConfigError(f"sha256: found {expected!r}, expected 64 hexadecimal digits.")
@@ -187,6 +169,6 @@ def check_sha256(path: Path, expected: str | None = None) -> str:
     if expected is not None and found != expected.lower():
         raise DatasetError(
             f"{path}: found the SHA-256 {found}, expected {expected.lower()}. The file is incomplete, damaged or "
-            "another one; fetch it again."
+            "not the one you want; fetch it again."
         )
     return found

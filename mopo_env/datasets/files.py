@@ -1,4 +1,4 @@
-"""Transitions in our own file format: flat, checked, and quick to read."""
+"""Transitions in our own file format, and flat copies of datasets in slower formats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box
 
-from mopo_env._utils.spaces import ActionSpace
+from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
 from mopo_env.transitions import Transitions
@@ -25,8 +25,8 @@ _ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
 def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
     """Write a dataset into a folder.
 
-    Within an episode the next observation is the following row's observation, so only those that are not are kept:
-    this nearly halves the file and loses nothing.
+    Within an episode the next observation is the following row's observation. The file keeps only the next
+    observations of which this does not hold, and so is nearly half as large.
 
     Returns:
         The path of the manifest, ``dataset.json``.
@@ -35,7 +35,7 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         StoreError: If the folder cannot be written.
     """
     follows = np.zeros(len(transitions), dtype=bool)
-    # Compared as bits: −0.0 equals 0.0, and the fingerprint would change.
+    # As bits: −0.0 equals 0.0, but the two have different fingerprints.
     observations, next_observations = (
         array.view(np.uint32) for array in (transitions.observations, transitions.next_observations)
     )
@@ -44,8 +44,8 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         **{name: getattr(transitions, name) for name in _ROWS},
         "breaks": np.flatnonzero(~follows),
         "break_next_observations": transitions.next_observations[~follows],
-        "observation_bounds": np.stack([transitions.observation_space.low, transitions.observation_space.high]),
-        **_action_space_tensors(transitions.action_space),
+        **space_tensors("observation", transitions.observation_space),
+        **space_tensors("action", transitions.action_space),
     }
     metadata = {
         **transitions.metadata,
@@ -85,42 +85,30 @@ def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> T
         **arrays,
         next_observations=next_observations,
         observation_space=Box(*tensors["observation_bounds"], dtype=np.float32),
-        action_space=_action_space(tensors),
+        action_space=space_from_tensors("action", tensors),
         metadata=metadata,
     )
 
 
-def _action_space_tensors(space: ActionSpace) -> dict[str, np.ndarray]:
-    if isinstance(space, Discrete):
-        return {"action_numbers": np.array([space.n, space.start], dtype=np.int64)}
-    return {"action_bounds": np.stack([space.low, space.high])}
-
-
-def _action_space(tensors: dict[str, np.ndarray]) -> ActionSpace:
-    if "action_numbers" in tensors:
-        count, first = tensors["action_numbers"].tolist()
-        return Discrete(count, start=first)
-    return Box(*tensors["action_bounds"], dtype=np.float32)
-
-
 def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Move an array out of what was read, read-only and in memory of its own, so that it is not copied again."""
+    """Move an array out of what was read. It is read-only and owns its memory, so `Transitions` does not copy it."""
     array = np.array(tensors.pop(name))
     array.setflags(write=False)
     return array
 
 
-# Raised whenever the same file would be read as other arrays than before.
+# Raise it with every change of a reader that changes what is read.
 _READER = 1
 
 
 def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
     """Return the copy that is kept in a folder, or read the source and keep a copy.
 
+    A copy that is damaged or has another stamp is replaced. If the folder cannot be written, no copy is kept.
+
     Args:
-        folder: Of the copy. One that is damaged, or of another stamp, is replaced; one that cannot be written is not
-            missed, since everything works without it.
-        stamp: What tells this state of the source from any other, such as its size and the time of its last change.
+        folder: The folder of the copy.
+        stamp: Identifies the state of the source, such as its size and the time of its last change.
         read: Reads the source.
     """
     stamp = {**stamp, "reader": _READER}

@@ -1,4 +1,4 @@
-"""Where datasets, ensembles and learned rules lie: names and paths as folders, before anything is read."""
+"""The folders of datasets, ensembles and learned rules, found without reading anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def user_folder() -> Path:
 
 
 def bundled_folder(task: str) -> Path | None:
-    """Return the folder of data that came with the package, or None."""
+    """Return the folder of a task's bundled data, or None."""
     folder = _BUNDLED / task
     return folder if task in TASKS and (folder / "dataset.json").is_file() else None
 
@@ -26,14 +26,14 @@ def bundled_folder(task: str) -> Path | None:
 def find_folder(name: str | Path) -> Path | None:
     """Return the folder of a dataset in our own format, or None.
 
-    A task's bundled data come before data of the same name that the user collected, so that an id means the same
-    data on every machine; pass the path to use one's own.
+    A task's bundled data come before data of the same task that the user collected, so that an id means the same data
+    on every machine. To use collected data, pass their path.
     """
     task = task_name(name)
     try:
         folder = Path(name).expanduser() if task is None else bundled_folder(task) or user_folder() / task
         return folder if (folder / "dataset.json").is_file() else None
-    except (OSError, RuntimeError):  # too long a name, or the home of nobody
+    except (OSError, RuntimeError):  # the name is too long, or its ~user does not exist
         return None
 
 
@@ -42,7 +42,7 @@ def find_artifact(artifact: str, *names: str | Path | None) -> Path | None:
 
     Args:
         artifact: What `mopo_env._utils.store` wrote, such as ``"ensemble"``.
-        *names: Task names or folders; None is passed over.
+        *names: Task names or folders; None is skipped.
     """
     for name in names:
         if name is None:

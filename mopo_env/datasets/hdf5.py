@@ -1,4 +1,4 @@
-"""Arrays in HDF5 files of strangers: looked at before anything is allocated, and read only from that very file."""
+"""Arrays in HDF5 files of strangers: each is checked before memory is taken, and nothing outside the file is read."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from mopo_env.errors import DatasetError
 
 __all__ = ["LARGEST_RATIO", "PlainArray", "open_hdf5", "plain_array", "plain_group", "plain_strings"]
 
-# DEFLATE encodes at most 258 bytes in two bits: what claims to unpack to more was not packed by it. LZF does less.
+# DEFLATE packs at most 258 bytes into two bits, and LZF less: a file that claims more was not packed by them.
 LARGEST_RATIO = 1032
 _COMPRESSORS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}
 _HARMLESS = {h5py.h5z.FILTER_SHUFFLE: "shuffle", h5py.h5z.FILTER_FLETCHER32: "fletcher32"}
 _LONGEST_STRING = 10_000
-# Bytes that nobody's memory is exhausted by.
+# Every machine has this much memory, in bytes.
 _SMALL = 2**20
 
 
 @contextmanager
 def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
-    """Open a file for reading, and turn whatever goes wrong with it into one kind of error that names it.
+    """Open a file for reading. Every error within the block becomes a `DatasetError` that names the file.
 
     Raises:
-        DatasetError: If there is no such file, or it is damaged; also for every error within the block.
+        DatasetError: If there is no such file, or it is damaged.
     """
     path = Path(path)
     try:
         if not path.is_file():
             raise DatasetError("no such file.")
-        # Every array is read once and whole, so a cache of chunks would only cost the time to make one for each array.
+        # Every array is read once and whole, so a cache of chunks would only cost time.
         with h5py.File(path, "r", rdcc_nbytes=0, rdcc_nslots=1) as file:
             yield file
     except DatasetError as error:
@@ -51,30 +51,24 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
 
 @dataclass(frozen=True, slots=True)
 class PlainArray:
-    """An array that was looked at and can be read.
+    """An array that was checked and can be read.
 
     Attributes:
         shape: As stored.
-        kind: NumPy's letter for its type: ``"b"``, ``"i"``, ``"u"`` or ``"f"``.
     """
 
     shape: tuple[int, ...]
-    kind: str
     _dataset: h5d.DatasetID
 
-    def read(self) -> np.ndarray:
-        """Return the values, of the type in which they are stored."""
-        values = np.empty(self.shape, dtype=self._dataset.dtype)
-        self.read_into(values)
+    def read(self, dtype: type[np.generic] | None = None) -> np.ndarray:
+        """Return the values, converted on the way; None: of the type in which they are stored."""
+        values = np.empty(self.shape, dtype=dtype or self._dataset.dtype)
+        self._dataset.read(h5s.ALL, h5s.ALL, values)
         return values
-
-    def read_into(self, target: np.ndarray) -> None:
-        """Read the values into an array of the same shape, converted to its type on the way."""
-        self._dataset.read(h5s.ALL, h5s.ALL, target)
 
 
 def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | None:
-    """Find an array without reading it, and refuse whatever is more than an array stored in this file.
+    """Find an array without reading it, and refuse everything that is not an array stored in this file.
 
     Args:
         group: Where to look: the file, or a group that `plain_group` found in it.
@@ -82,7 +76,7 @@ def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | Non
         kinds: NumPy's letters for the types that are expected, such as ``"f"``.
 
     Returns:
-        The array, of which at most `LARGEST_RATIO` times the file's size has to be allocated; None if there is none.
+        The array, or None if there is none. It needs at most `LARGEST_RATIO` times the memory of the file's size.
 
     Raises:
         DatasetError: If it is a link, a group, of another type, kept elsewhere, or larger than the file can hold.
@@ -96,21 +90,21 @@ def plain_array(group: h5py.Group, name: str, *, kinds: str) -> PlainArray | Non
         found = "no data" if shape is None else f"the type {datatype.dtype}"
         raise DatasetError(f"{name}: found {found}, expected {_describe(kinds)}.")
     _check_size(name, dataset, shape, datatype.get_size())
-    return PlainArray(shape, kind, dataset)
+    return PlainArray(shape, dataset)
 
 
 def plain_group(group: h5py.Group, name: str) -> h5py.Group | None:
-    """Find a group that is stored in this file and not linked to; None if there is none.
+    """Find a group that is stored in this file; None if there is none.
 
     Raises:
-        DatasetError: If it is a link, or no group.
+        DatasetError: If it is a link, or not a group.
     """
     found = _open(group, name, "a group")
     return None if found is None else h5py.Group(found)
 
 
 def plain_strings(file: h5py.File, group_name: str) -> dict[str, str]:
-    """Read the strings directly in a group, at most a hundred entries; everything else in it is ignored."""
+    """Read the strings among a group's first hundred entries; everything else is ignored."""
     group, strings = None, {}
     with suppress(DatasetError):
         group = plain_group(file, group_name)
@@ -154,8 +148,8 @@ def _find(group: h5py.Group, name: str) -> h5d.DatasetID | None:
     if properties.get_external_count():
         other = properties.get_external(0)[0].decode(errors="replace")
         raise DatasetError(
-            f"{name}: its values are kept in another file, {other!r}, expected in this one. Such a file could make any "
-            "file of this machine part of the data, so it is not read."
+            f"{name}: its values are kept in another file, {other!r}, expected in this one. Any file of this machine "
+            "could become part of the data in this way, so it is not read."
         )
     if properties.get_layout() == h5d.VIRTUAL:
         raise DatasetError(f"{name}: found a virtual array, put together from other files; expected its own values.")
@@ -167,10 +161,10 @@ def _check_size(name: str, dataset: h5d.DatasetID, shape: tuple[int, ...], items
     properties, stored = dataset.get_create_plist(), dataset.get_storage_size()
     declared = math.prod(shape) * itemsize
     chunk = properties.get_chunk() if properties.get_layout() == h5d.CHUNKED else ()
-    # To read anything of a packed chunk, the whole of it is unpacked.
+    # A packed chunk is unpacked as a whole.
     unpacked = max(declared, math.prod(chunk) * itemsize)
     limit = stored * LARGEST_RATIO if _is_compressed(name, properties) else stored
-    # A forged file can claim to store more than it has; recent versions of HDF5 notice most of that themselves.
+    # A forged file can claim to store more than it has. Recent versions of HDF5 notice most of this themselves.
     forged = stored > _SMALL and stored > h5i.get_file_id(dataset).get_filesize()
     if declared and (unpacked > limit or forged):
         raise DatasetError(
@@ -193,7 +187,7 @@ def _is_compressed(name: str, properties: h5p.PropDCID) -> bool:
 
 def _kind(datatype: h5t.TypeID) -> str:
     """Return NumPy's letter for a type."""
-    if datatype.get_class() == h5t.FLOAT:  # NumPy's own type takes long to find, and most arrays are of this one
+    if datatype.get_class() == h5t.FLOAT:  # most arrays are floats, and finding NumPy's type takes long
         return "f"
     kind: str = datatype.dtype.kind
     return kind

@@ -8,6 +8,7 @@ from typing import Any
 
 from mopo_env.datasets.files import load_transitions
 from mopo_env.datasets.folders import find_artifact, find_folder, task_name, user_folder
+from mopo_env.datasets.minari.reader import has_minari_dataset, load_minari
 from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
@@ -31,15 +32,10 @@ def load_dataset(name: str | Path) -> Transitions:
             f"no data for the task {task!r}: nothing is bundled, and {user_folder() / task} holds no dataset. "
             f"{TASKS[task].how_to_get_data}"
         )
-    from mopo_env.datasets.minari.reader import (  # Minari is slow to import: only when asked
-        has_minari_dataset,
-        load_minari,
-    )
-
     if isinstance(name, str) and has_minari_dataset(name):
         return load_minari(name)
     raise DatasetError(
-        f"no dataset {str(name)!r}: it is no task, no folder that holds a dataset.json, and no local Minari dataset. "
+        f"no dataset {str(name)!r}: no task, no folder with a dataset.json and no local Minari dataset has this name. "
         "`mopo tasks` lists the tasks, `minari list local` the Minari datasets."
     )
 
@@ -47,17 +43,17 @@ def load_dataset(name: str | Path) -> Transitions:
 def resolve_task(
     name: str | Path | Task | None = None, *, ensemble: str | Path | None = None, real_env: str | None = None
 ) -> Task:
-    """Return the task of a name or an id, or the one that a dataset of one's own makes.
+    """Return the task of a name or an id, or make a task of the user's own dataset.
 
-    Own data have h = 5 and λ = 1. Their episodes end where a learned rule beside the ensemble or the dataset says so,
-    and never if there is none. They have no real environment unless the caller names one: no file is asked for it,
-    since making an environment runs its code.
+    The task of the user's own dataset has h = 5 and λ = 1. Its termination rule is the learned rule in the folder of
+    the ensemble or of the dataset, or `never` if there is no such rule. It has a real environment only if the caller
+    names one. No file can name it, since making an environment runs its code.
 
     Args:
-        name: A task's name or id, the folder of a dataset, or a Minari id; None: `real_env` is all there is.
-        ensemble: The folder of the ensemble, where it does not lie beside the dataset.
-        real_env: The Gymnasium id of an environment to evaluate policies in. The normalised scale of a task is kept
-            for other versions of its own environment only.
+        name: A task's name or id, the folder of a dataset, or a Minari id. None: the task is only `real_env`.
+        ensemble: The folder of the ensemble, if it differs from that of the dataset.
+        real_env: The Gymnasium id of an environment to evaluate policies in. A task's normalised score is kept only if
+            this is another version of the task's own environment.
 
     Raises:
         UnknownNameError: If there is no such task or dataset; the message holds the nearest names.
@@ -73,26 +69,20 @@ def resolve_task(
 
 def _named(name: Any, ensemble: str | Path | None) -> Task:
     if name is None:
-        raise ConfigError("task: found none; name one, or a dataset of your own by its folder or Minari id.")
+        raise ConfigError("task: found none, expected a task's name, or a dataset's folder or Minari id.")
     if not isinstance(name, str | Path):
         raise ConfigError(f"task: expected a name or a path, found {name!r}.")
     if isinstance(name, str) and name.removeprefix(ID_PREFIX) in TASKS:
         return get_task(name)
     folder = find_folder(name)
-    if folder is None and not _is_minari_dataset(name):
+    if folder is None and not (isinstance(name, str) and has_minari_dataset(name)):
         raise UnknownNameError("task, folder of a dataset or local Minari id", str(name), TASKS)
     learned = find_artifact("termination", ensemble, name)
     return Task(
-        # The whole path: a folder may be called like a task.
+        # The whole path: a folder may have the name of a task.
         name=str(name) if folder is None else str(folder.resolve()),
         termination="never" if learned is None else "learned",
     )
-
-
-def _is_minari_dataset(name: str | Path) -> bool:
-    from mopo_env.datasets.minari.reader import has_minari_dataset
-
-    return isinstance(name, str) and has_minari_dataset(name)
 
 
 def _evaluated_in(task: Task, real_env: str) -> Task:

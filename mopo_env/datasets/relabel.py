@@ -13,7 +13,7 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["relabel"]
 
-# They tell of the old rewards.
+# These describe the old rewards.
 _STALE_METADATA = ("episode_returns", "fingerprint")
 
 
@@ -22,16 +22,16 @@ def relabel(transitions: Transitions, reward_function: RewardFunction) -> Transi
 
     Args:
         transitions: The dataset; it stays as it is.
-        reward_function: Takes observations, actions and next observations, all read-only float32 in raw units with
-            one row a transition (numbered actions: int64, one number a row), and returns one number a row. Those of
-            the paper are in `mopo_env.rewards`.
+        reward_function: Takes observations, actions and next observations, and returns one number a row. The arrays
+            are read-only float32 in raw units with one row a transition; discrete actions are int64, one number a row.
+            The paper's functions are in `mopo_env.rewards`.
 
     Returns:
-        A dataset that differs in the rewards, and in the metadata: ``reward_function`` and ``relabelled_from``, the
-        fingerprint of the dataset given, are new, and entries that tell of the old rewards are left out.
+        The same dataset with new rewards. Its metadata have the new entries ``reward_function`` and
+        ``relabelled_from``, the fingerprint of the old dataset, and lack the entries that describe the old rewards.
 
     Raises:
-        ConfigError: If `reward_function` is not callable, or returns anything but one finite number a row.
+        ConfigError: If `reward_function` is not callable, or does not return one finite number a row.
     """
     if not callable(reward_function):
         raise ConfigError(
@@ -53,7 +53,7 @@ def _checked(returned: Any, transitions: Transitions) -> np.ndarray:
     try:
         rewards = np.asarray(returned)
     except ValueError as error:  # rows of different lengths
-        raise ConfigError(f"reward_function: returned no array of numbers: {error}.") from error
+        raise ConfigError(f"reward_function: returned rows of different lengths: {error}.") from error
     if rewards.dtype.kind not in "fiub" or rewards.shape != (len(transitions),):
         raise ConfigError(
             f"reward_function: returned an array of type {rewards.dtype} and shape {rewards.shape}, expected one real "
@@ -72,6 +72,6 @@ def _checked(returned: Any, transitions: Transitions) -> np.ndarray:
 
 
 def _name(reward_function: RewardFunction) -> str:
-    """Return the full name of a function, or of the class of what is none."""
+    """Return the full name of a function, or of the class of another callable."""
     named: Any = reward_function if hasattr(reward_function, "__qualname__") else type(reward_function)
     return f"{named.__module__}.{named.__qualname__}"

@@ -1,8 +1,11 @@
-"""From rows in the order in which they were recorded to transitions, each with its true next state."""
+"""From rows in the order in which they were recorded to transitions, each with its true next state.
+
+The readers of D4RL's files, of tables and of Minari share the checks that stand here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["transitions_from_rows"]
+__all__ = ["as_flags", "check_finite", "transitions_from_rows"]
 
 
 def transitions_from_rows(
@@ -27,14 +30,14 @@ def transitions_from_rows(
 ) -> Transitions:
     """Build a dataset from recorded rows, and invent no next state.
 
-    Where `next_observations` is None, the next state is the observation of the following row of the same episode. The
-    last row of an episode has no such row: what follows it in the file is the start of the next episode, which a
-    model would learn as a jump. So the last row of every episode is dropped, a terminal one too, and the row before
-    it is flagged as truncated. No row is then flagged as terminated, since no terminal state was recorded.
+    Without `next_observations`, the next state of a row is the observation of the following row of the same episode.
+    The last row of an episode has no such row: the row below it starts another episode, and a model would learn that
+    as a jump. So the last row of every episode is dropped, and the row before it is flagged as truncated. This holds
+    for terminal rows too: no row of the result is flagged as terminated, since no terminal state was recorded.
 
     Args:
         observations: Shape ``(rows, observation)``, raw units.
-        actions: Shape ``(rows, action)``, raw units; or ``(rows, 1)``, numbers.
+        actions: Shape ``(rows, action)``, raw units; discrete actions have the shape ``(rows, 1)``.
         rewards: Shape ``(rows,)``.
         terminated: Shape ``(rows,)``, bool; whether the state after the row is terminal.
         truncated: Shape ``(rows,)``, bool; whether the episode ended with the row for another reason. A row that is
@@ -53,9 +56,7 @@ def transitions_from_rows(
     kept = np.arange(len(rewards)) if next_observations is not None else np.flatnonzero(~ends)
     if next_observations is None:
         next_observations = observations[kept + 1]
-        terminations, truncations = np.zeros(len(kept), dtype=bool), ends[kept + 1]
-    else:
-        terminations, truncations = terminated, ends & ~terminated
+        terminated, ends = np.zeros(len(kept), dtype=bool), ends[kept + 1]
     dropped = len(rewards) - len(kept)
     try:
         return Transitions(
@@ -63,8 +64,8 @@ def transitions_from_rows(
             actions=actions[kept],
             rewards=rewards[kept],
             next_observations=next_observations,
-            terminations=terminations,
-            truncations=truncations,
+            terminations=terminated,
+            truncations=ends & ~terminated,
             action_space=action_space,  # type: ignore[arg-type]
             metadata={**(metadata or {}), "rows_dropped": dropped},
         )
@@ -72,6 +73,41 @@ def transitions_from_rows(
         if not dropped:
             raise
         raise DatasetError(
-            f"{error} (Rows are counted without the last row of each episode, of which {dropped} were dropped: "
-            "their next states are not in the file.)"
+            f"{error} (The last row of each episode is not counted here: {dropped} such rows were dropped, since the "
+            "file does not hold their next states.)"
         ) from error
+
+
+def as_flags(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
+    """Return booleans, or zeros and ones of any type, as booleans.
+
+    Args:
+        values: Shape ``(rows,)``.
+        place: Names a row, for the message.
+
+    Raises:
+        DatasetError: If there is another value.
+    """
+    wrong = np.flatnonzero((values != 0) & (values != 1))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DatasetError(f"{place(row)}: found {values[row]:g}, expected booleans or zeros and ones.")
+    return values.astype(bool)
+
+
+def check_finite(values: np.ndarray, place: Callable[[int], str]) -> None:
+    """Refuse NaN and infinity, in rows that are about to be dropped too.
+
+    Args:
+        values: Shape ``(rows,)`` or ``(rows, width)``.
+        place: Names a row, for the message.
+
+    Raises:
+        DatasetError: If a value is not finite.
+    """
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise DatasetError(
+            f"{place(int(bad[0][0]))}: found {values[tuple(bad[0])]}, and {len(bad)} such "
+            f"value{'s' * (len(bad) != 1)} in all; every value must be finite. Repair or drop these rows."
+        )

@@ -1,50 +1,68 @@
-"""Columns of CSV and Parquet files, each cell checked and named by its place."""
+"""Columns of CSV and Parquet files, in which every wrong cell is named by its place.
+
+A reader takes a path and the names of columns, and returns a `Table`. A new file format is a new reader in `_READERS`.
+"""
 
 from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mopo_env.datasets.rows import as_flags, check_finite
 from mopo_env.errors import DatasetError, MopoError, UnknownNameError, require_extra
 
-__all__ = ["Columns", "read_columns"]
+__all__ = ["Table", "read_table"]
 
-_FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-# No log packs this many times: a Parquet file of a few bytes can declare a billion equal rows.
+# Measured values never pack this well. A Parquet file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class Table:
     """What was read.
 
     Attributes:
-        numbers: Shape ``(rows, columns)``, float64 and finite, in the order asked for.
-        flags: Shape ``(rows, columns)``, bool, in the order asked for.
-        labels: One for each row; None if not asked for.
-        unit: What a place counts: ``"line"`` of a text file, ``"row"`` of another; both start at 1.
+        values: The columns of numbers and flags by name, shape ``(rows,)``, float64 and finite.
+        labels: The column of labels; None if it was not asked for.
+        unit: What a place counts, from 1 on: ``"line"`` in a text file, ``"row"`` elsewhere.
         places: The place of each row.
     """
 
-    numbers: np.ndarray
-    flags: np.ndarray
+    values: dict[str, np.ndarray]
     labels: Sequence[Hashable] | None
     unit: str
     places: Sequence[int]
 
-    def place(self, row: int) -> str:
-        """Name a row as the user's editor does."""
-        return f"{self.unit} {self.places[row]}"
+    def place(self, row: int, column: str | None = None) -> str:
+        """Name a row, or a cell of it, as the user's editor does."""
+        return f"{self.unit} {self.places[row]}" + (f", column {column!r}" if column is not None else "")
+
+    def numbers(self, names: Iterable[str]) -> np.ndarray:
+        """Return columns side by side, shape ``(rows, columns)``."""
+        return np.stack([self.values[name] for name in names], axis=1)
+
+    def flags(self, name: str | None) -> np.ndarray:
+        """Return a column of flags as booleans; None: all are false."""
+        if name is None:
+            return np.zeros(len(self.places), dtype=bool)
+        return as_flags(self.values[name], partial(self.place, column=name))
 
 
-def read_columns(path: Path, *, numbers: Sequence[str], flags: Sequence[str], label: str | None) -> Columns:
+def read_table(path: Path, columns: Iterable[str], *, label: str | None = None) -> Table:
     """Read columns by name, from a file that ends in ``.csv`` or ``.parquet``.
+
+    Args:
+        path: The file.
+        columns: The columns of numbers and flags.
+        label: A column of any values.
 
     Raises:
         DatasetError: If the file is missing or damaged, or a cell is wrong; the message names line and column. It
@@ -52,30 +70,33 @@ def read_columns(path: Path, *, numbers: Sequence[str], flags: Sequence[str], la
         UnknownNameError: If there is no such column; the message holds the nearest names.
         MissingExtraError: If pyarrow is needed and not installed.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    if path.suffix.lower() not in readers:
-        raise DatasetError(f"found the ending {path.suffix!r}, expected .csv or .parquet.")
+    ending = path.suffix.lower()
+    if ending not in _READERS:
+        raise DatasetError(f"found the ending {path.suffix!r}, expected {' or '.join(_READERS)}.")
     if not path.is_file():
         raise DatasetError("no such file.")
     try:
-        return readers[path.suffix.lower()](path, list(numbers), list(flags), label)
+        table = _READERS[ending](path, list(dict.fromkeys(columns)), label)
     except MopoError:
         raise
     except UnicodeDecodeError as error:
         raise DatasetError(f"not text in UTF-8: {error}. Save it as CSV in UTF-8.") from error
     except Exception as error:  # pyarrow raises almost anything on damaged files, MemoryError included
         raise DatasetError(f"cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
+    for name, values in table.values.items():
+        check_finite(values, partial(table.place, column=name))
+    return table
 
 
-def _read_csv(path: Path, numbers: list[str], flags: list[str], label: str | None) -> Columns:
-    values, bits, labels, places = array("d"), bytearray(), [], array("q")
+def _read_csv(path: Path, names: list[str], label: str | None) -> Table:
+    # pyarrow reads CSV too, but names neither the line nor the column of a wrong cell.
+    values, labels, places = array("d"), [], array("q")
     # Excel starts its files with a byte-order mark.
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream, strict=True)
         header = [cell.strip() for cell in next(reader, [])]
-        _check_names(path, header, [*numbers, *flags, *([] if label is None else [label])])
-        number_at = [(name, header.index(name)) for name in numbers]
-        flag_at = [(name, header.index(name)) for name in flags]
+        _check_names(path, header, names, label)
+        indices = [(name, header.index(name)) for name in names]
         label_at = None if label is None else header.index(label)
         for cells in _records(reader):
             if not cells:  # an empty line, as at the end of many files
@@ -83,22 +104,19 @@ def _read_csv(path: Path, numbers: list[str], flags: list[str], label: str | Non
             line = reader.line_num
             if len(cells) != len(header):
                 raise DatasetError(f"line {line}: found {len(cells)} cells, expected {len(header)} as in the header.")
-            values.extend([_number(cells[index], line, name) for name, index in number_at])
-            bits.extend([_flag(cells[index], line, name) for name, index in flag_at])
+            values.extend([_number(cells[index], line, name) for name, index in indices])
             if label_at is not None:
                 labels.append(cells[label_at].strip())
             places.append(line)
     if not places:
         raise DatasetError("found no rows below the header; at least two transitions are needed.")
-    columns = Columns(
-        numbers=np.frombuffer(values, dtype=np.float64).reshape(len(places), len(numbers)),
-        flags=np.frombuffer(bits, dtype=np.bool_).reshape(len(places), len(flags)),
+    rows = np.frombuffer(values, dtype=np.float64).reshape(len(places), len(names))
+    return Table(
+        values=dict(zip(names, rows.T, strict=True)),
         labels=None if label is None else labels,
         unit="line",
         places=places,
     )
-    _check_finite(columns, numbers)
-    return columns
 
 
 def _records(reader: Any) -> Iterator[list[str]]:
@@ -109,83 +127,49 @@ def _records(reader: Any) -> Iterator[list[str]]:
 
 
 def _number(cell: str, line: int, name: str) -> float:
-    try:
-        if "_" not in cell:  # Python's 1_000 is nobody's measurement
+    with suppress(ValueError):
+        if "_" not in cell:  # Python reads 1_000 as a number, other programs do not
             return float(cell)
-    except ValueError:
-        pass
-    raise DatasetError(f"line {line}, column {name!r}: found {cell!r}, expected a number.")
+    word = cell.strip().lower()
+    if word in ("false", "true"):
+        return float(word == "true")
+    raise DatasetError(f"line {line}, column {name!r}: found {cell!r}, expected a number, true or false.")
 
 
-def _flag(cell: str, line: int, name: str) -> bool:
-    try:
-        return _FLAGS[cell.strip().lower()]
-    except KeyError:
-        raise DatasetError(f"line {line}, column {name!r}: found {cell!r}, expected 0, 1, true or false.") from None
-
-
-def _read_parquet(path: Path, numbers: list[str], flags: list[str], label: str | None) -> Columns:
+def _read_parquet(path: Path, names: list[str], label: str | None) -> Table:
     parquet = require_extra("pyarrow.parquet", "tables")
-    wanted = list(dict.fromkeys([*numbers, *flags, *([] if label is None else [label])]))
+    wanted = list(dict.fromkeys([*names, *([] if label is None else [label])]))
     with parquet.ParquetFile(path) as file:
-        _check_names(path, file.schema_arrow.names, wanted)
+        _check_names(path, file.schema_arrow.names, names, label)
         rows, size = file.metadata.num_rows, path.stat().st_size
         if rows * len(wanted) * 8 > size * _LARGEST_RATIO:
             raise DatasetError(
                 f"declares {rows:,} rows of {len(wanted)} columns, which its {size:,} bytes cannot hold as measured "
                 "values. The file is damaged or made to exhaust memory."
             )
-        for name in wanted:
-            kind = file.schema_arrow.field(name).type
-            if name != label and not _is_numeric(kind):
+        for name in names:
+            kind = str(file.schema_arrow.field(name).type)
+            if kind not in {"bool", "halffloat", "float", "double"} and not kind.removeprefix("u").startswith("int"):
                 raise DatasetError(f"column {name!r}: found the type {kind}, expected numbers.")
         table = file.read(columns=wanted, use_threads=False)
     for name in wanted:
         if table.column(name).null_count:
             row = table.column(name).is_null().to_pylist().index(True)
             raise DatasetError(f"row {row + 1}, column {name!r}: found no value, expected one in every row.")
-    columns = Columns(
-        numbers=_stack(table, numbers, np.float64),
-        flags=np.empty((rows, len(flags)), dtype=bool),
+    return Table(
+        values={name: table.column(name).to_numpy().astype(np.float64) for name in names},
         labels=None if label is None else table.column(label).to_pylist(),
         unit="row",
         places=range(1, rows + 1),
     )
-    _check_finite(columns, numbers)
-    raw = _stack(table, flags, np.float64)
-    wrong = np.argwhere(~np.isin(raw, (0, 1)))
-    if len(wrong):
-        row, column = wrong[0]
-        raise DatasetError(
-            f"row {row + 1}, column {flags[column]!r}: found {raw[row, column]:g}, expected booleans or zeros and ones."
-        )
-    columns.flags[:] = raw == 1
-    return columns
 
 
-def _is_numeric(kind: Any) -> bool:
-    return str(kind) in {"bool", "halffloat", "float", "double"} or str(kind).removeprefix("u").startswith("int")
+_READERS: dict[str, Callable[[Path, list[str], str | None], Table]] = {".csv": _read_csv, ".parquet": _read_parquet}
 
 
-def _stack(table: Any, names: list[str], dtype: type) -> np.ndarray:
-    arrays = [table.column(name).to_numpy().astype(dtype) for name in names]
-    return np.stack(arrays, axis=1) if arrays else np.empty((table.num_rows, 0), dtype)
-
-
-def _check_names(path: Path, header: list[str], wanted: list[str]) -> None:
-    for name in wanted:
+def _check_names(path: Path, header: list[str], names: list[str], label: str | None) -> None:
+    for name in [*names, *([] if label is None else [label])]:
         if name not in header:
             raise UnknownNameError(f"column of {path}", name, header)
         if header.count(name) > 1:
             raise DatasetError(f"column {name!r}: found {header.count(name)} columns of this name, expected one.")
-
-
-def _check_finite(columns: Columns, names: list[str]) -> None:
-    bad = np.argwhere(~np.isfinite(columns.numbers))
-    if len(bad):
-        row, column = bad[0]
-        value = columns.numbers[row, column]
-        raise DatasetError(
-            f"{columns.place(row)}, column {names[column]!r}: found {value}, and {len(bad)} such values in all; "
-            "every value must be finite. Repair or drop these rows."
-        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
-from mopo_env.datasets.table_files import Columns, read_columns
+from mopo_env.datasets.table_files import Table, read_table
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
@@ -31,21 +31,21 @@ def load_table(
     """Read a table whose rows are steps, in the order in which they were recorded.
 
     A row holds a state, the action taken in it, and the reward that followed. An episode ends at a row flagged
-    `terminated` or `truncated`, before a row with another label in `episode`, and at the end of the table; with none
-    of the three columns the whole table is one episode.
+    `terminated` or `truncated`, before a row with another label in `episode`, and at the end of the table. With none
+    of these three columns the whole table is one episode.
 
-    Without `next_observations` the next state is that of the following row of the same episode, and the last row of
-    each episode is dropped, a terminated one too: its next state is not in the table.
+    Without `next_observations` the next state of a row is the state of the following row of the same episode. The last
+    row of each episode is then dropped, terminated or not, since its next state is not in the table.
 
     Args:
         path: Ends in ``.csv`` (UTF-8, commas, names in the first line) or ``.parquet`` (needs the extra ``tables``).
-        observations: The columns of the state, in the order that the environment shall have.
-        actions: The columns of the action; one column for numbered actions.
+        observations: The columns of the state, in the order in which the environment shall show them.
+        actions: The columns of the action; one column for discrete actions.
         reward: The column of the reward.
         next_observations: The columns of the next state, in the order of `observations`.
         terminated: The column that says whether the next state is terminal: zeros and ones, or false and true.
         truncated: The column that says whether the episode was cut off with this row.
-        episode: The column whose value, any text or number, is the same throughout an episode.
+        episode: The column that tells episodes apart. Its value, any text or number, is constant within an episode.
         action_space: A box, or `gymnasium.spaces.Discrete`. Default: the box from −1 to 1, if every action lies in it.
 
     Returns:
@@ -66,23 +66,20 @@ def load_table(
             f"{len(names['observations'])} as in observations."
         )
     names["reward"] = [reward]
-    flags = {role: name for role, name in (("terminated", terminated), ("truncated", truncated)) if name is not None}
+    flags = [name for name in (terminated, truncated) if name is not None]
     try:
-        columns = read_columns(
-            path,
-            numbers=[name for group in names.values() for name in group],
-            flags=list(flags.values()),
-            label=episode,
-        )
-        ends = {role: columns.flags[:, index].copy() for index, role in enumerate(flags)}
-        never = np.zeros(len(columns.places), dtype=bool)
-        died, cut = ends.get("terminated", never), ends.get("truncated", never)
-        if episode is not None and columns.labels is not None:
-            last = _last_of_label(columns, columns.labels, episode)
-            _check_flags_end(columns, died | cut, last)
+        table = read_table(path, [*(name for group in names.values() for name in group), *flags], label=episode)
+        arrays = {role: table.numbers(group) for role, group in names.items()}
+        died, cut = table.flags(terminated), table.flags(truncated)
+        if table.labels is not None:
+            last = _last_of_label(table, table.labels, str(episode))
+            early = np.flatnonzero((died | cut) & ~last)
+            if len(early):
+                raise DatasetError(
+                    f"{table.place(int(early[0]))}: flagged as the end of an episode, but the next row has the same "
+                    "episode; expected these columns to agree. Leave one of them out, or repair the table."
+                )
             cut = cut | last
-        parts = np.split(columns.numbers, np.cumsum([len(group) for group in names.values()])[:-1], axis=1)
-        arrays = dict(zip(names, parts, strict=True))
         return transitions_from_rows(
             observations=arrays["observations"],
             actions=arrays["actions"],
@@ -98,13 +95,13 @@ def load_table(
 
 
 def _check_columns(role: str, value: Sequence[str]) -> list[str]:
-    # A string is a sequence too, of letters.
+    # A string is a sequence of letters.
     if isinstance(value, str) or not value or len(set(value)) != len(value):
         raise ConfigError(f"{role}: expected a list of different column names, found {value!r}.")
     return list(value)
 
 
-def _last_of_label(columns: Columns, labels: Sequence[Hashable], name: str) -> np.ndarray:
+def _last_of_label(table: Table, labels: Sequence[Hashable], name: str) -> np.ndarray:
     """Flag the last row of each label, and refuse a label that comes back."""
     last = np.ones(len(labels), dtype=bool)
     seen: set[Hashable] = set()
@@ -114,17 +111,8 @@ def _last_of_label(columns: Columns, labels: Sequence[Hashable], name: str) -> n
             continue
         if label in seen:
             raise DatasetError(
-                f"{columns.place(row)}, column {name!r}: found {label!r} again after another episode; expected the "
+                f"{table.place(row, name)}: found {label!r} again after another episode; expected the "
                 "rows of an episode one after the other. Sort the table by episode and time."
             )
         seen.add(label)
     return last
-
-
-def _check_flags_end(columns: Columns, flagged: np.ndarray, last: np.ndarray) -> None:
-    early = np.flatnonzero(flagged & ~last)
-    if len(early):
-        raise DatasetError(
-            f"{columns.place(int(early[0]))}: flagged as the end of an episode, but the next row has the same episode; "
-            "expected these columns to agree. Leave one of them out, or repair the table."
-        )

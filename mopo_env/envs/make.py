@@ -62,14 +62,9 @@ def make_vector_env(
     render_mode: str | None = None,
     **options: Any,
 ) -> PenalizedModelVectorEnv:
-    """Build the vector environment of a task or of data of one's own; `gymnasium.make_vec` arrives here.
+    """Build the vector environment of a task, as `make_env` does, with `num_envs` rollouts side by side.
 
-    Args:
-        task: As in `make_penalized_model`.
-        num_envs: b, the number of rollouts side by side.
-        horizon: h; default: the task's, 5 for own data.
-        render_mode: Accepted because Gymnasium passes it.
-        **options: As in `make_penalized_model`.
+    `gymnasium.make_vec` arrives here.
     """
     found = _find_task(task, **options)
     return PenalizedModelVectorEnv(

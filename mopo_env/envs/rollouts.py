@@ -61,11 +61,9 @@ class Rollouts:
 
     Attributes:
         observations: What the policy sees next, shape ``(rollout, observation)``, raw units.
-        last_step: What `advance` returned last.
     """
 
     observations: Float[Tensor, "rollout observation"]
-    last_step: RolloutStep[Tensor]
 
     def __init__(self, penalized_model: PenalizedModel, *, num_rollouts: int, horizon: int) -> None:
         """Allocate the rollouts; call `reset` before the first step.
@@ -114,7 +112,7 @@ class Rollouts:
         self._lengths, self._returns = lengths, returns
         if perhaps_any(ended):
             self._restart(ended)
-        self.last_step = RolloutStep(
+        return RolloutStep(
             observations=self.observations,
             final_observations=step.next_observations,
             rewards=step.rewards,
@@ -126,7 +124,6 @@ class Rollouts:
             returns=returns,
             lengths=lengths,
         )
-        return self.last_step
 
     def _restart(self, ended: Bool[Tensor, " rollout"]) -> None:
         """Start some rollouts anew. Draws are made for all of them, since to count those that ended is to wait."""

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mopo_env._utils.options import Schedule, check_choice, check_integer, check_number
+from mopo_env._utils.options import (
+    Schedule,
+    check_boolean,
+    check_choice,
+    check_fields,
+    check_integer,
+    check_number,
+    check_tuple,
+)
 from mopo_env.errors import ConfigError
 
 __all__ = ["PRESETS", "FitConfig"]
@@ -111,27 +119,18 @@ class FitConfig:
         Raises:
             ConfigError: If one has the wrong type or lies outside its range; the message names it.
         """
-        for name in ("num_members", "num_elites", "batch_size", "holdout_size", "patience"):
-            check_integer(name, getattr(self, name))
-        if self.max_epochs is not None:
-            check_integer("max_epochs", self.max_epochs)
-        check_choice("schedule", self.schedule, Schedule)
-        check_number("seed", check_integer("seed", self.seed, minimum=0), maximum=2**63 - 1)
-        check_number("beta", self.beta, minimum=0.0, maximum=1.0)
-        check_number("learning_rate", self.learning_rate, above=0.0)
-        check_number("logvar_bound_coef", self.logvar_bound_coef, minimum=0.0)
-        check_number("min_improvement", self.min_improvement, minimum=0.0, maximum=1.0)
-        if not isinstance(self.scale_targets, bool):
-            raise ConfigError(f"scale_targets: expected True or False, found {self.scale_targets!r}.")
-        if self.lipschitz is not None:
-            check_number("lipschitz", self.lipschitz, above=0.0)
-        for name in ("hidden_sizes", "weight_decay"):
-            if not isinstance(getattr(self, name), (tuple, list)):
-                raise ConfigError(f"{name}: expected a tuple of numbers, found {getattr(self, name)!r}.")
-        for width in self.hidden_sizes:
-            check_integer("hidden_sizes", width)
-        for decay in self.weight_decay:
-            check_number("weight_decay", decay, minimum=0.0)
+        check_fields(self, check_integer, "num_members", "num_elites", "batch_size", "holdout_size", "patience")
+        check_fields(self, check_integer, "max_epochs", optional=True)
+        check_fields(self, check_choice, "schedule", choices=Schedule)
+        check_fields(self, check_integer, "seed", minimum=0, maximum=2**63 - 1)
+        check_fields(self, check_number, "beta", minimum=0.0, maximum=1.0)
+        check_fields(self, check_number, "learning_rate", above=0.0)
+        check_fields(self, check_number, "logvar_bound_coef", minimum=0.0)
+        check_fields(self, check_number, "min_improvement", minimum=0.0, maximum=1.0)
+        check_fields(self, check_boolean, "scale_targets")
+        check_fields(self, check_number, "lipschitz", optional=True, above=0.0)
+        check_fields(self, check_tuple, "hidden_sizes", check=check_integer)
+        check_fields(self, check_tuple, "weight_decay", check=check_number, minimum=0.0)
         if len(self.weight_decay) != len(self.hidden_sizes) + 1:
             raise ConfigError(
                 f"weight_decay: expected one number for each of the {len(self.hidden_sizes)} hidden layers and one "

@@ -6,7 +6,7 @@ name, with a choice of members, outputs and units; `mopo_env.penalties.formulas`
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -165,10 +165,7 @@ def make_penalty(
         return penalty
     if not isinstance(penalty, EnsemblePenalty):
         raise ConfigError(f"penalty: {name!r} has no {' nor '.join(options)} to choose; leave it out.")
-    return EnsemblePenalty(
-        **{"formula": penalty.formula, "members": penalty.members, "reward": penalty.reward, "units": penalty.units}
-        | options
-    )
+    return replace(penalty, **options)
 
 
 def error_estimator(function: Callable[[Tensor, Tensor], Tensor]) -> Penalty:

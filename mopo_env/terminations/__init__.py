@@ -1,7 +1,7 @@
-"""Which next states end an episode: rules copied from the real environments (`rules`), or learned from data.
+"""Which next states end an episode. A rule is any callable ``(observations, actions, next_observations) → flags``.
 
-A rule is any callable ``(observations, actions, next_observations) → flags``. `fit` learns one from the runs that
-ended, `learned` applies it, and `config` holds the options of that fit.
+Read `rules` first: rules copied from the real environments. Then `learned`, a rule learned from data; `config`, the
+options of its fit; and `fit`, which learns it.
 """
 
 from __future__ import annotations

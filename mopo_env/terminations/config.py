@@ -1,12 +1,11 @@
-"""`TerminationConfig`: every choice that fitting a termination rule leaves open."""
+"""`TerminationConfig`: the options of fitting a termination rule."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from mopo_env._utils.options import check_integer, check_number
-from mopo_env.errors import ConfigError
+from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number, check_tuple
 
 __all__ = ["TerminationConfig", "TerminationInputs"]
 
@@ -18,19 +17,16 @@ class TerminationConfig:
     """How to fit a learned termination rule.
 
     Attributes:
-        inputs: What the rule looks at: next-observation is s' alone, transition is s, a and s'.
-        num_members: Classifiers whose probabilities are averaged.
+        inputs: What the rule reads: next-observation is s' alone, transition is s, a and s'.
+        num_members: Number of classifiers; their probabilities are averaged.
         hidden_sizes: Widths of the hidden layers.
-        learning_rate: Of Adam.
-        batch_size: Rows of each member's batch.
-        sparsity_coef: Pull of every input's weights towards zero, in units of the loss of a terminal row: few columns
-            decide where an episode ends, and the others mislead where terminal rows are rare.
-        validation_share: Share of the episodes that choose the best epoch and the threshold.
-        test_share: Share of the episodes that precision, recall and F1 are measured on, and that are used for nothing
-            else.
-        patience: Epochs without a better validation loss that are let pass; one more ends the fit.
-        max_epochs: The fit stops here at the latest.
-        seed: Of the initial weights, the split and the batches.
+        learning_rate: Learning rate of Adam.
+        batch_size: Rows in a batch of one member.
+        validation_share: Share of the episodes that are used to choose the best epoch and the threshold.
+        test_share: Share of the episodes that are used only to measure precision, recall and F1.
+        patience: The fit stops after more than this many epochs without a better validation loss.
+        max_epochs: The fit stops after this many epochs at the latest.
+        seed: Seed of the initial weights, the split and the batches.
     """
 
     inputs: TerminationInputs = "next-observation"
@@ -38,7 +34,6 @@ class TerminationConfig:
     hidden_sizes: tuple[int, ...] = (64, 64)
     learning_rate: float = 3e-3
     batch_size: int = 256
-    sparsity_coef: float = 0.1
     validation_share: float = 0.15
     test_share: float = 0.15
     patience: int = 15
@@ -51,17 +46,9 @@ class TerminationConfig:
         Raises:
             ConfigError: If one has the wrong type or lies outside its range; the message names it.
         """
-        if self.inputs not in get_args(TerminationInputs):
-            names = ", ".join(get_args(TerminationInputs))
-            raise ConfigError(f"inputs: expected one of {names}, found {self.inputs!r}.")
-        for name in ("num_members", "batch_size", "patience", "max_epochs"):
-            check_integer(name, getattr(self, name))
-        check_number("seed", check_integer("seed", self.seed, minimum=0), maximum=2**63 - 1)
-        check_number("learning_rate", self.learning_rate, above=0.0)
-        check_number("sparsity_coef", self.sparsity_coef, minimum=0.0)
-        for name in ("validation_share", "test_share"):
-            check_number(name, getattr(self, name), above=0.0, maximum=0.4)
-        if not isinstance(self.hidden_sizes, (tuple, list)):
-            raise ConfigError(f"hidden_sizes: expected a tuple of numbers, found {self.hidden_sizes!r}.")
-        for width in self.hidden_sizes:
-            check_integer("hidden_sizes", width)
+        check_fields(self, check_choice, "inputs", choices=TerminationInputs)
+        check_fields(self, check_integer, "num_members", "batch_size", "patience", "max_epochs")
+        check_fields(self, check_integer, "seed", minimum=0, maximum=2**63 - 1)
+        check_fields(self, check_number, "learning_rate", above=0.0)
+        check_fields(self, check_number, "validation_share", "test_share", above=0.0, maximum=0.4)
+        check_fields(self, check_tuple, "hidden_sizes", check=check_integer)

@@ -1,4 +1,4 @@
-"""Fit a `LearnedTermination` to the ends of a dataset's episodes, and measure it on episodes it never saw."""
+"""Fit a `LearnedTermination` to the ends of a dataset's episodes, and measure it on held-out episodes."""
 
 import copy
 from dataclasses import asdict
@@ -20,16 +20,19 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["Detection", "best_threshold", "detection", "fit_termination", "split_episodes"]
 
-# One episode that ends in a terminal state for each of the three parts.
+# One terminated episode for each of the three parts.
 _FEWEST_TERMINATED = 3
+# Weight of a group lasso that drops whole inputs, in units of the loss of a terminal row: few columns decide where an
+# episode ends. Without it, 8,000 random steps of Hopper gave F1 0.89 to 0.95 on other data instead of 0.96 to 0.99.
+_SPARSITY = 0.1
 
 
 class Detection(NamedTuple):
-    """How well terminal rows are found; the many others say nothing about it.
+    """How well terminal rows are found. Accuracy would say little, since most rows are not terminal.
 
     Attributes:
-        precision: Share of the rows called terminal that are; 0 if none is called so.
-        recall: Share of the terminal rows that are called so.
+        precision: Share of the rows predicted terminal that are terminal; 0 if there are none.
+        recall: Share of the terminal rows that are predicted terminal.
         f1: The harmonic mean of the two.
     """
 
@@ -47,8 +50,8 @@ def fit_termination(
 ) -> LearnedTermination:
     """Fit classifiers of terminal rows, and choose the probability above which a row counts as terminal.
 
-    Whole episodes are split three ways, since rows of one episode resemble each other: one part is fitted, one chooses
-    the epoch and the threshold, and one is only measured.
+    Whole episodes are split into three parts, since rows of one episode resemble each other. The first part is fitted,
+    the second chooses the epoch and the threshold, and the third measures the result.
 
     Args:
         transitions: D_env.
@@ -57,8 +60,8 @@ def fit_termination(
         progress: Whether to show a progress bar.
 
     Returns:
-        The rule; its `metadata` holds precision, recall and F1 of the terminal class on the part that was only
-        measured, under ``"test"``. On the CPU the same dataset and configuration give the same weights, bit for bit.
+        The rule. Its `metadata` holds precision, recall and F1 of the terminal class on the third part, under
+        ``"test"``. On the CPU the same dataset and configuration give the same weights, bit for bit.
 
     Raises:
         DatasetError: If fewer than three episodes end in a terminal state.
@@ -88,7 +91,7 @@ def fit_termination(
 
     probabilities = rule.probability(*(column.to(device) for column in rows)).cpu()
     rule.threshold = torch.tensor(best_threshold(probabilities[validation], terminal[validation]), device=device)
-    called = probabilities > rule.threshold.cpu()
+    predicted = probabilities > rule.threshold.cpu()
     rule.metadata = {
         "config": asdict(config),
         "dataset_fingerprint": transitions.fingerprint,
@@ -99,7 +102,7 @@ def fit_termination(
         "threshold": float(rule.threshold),
         **{
             name: {
-                **detection(called[part], terminal[part])._asdict(),
+                **detection(predicted[part], terminal[part])._asdict(),
                 "rows": len(part),
                 "terminal_rows": int(terminal[part].sum()),
             }
@@ -130,26 +133,26 @@ def split_episodes(
 
 
 def best_threshold(probabilities: Float[Tensor, " row"], terminal: Bool[Tensor, " row"]) -> float:
-    """Return the threshold with the largest F1; of equally good ones, the middle of the widest gap."""
+    """Return the threshold with the largest F1. Of equally good thresholds it is the middle of the widest gap."""
     ordered, order = probabilities.double().sort(descending=True)
     found = terminal[order].cumsum(dim=0)
     f1 = 2.0 * found / (torch.arange(1, len(ordered) + 1) + terminal.sum())
     below = torch.cat([ordered[1:], torch.zeros(1, dtype=ordered.dtype)])
-    # Rows of one probability fall on one side together.
+    # Rows of equal probability cannot be told apart by a threshold.
     f1 = torch.where(ordered > below, f1, -1.0)
     gap = torch.where(f1 == f1.max(), ordered - below, -1.0)
     cut = int(gap.argmax())
     return float((ordered[cut] + below[cut]) / 2.0)
 
 
-def detection(called: Bool[Tensor, " row"], terminal: Bool[Tensor, " row"]) -> Detection:
-    """Compare the rows that are called terminal with those that are."""
-    hits = int((called & terminal).sum())
-    num_called, num_terminal = int(called.sum()), int(terminal.sum())
+def detection(predicted: Bool[Tensor, " row"], terminal: Bool[Tensor, " row"]) -> Detection:
+    """Compare the rows that are predicted terminal with those that are terminal."""
+    hits = int((predicted & terminal).sum())
+    num_predicted, num_terminal = int(predicted.sum()), int(terminal.sum())
     return Detection(
-        precision=hits / max(1, num_called),
+        precision=hits / max(1, num_predicted),
         recall=hits / max(1, num_terminal),
-        f1=2 * hits / max(1, num_called + num_terminal),
+        f1=2 * hits / max(1, num_predicted + num_terminal),
     )
 
 
@@ -158,11 +161,13 @@ def _check_terminations(transitions: Transitions) -> None:
     if terminated >= _FEWEST_TERMINATED:
         return
     dropped = transitions.metadata.get("rows_dropped")
-    reason = f" ({dropped} last rows of episodes were dropped, for lack of their next states.)" if dropped else ""
+    reason = (
+        f" ({dropped} last rows of episodes were dropped, since their next states are not recorded.)" if dropped else ""
+    )
     raise DatasetError(
         f"terminations: found {terminated} episode{'s' * (terminated != 1)} that end in a terminal state, expected at "
         f"least {_FEWEST_TERMINATED}: one to fit, one to choose the threshold and one to measure.{reason} Record the "
-        "states in which episodes end, or give the rule as a function; without terminal states the rule is never."
+        "states in which episodes end, or give the rule as a function. If no state is terminal, use the rule 'never'."
     )
 
 
@@ -176,11 +181,11 @@ def _fit(
     generator: torch.Generator,
     progress: bool,
 ) -> int:
-    """Minimise the cross-entropy, leave the rule at its best epoch, and return how many epochs there were.
+    """Minimise the cross-entropy, leave the rule at its best epoch, and return the number of epochs.
 
-    Terminal rows are not weighted up: the threshold makes up for their rarity, and is chosen for it.
+    Terminal rows are rare and are not weighted up: the threshold is chosen with their rarity in mind.
     """
-    sparsity_coef = config.sparsity_coef * float(targets[train].mean())
+    sparsity = _SPARSITY * float(targets[train].mean())
     first_weights = rule.layers[0].get_parameter("weight")
     optimizer = torch.optim.Adam(rule.parameters(), lr=config.learning_rate, fused=True)
     best, best_loss, epochs_without_improvement, epochs = copy.deepcopy(rule.state_dict()), torch.inf, 0, 0
@@ -188,8 +193,7 @@ def _fit(
         while epochs < config.max_epochs and epochs_without_improvement <= config.patience:
             shuffle = torch.rand(rule.num_members, len(train), generator=generator).argsort(dim=1)
             for rows in torch.split(train[shuffle], config.batch_size, dim=1):
-                # The norm of all weights that one input has in one member: a group lasso, which drops whole inputs.
-                loss = sparsity_coef * torch.linalg.vector_norm(first_weights, dim=2).sum()
+                loss = sparsity * torch.linalg.vector_norm(first_weights, dim=2).sum()
                 loss = loss + _losses(rule, inputs[rows], targets[rows]).sum()
                 optimizer.zero_grad()
                 loss.backward()

@@ -1,15 +1,16 @@
-"""`LearnedTermination`: the states that end an episode, learned from those that did."""
+"""`LearnedTermination`: a termination rule that was learned from recorded terminal states."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mopo_env._utils.options import check_choice
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env._utils.tensors import fill_module
 from mopo_env.errors import ConfigError, StoreError
@@ -25,20 +26,19 @@ _ROWS_PER_CHUNK = 2048
 
 
 class LearnedTermination(nn.Module):
-    """A `Termination` that holds where the mean P(terminal | s, a, s′) of several classifiers exceeds a threshold.
+    """A `Termination` that compares the mean P(terminal | s, a, s′) of several classifiers with a threshold.
 
-    Each member is a small multi-layer perceptron with SiLU activations; their weights are stacked. By default it looks
-    at s′ alone: whether a state is terminal is a property of that state in nearly every system, and what a classifier
-    does not see cannot mislead it.
+    Each member is a small multi-layer perceptron with SiLU activations; their weights are stacked. By default it reads
+    s′ alone. In nearly every system s′ decides whether it is terminal, and further inputs could only mislead.
 
     Attributes:
         observation_dim: Width of an observation.
-        action_dim: Width of an action; of those that are numbered, how many there are.
-        first_action: The lowest number of an action, or None where actions are vectors.
-        inputs: What it looks at.
+        action_dim: Width of an action, or the number of discrete actions.
+        first_action: The lowest discrete action; None where actions are vectors.
+        inputs: What the rule reads.
         num_members: Number of classifiers.
         hidden_sizes: Widths of the hidden layers.
-        threshold: The probability above which a next state is terminal.
+        threshold: A next state is terminal above this probability.
         metadata: How the rule was fitted, and how good it is; anything JSON can hold.
     """
 
@@ -61,19 +61,18 @@ class LearnedTermination(nn.Module):
 
         Args:
             observation_dim: Width of an observation.
-            action_dim: Width of an action; of those that are numbered, how many there are.
-            first_action: The lowest number of an action; None: actions are vectors.
-            inputs: What it looks at: s′, or all of s, a and s′.
+            action_dim: Width of an action, or the number of discrete actions.
+            first_action: The lowest discrete action; None where actions are vectors.
+            inputs: What the rule reads: s′, or all of s, a and s′.
             num_members: Number of classifiers.
             hidden_sizes: Widths of the hidden layers.
-            generator: Of the initial weights, on the CPU; default: a fresh one seeded with 0.
+            generator: Draws the initial weights, on the CPU; default: a fresh one seeded with 0.
 
         Raises:
-            ConfigError: If a size is not a positive integer, or `inputs` is neither of the two.
+            ConfigError: If a size is not a positive integer, or `inputs` is unknown.
         """
         super().__init__()
-        if inputs not in get_args(TerminationInputs):
-            raise ConfigError(f"inputs: expected one of {', '.join(get_args(TerminationInputs))}, found {inputs!r}.")
+        check_choice("inputs", inputs, TerminationInputs)
         for size in (observation_dim, action_dim, num_members, *hidden_sizes):
             if type(size) is not int or size < 1:
                 raise ConfigError(f"the sizes of a termination rule must be positive integers, found {size!r}.")
@@ -123,10 +122,10 @@ class LearnedTermination(nn.Module):
         actions: Actions,
         next_observations: Float[Tensor, "batch observation"],
     ) -> Float[Tensor, "batch input"]:
-        """Return the columns that the rule looks at, in raw units."""
+        """Return the columns that the rule reads, in raw units."""
         if self.inputs == "next-observation":
             return next_observations
-        if self.first_action is not None:  # numbered: one-hot, since no action lies between two others
+        if self.first_action is not None:  # one-hot, since no discrete action lies between two others
             actions = functional.one_hot(actions - self.first_action, self.action_dim).to(observations.dtype)
         return torch.cat([observations, actions, next_observations], dim=1)
 
@@ -182,9 +181,9 @@ def load_termination(folder: Path | str, *, device: torch.device | str = "cpu") 
                 generator=torch.Generator("cpu"),
             )
     except (KeyError, TypeError, RuntimeError, ConfigError) as error:
-        raise StoreError(f"{folder}: the termination rule's architecture is none: {error}") from error
+        raise StoreError(f"{folder}: the termination rule's architecture is invalid: {error}") from error
     fill_module(rule, tensors, what=f"{folder}: the termination rule")
     if not 0.0 <= float(rule.threshold) <= 1.0:
-        raise StoreError(f"{folder}: the threshold {float(rule.threshold)} is no probability. Fit the rule again.")
+        raise StoreError(f"{folder}: the threshold {float(rule.threshold)} is not a probability. Fit the rule again.")
     rule.metadata = metadata
     return rule.to(device).requires_grad_(False)

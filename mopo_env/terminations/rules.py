@@ -5,7 +5,7 @@ in terms of the observation. A rule is any callable of observations, actions and
 """
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -25,39 +25,27 @@ __all__ = [
     "walker2d",
 ]
 
-# In raw units; numbered actions come as their numbers.
-Actions = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]
+# In raw units; discrete actions come as integers.
+States: TypeAlias = Float[Tensor, "batch observation"]
+Actions: TypeAlias = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]
+Flags: TypeAlias = Bool[Tensor, " batch"]
 
 
 @runtime_checkable
 class Termination(Protocol):
     """Says which next states are terminal."""
 
-    def __call__(
-        self,
-        observations: Float[Tensor, "batch observation"],
-        actions: Actions,
-        next_observations: Float[Tensor, "batch observation"],
-        /,
-    ) -> Bool[Tensor, " batch"]:
+    def __call__(self, observations: States, actions: Actions, next_observations: States, /) -> Flags:
         """Return one flag a row; all arguments are in raw units."""
         ...
 
 
-def never(
-    observations: Float[Tensor, "batch observation"],
-    actions: Actions,
-    next_observations: Float[Tensor, "batch observation"],
-) -> Bool[Tensor, " batch"]:
+def never(observations: States, actions: Actions, next_observations: States) -> Flags:
     """No state is terminal, as in HalfCheetah."""
     return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
 
 
-def hopper(
-    observations: Float[Tensor, "batch observation"],
-    actions: Actions,
-    next_observations: Float[Tensor, "batch observation"],
-) -> Bool[Tensor, " batch"]:
+def hopper(observations: States, actions: Actions, next_observations: States) -> Flags:
     """Terminal unless z > 0.7, |angle| < 0.2, and everything after z lies strictly between −100 and 100.
 
     Both bounds count: a misplaced parenthesis in the paper's code dropped the lower one. The environment clips the
@@ -68,32 +56,20 @@ def hopper(
     return ~((height > 0.7) & (angle.abs() < 0.2) & bounded)
 
 
-def walker2d(
-    observations: Float[Tensor, "batch observation"],
-    actions: Actions,
-    next_observations: Float[Tensor, "batch observation"],
-) -> Bool[Tensor, " batch"]:
+def walker2d(observations: States, actions: Actions, next_observations: States) -> Flags:
     """Terminal unless 0.8 < z < 2 and |angle| < 1."""
     height, angle = next_observations[:, 0], next_observations[:, 1]
     return ~((height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
 
 
-def ant(
-    observations: Float[Tensor, "batch observation"],
-    actions: Actions,
-    next_observations: Float[Tensor, "batch observation"],
-) -> Bool[Tensor, " batch"]:
+def ant(observations: States, actions: Actions, next_observations: States) -> Flags:
     """Terminal unless every number is finite and 0.2 ≤ z ≤ 1."""
     height = next_observations[:, 0]
     finite = next_observations.isfinite().all(dim=1)
     return ~(finite & (height >= 0.2) & (height <= 1.0))
 
 
-def cartpole(
-    observations: Float[Tensor, "batch observation"],
-    actions: Actions,
-    next_observations: Float[Tensor, "batch observation"],
-) -> Bool[Tensor, " batch"]:
+def cartpole(observations: States, actions: Actions, next_observations: States) -> Flags:
     """Terminal if the cart is beyond ±2.4 or the pole beyond ±12°."""
     position, angle = next_observations[:, 0], next_observations[:, 2]
     return (position.abs() > 2.4) | (angle.abs() > math.radians(12.0))

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.sac.policies import SACPolicy
 
 import mopo_env  # noqa: F401  # registers the ids
-from mopo_agents.agents import AGENTS, agent_name, get_agent_class, make_agent
+from mopo_agents.agents import AGENTS, agent_name, get_agent_class, make_agent, make_offline_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -40,7 +44,9 @@ def small(name: str | type[BaseAlgorithm], penalized_model: PenalizedModel, **op
     defaults: dict[str, Any] = {"policy_kwargs": {"net_arch": [16]}}
     if name == "PPO":
         defaults["batch_size"] = B  # a divisor of b·h; SB3 warns of the others
-    sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES}
+    sizes: dict[str, Any] = {"horizon": H, "rollout_batch_size": B}
+    if not issubclass(get_agent_class(name), OnPolicyAlgorithm):
+        sizes["gradient_steps"] = UPDATES
     return make_agent(name, penalized_model, **{**sizes, **defaults, **options})
 
 
@@ -250,12 +256,58 @@ def test_wrong_numbers_are_refused(toy: PenalizedModel, name: str, value: Any) -
         small("SAC", toy, **{name: value})
 
 
-def test_another_replay_buffer_is_refused(toy: PenalizedModel) -> None:
+@pytest.mark.parametrize("buffer", [ReplayBuffer, None, "MixedReplayBuffer"])
+def test_another_replay_buffer_is_refused(toy: PenalizedModel, buffer: Any) -> None:
     """The run would silently be one without real data."""
-    from stable_baselines3.common.buffers import ReplayBuffer
+    with pytest.raises(ConfigError, match="replay_buffer_class: must be MixedReplayBuffer"):
+        small("SAC", toy, replay_buffer_class=buffer)
 
-    with pytest.raises(ConfigError, match="replay_buffer_class"):
-        small("SAC", toy, replay_buffer_class=ReplayBuffer, replay_buffer_kwargs={})
+
+def test_options_of_the_buffer_keep_those_that_are_not_given(toy: PenalizedModel) -> None:
+    """Who changes one entry must not lose the share of real rows or the seed."""
+    options = {"handle_timeout_termination": False}
+    buffer = small("SAC", toy, seed=4, real_ratio=0.25, replay_buffer_kwargs=options).replay_buffer
+    assert not buffer.handle_timeout_termination
+    assert buffer.real_ratio == 0.25
+    assert buffer._generator.initial_seed() == 4
+    assert small("SAC", toy, replay_buffer_kwargs={"real_ratio": 0.5}).replay_buffer.real_ratio == 0.5
+    assert options == {"handle_timeout_termination": False}
+
+
+@pytest.mark.parametrize("options", [{"real_ratio": 0.05}, {"gradient_steps": 1000}, {"retain_epochs": 5}])
+@pytest.mark.parametrize("name", ["PPO", "A2C"])
+def test_on_policy_agents_refuse_options_of_a_buffer(toy: PenalizedModel, name: str, options: Any) -> None:
+    """They would be without any effect, the defaults too."""
+    with pytest.raises(ConfigError, match=f"^{next(iter(options))}: {name} is on-policy"):
+        small(name, toy, **options)
+
+
+class OwnPolicy(SACPolicy):
+    """A policy of a user's own."""
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", SACPolicy, OwnPolicy])
+def test_a_policy_can_be_chosen(toy: PenalizedModel, policy: Any) -> None:
+    """By name or class, as in Stable-Baselines3."""
+    agent = small("SAC", toy, policy=policy).learn(B * H, log_interval=None)
+    assert type(agent.policy) is (SACPolicy if policy == "MlpPolicy" else policy)
+
+
+@pytest.mark.parametrize("policy", ["MlpLstmPolicy", None, 3])
+def test_an_unknown_policy_lists_those_that_are_known(toy: PenalizedModel, policy: Any) -> None:
+    with pytest.raises(ConfigError, match="policy: SAC has MlpPolicy, CnnPolicy, MultiInputPolicy"):
+        small("SAC", toy, policy=policy)
+    with pytest.raises(ConfigError, match="policy: BC has MlpPolicy"):
+        make_offline_agent("BC", toy.transitions, policy=policy)
+
+
+def test_recurrent_agents_are_told_which_policies_they_have(toy: PenalizedModel) -> None:
+    """They have no MlpPolicy, and Stable-Baselines3 only says that it is unknown."""
+    with pytest.raises(ConfigError, match=r"policy: RecurrentPPO has MlpLstmPolicy, .*found 'MlpPolicy'.*policy=…"):
+        small(RecurrentPPO, toy, batch_size=B)
+    lstm = {"lstm_hidden_size": 4}
+    agent = small(RecurrentPPO, toy, batch_size=B, policy="MlpLstmPolicy", policy_kwargs=lstm)
+    assert agent.learn(B * H, log_interval=None).num_timesteps == B * H
 
 
 def test_a_class_that_is_neither_on_nor_off_policy_is_refused(toy: PenalizedModel) -> None:

@@ -19,8 +19,10 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 from mopo_agents.agents import make_agent
-from mopo_agents.collection import collect, transitions_from_replay_buffer
-from mopo_agents.evaluation import evaluate
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.recipes import collect
+from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
+from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy, save_policy
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.runs.config import TrainConfig
@@ -116,7 +118,7 @@ class TestTransitions:
             numbers(actions=np.full(60, "1"))
         with pytest.raises(DatasetError, match=r"found shape \(60,\).*action_space=gymnasium\.spaces\.Discrete\(n\)"):
             numbers(action_space=None)
-        with pytest.raises(DatasetError, match=r"Discrete\(1000000000000\), expected at most 10,000 numbered"):
+        with pytest.raises(DatasetError, match=r"Discrete\(1000000000000\), expected at most 10,000 discrete"):
             numbers(action_space=Discrete(10**12))
 
     def test_rewards_are_relabelled_by_the_numbers(self) -> None:
@@ -301,7 +303,8 @@ class TestAgents:
 
     @pytest.mark.parametrize("name", ["DQN", "PPO"])
     def test_learns_saves_and_loads(self, name: str, tmp_path: Path) -> None:
-        agent = make_agent(name, toy(), horizon=4, rollout_batch_size=16, gradient_steps=5, batch_size=32)
+        updates = {"gradient_steps": 5} if name == "DQN" else {}
+        agent = make_agent(name, toy(), horizon=4, rollout_batch_size=16, batch_size=32, **updates)
         agent.learn(2 * 64, log_interval=None)  # type: ignore[arg-type]
         save_policy(agent, tmp_path)
         loaded = load_policy(tmp_path)
@@ -378,9 +381,9 @@ class TestCartPole:
 
     def test_from_collection_to_evaluation(self, tmp_path: Path) -> None:
         """The plumbing, in seconds; the slow test below asks for a good policy."""
-        transitions = collect("cartpole-mixed", steps=1_500, progress=False)
+        transitions = collect(CollectConfig(task="cartpole-mixed", steps=1_500), progress=False)
         assert (len(transitions), transitions.action_space, transitions.observation_dim) == (1_500, Discrete(2), 4)
-        again = collect("cartpole-mixed", steps=1_500, progress=False)
+        again = collect(CollectConfig(task="cartpole-mixed", steps=1_500), progress=False)
         assert again.fingerprint == transitions.fingerprint
         assert transitions.terminations.any()
         folder = user_folder() / "cartpole-mixed"
@@ -396,7 +399,7 @@ class TestCartPole:
         assert result.final is not None
         assert result.final.normalised is None
         loaded = load_policy(tmp_path / "run")
-        assert evaluate(loaded, "cartpole-mixed").returns == result.final.returns
+        assert evaluate(loaded, "cartpole-mixed", seed=evaluation_seed(0, 2)).returns == result.final.returns
 
     def test_a_policy_for_other_numbers_is_refused(self, tmp_path: Path) -> None:
         agent = make_agent("DQN", toy(), horizon=1, rollout_batch_size=4)
@@ -425,7 +428,7 @@ class TestCartPole:
     )
     def test_learns_to_balance(self, agent: str, options: dict[str, Any], expected: float, tmp_path: Path) -> None:
         """Collect, fit, train, with the commands of docs/discrete.md."""
-        transitions = collect("cartpole-mixed", steps=30_000, progress=False)
+        transitions = collect(CollectConfig(task="cartpole-mixed", steps=30_000), progress=False)
         folder = user_folder() / "cartpole-mixed"
         save_transitions(transitions, folder)
         save_ensemble(fit_ensemble(transitions, FitConfig(max_epochs=30), progress=False), folder)

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box
 
 from mopo_agents.agents import make_agent
-from mopo_agents.evaluation import Evaluation, evaluate
+from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, SpaceMismatchError, UnknownNameError
@@ -213,3 +213,13 @@ def test_another_version_of_the_environment_can_be_named() -> None:
 def test_nowhere_to_evaluate_is_refused() -> None:
     with pytest.raises(ConfigError, match="task: found none"):
         evaluate(Constant(6))
+
+
+def test_the_evaluations_of_a_run_share_no_starts() -> None:
+    """Nor do those of its seeds, nor the command line's own; and no environment is given a seed beyond 32 bits."""
+    seeds = [evaluation_seed(seed, epoch) for seed in range(5) for epoch in range(10, 501, 10)]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) > 10
+    assert 1_000_000 + 1000 * (4_000_000 - 1) + 999 < 2**32
+    assert evaluation_seed(2**64, 1) < 4_000_000
+    assert [evaluation_seed(0, 10), evaluation_seed(0, 20)] == [evaluation_seed(0, 10), evaluation_seed(0, 20)]

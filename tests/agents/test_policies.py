@@ -18,7 +18,9 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import load, save
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import SAC
+from stable_baselines3.sac.policies import SACPolicy
 
 from mopo_agents.agents import AGENTS, get_agent_class, make_agent, make_offline_agent
 from mopo_agents.baselines import OfflineAgent
@@ -72,7 +74,9 @@ def trained(agent: Any, *, numbered: bool | None = None, **options: Any) -> Any:
     if agent == "PPO":
         options["batch_size"] = 40
     made = numbered_model() if numbered or agent in NUMBERED else penalized_model()
-    model = make_agent(agent, made, horizon=5, rollout_batch_size=8, gradient_steps=3, seed=3, **options)
+    if agent not in ("PPO", "A2C"):
+        options["gradient_steps"] = 3
+    model = make_agent(agent, made, horizon=5, rollout_batch_size=8, seed=3, **options)
     return model.learn(2 * 8 * 5, log_interval=None)
 
 
@@ -400,3 +404,22 @@ def test_loading_moves_no_global_generator(tmp_path: Path) -> None:
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
     assert before[2] == random.getstate()
+
+
+def test_a_policy_of_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
+    """Read back as the agent's MlpPolicy, it would act as something else."""
+    own = type("OwnPolicy", (SACPolicy,), {})
+    agent = make_agent("SAC", penalized_model(), horizon=1, rollout_batch_size=2, policy=own)
+    with pytest.raises(ConfigError, match="policy: a OwnPolicy cannot be saved here"):
+        save_policy(agent, tmp_path)
+
+
+def test_a_policy_is_read_as_the_one_it_was(tmp_path: Path) -> None:
+    """Recurrent agents have no MlpPolicy at all."""
+    options: dict[str, Any] = {"policy": "MlpLstmPolicy", "policy_kwargs": {"lstm_hidden_size": 4}, "batch_size": 8}
+    agent = make_agent(RecurrentPPO, penalized_model(), horizon=2, rollout_batch_size=8, **options)
+    save_policy(agent, tmp_path)
+    loaded = load_policy(tmp_path, agent=RecurrentPPO)
+    assert type(loaded) is type(agent.policy)
+    found, expected = (policy.predict(STATES, deterministic=True)[0] for policy in (loaded, agent))
+    np.testing.assert_array_equal(found, expected)

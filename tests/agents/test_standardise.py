@@ -36,8 +36,9 @@ def penalized_model() -> PenalizedModel:
 
 
 def make(name: str, **options: Any) -> Any:
-    options = {"policy_kwargs": {"net_arch": [8]}, **options}
-    return make_agent(name, penalized_model(), horizon=2, rollout_batch_size=4, gradient_steps=1, **options)
+    updates = {} if name == "PPO" else {"gradient_steps": 1}
+    options = {"policy_kwargs": {"net_arch": [8]}, **updates, **options}
+    return make_agent(name, penalized_model(), horizon=2, rollout_batch_size=4, **options)
 
 
 def test_networks_see_zero_mean_and_unit_variance() -> None:

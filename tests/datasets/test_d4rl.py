@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from helpers.damage import cut_anywhere, errors_with_little_memory
+from helpers.damage import HOSTILE_REWARDS, cut_anywhere, errors_with_little_memory, replace_rewards
 
 from mopo_env import load_d4rl, load_transitions, save_transitions
+from mopo_env.datasets.d4rl import D4RL_FILES, check_sha256, d4rl_task
 from mopo_env.errors import ConfigError, DatasetError
+from mopo_env.tasks import TASKS
 
 Fields = dict[str, Any]
 # Steps of each episode and how it ended; the file stops in the middle of the last one.
@@ -153,10 +156,10 @@ class TestWithoutNextObservations:
         """Episodes of one row hold no transition at all, and the message says where they went."""
         content = fields(episodes=((1, "terminals"), (1, "terminals")))
         del content["next_observations"]
-        with pytest.raises(DatasetError, match=r"hopper_medium.hdf5: found 0 transitions.*2 were dropped"):
+        with pytest.raises(DatasetError, match=r"hopper_medium.hdf5: found 0 transitions.*2 such rows were dropped"):
             load_d4rl(write(path, content))
 
-    @pytest.mark.parametrize("steps", [0, -1, 1.5, True])
+    @pytest.mark.parametrize("steps", [0, 1.5])
     def test_time_limit_is_checked(self, path: Path, steps: Any) -> None:
         with pytest.raises(ConfigError, match="max_episode_steps"):
             load_d4rl(write(path, layout("v0")), max_episode_steps=steps)
@@ -229,7 +232,7 @@ def put(index: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
         (set_field("rewards", lambda x: x[:-1]), "rewards: found 9 rows, but observations has 10"),
         (set_field("timeouts", lambda x: x[:-2]), "timeouts: found 8 rows, but observations has 10"),
         (set_field("next_observations", lambda x: x[1:]), "next_observations: found 9 rows"),
-        (set_field("next_observations", lambda x: x[:, :1]), r"next_observations: found the shape \(10, 1\), but"),
+        (set_field("next_observations", lambda x: x[:, :1]), r"next_observations: found shape \(10, 1\), but"),
         (
             set_field("observations", lambda x: x[:, 0]),
             r"observations: found the shape \(10,\), expected \(r",
@@ -249,12 +252,12 @@ def put(index: Any, value: float) -> Callable[[np.ndarray], np.ndarray]:
         (set_field("observations", lambda x: x.astype("S5")), r"observations: found the type \|S5"),
         (set_field("actions", lambda x: x > 0), "actions: found the type bool, expected"),
         (set_field("terminals", lambda x: x.astype("S5")), "terminals: found the type .*, expected booleans or"),
-        (set_field("terminals", put(4, 2.0)), "terminals: found 2.0 in row 4, expected booleans"),
-        (set_field("timeouts", put(5, 0.5)), "timeouts: found 0.5 in row 5, expected booleans"),
-        (set_field("terminals", put(4, np.nan)), "terminals: found nan in row 4"),
-        (set_field("observations", put((7, 1), np.nan)), "observations: found nan in row 7, and 1 such"),
-        (set_field("next_observations", put((9, 0), np.inf)), "next_observations: found inf in row 9"),
-        (set_field("rewards", put(2, -np.inf)), "rewards: found -inf in row 2"),
+        (set_field("terminals", put(4, 2.0)), "terminals, row 4: found 2, expected booleans"),
+        (set_field("timeouts", put(5, 0.5)), "timeouts, row 5: found 0.5, expected booleans"),
+        (set_field("terminals", put(4, np.nan)), "terminals, row 4: found nan"),
+        (set_field("observations", put((7, 1), np.nan)), "observations, row 7: found nan, and 1 such value in all"),
+        (set_field("next_observations", put((9, 0), np.inf)), "next_observations, row 9: found inf"),
+        (set_field("rewards", put(2, -np.inf)), "rewards, row 2: found -inf"),
         (set_field("actions", put((3, 0), 1.5)), r"actions: found .* outside|actions: found values .* no action_space"),
         (lambda content: content.update({n: v[:0] for n, v in fields().items()}), "found no rows"),
     ],
@@ -272,7 +275,7 @@ def test_rows_that_get_dropped_are_checked_too(path: Path) -> None:
     content = layout("v1")
     del content["next_observations"]
     content["observations"][6, 0] = np.nan
-    with pytest.raises(DatasetError, match="observations: found nan in row 6"):
+    with pytest.raises(DatasetError, match="observations, row 6: found nan"):
         load_d4rl(write(path, content))
 
 
@@ -304,82 +307,11 @@ def test_damaged_chunk(path: Path) -> None:
         load_d4rl(path)
 
 
-def make_link(link: Callable[[h5py.File], Any]) -> Callable[[h5py.File], None]:
-    def make(file: h5py.File) -> None:
-        file["rewards"] = link(file)
-
-    return make
-
-
-def make_array(**options: Any) -> Callable[[h5py.File], None]:
-    def make(file: h5py.File) -> None:
-        file.create_dataset("rewards", **{"dtype": "f4", "shape": (ROWS,), **options})
-
-    return make
-
-
-def make_virtual(file: h5py.File) -> None:
-    source = h5py.VirtualLayout((ROWS,), "f4")
-    source[:] = h5py.VirtualSource("other.h5", "secret", (ROWS,))
-    file.create_virtual_dataset("rewards", source)
-
-
-def make_half(file: h5py.File) -> None:
-    file.create_dataset("rewards", (ROWS,), "f4", chunks=(5,))[:5] = 1
-
-
-def make_twice_packed(file: h5py.File) -> None:
-    """Two compressors multiply what a byte can unpack to."""
-    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    options.set_chunk((5,))
-    options.set_filter(h5py.h5z.FILTER_LZF)
-    options.set_deflate(9)
-    h5py.h5d.create(file.id, b"rewards", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((ROWS,)), options)
-
-
-HUGE = 10**12
-HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
-    "soft link": (make_link(lambda _: h5py.SoftLink("/actions")), "SoftLink to '/actions'"),
-    "soft link loop": (make_link(lambda _: h5py.SoftLink("/rewards")), "SoftLink to '/rewards'"),
-    "dangling link": (make_link(lambda _: h5py.SoftLink("/nowhere")), "SoftLink"),
-    "external link": (
-        make_link(lambda _: h5py.ExternalLink("other.h5", "secret")),
-        "ExternalLink to 'other.h5:secret'",
-    ),
-    "group": (lambda file: file.create_group("rewards"), "found a group"),
-    "root again": (make_link(lambda file: file["/"]), "found a group"),
-    "named type": (make_link(lambda _: np.dtype("f4")), "found a datatype"),
-    "external storage": (make_array(external=[("secret.txt", 0, 40)]), "in another file, 'secret.txt'"),
-    "virtual": (make_virtual, "found a virtual array"),
-    "no data": (make_array(shape=None, data=h5py.Empty("f4")), "found no data"),
-    "never written": (make_array(), "stores only 0 bytes"),
-    "4 TB of chunks": (make_array(shape=(HUGE,), chunks=(1024,)), "stores only 0 bytes"),
-    "4 TB packed": (make_array(shape=(HUGE,), chunks=(1024,), compression="gzip"), "stores only 0 bytes"),
-    "half written": (make_half, "40 bytes, but the file stores only 20"),
-    "packed twice": (make_twice_packed, "found the HDF5 filters"),
-    "unknown filter": (make_array(chunks=(5,), scaleoffset=2), "found the HDF5 filters"),
-    "variable length": (make_array(dtype=h5py.vlen_dtype(np.float32)), "found the type object"),
-    "references": (make_array(dtype=h5py.ref_dtype), "found the type object"),
-    "records": (make_array(dtype=[("a", "f4")]), "found the type"),
-}
-
-
-def write_hostile(path: Path, make: Callable[[h5py.File], None]) -> None:
-    content = layout("v1")
-    del content["rewards"]
-    write(path, content)
-    with h5py.File(path.parent / "other.h5", "w") as file:
-        file["secret"] = np.zeros(ROWS, dtype=np.float32)
-    (path.parent / "secret.txt").write_bytes(bytes(40))
-    with h5py.File(path, "a") as file:
-        make(file)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_REWARDS)
 def test_hostile_files_are_refused(path: Path, name: str) -> None:
-    """Each would load, or end in an error of h5py's own, if it were simply read."""
-    make, expected = HOSTILE[name]
-    write_hostile(path, make)
+    make, expected = HOSTILE_REWARDS[name]
+    with h5py.File(write(path, layout("v1")), "a") as file:
+        replace_rewards(file, make)
     with pytest.raises(DatasetError) as caught:
         load_d4rl(path)
     assert str(caught.value).startswith(f"{path}: rewards: ")
@@ -391,7 +323,7 @@ def test_a_forged_size_is_refused(path: Path) -> None:
     content = {name: values for name, values in layout("v1").items() if not name.startswith("infos")}
     content["rewards"] = np.zeros(12345, dtype=np.float32)
     body = write(path, content, compression=None).read_bytes()
-    for old, new in ((12345, HUGE), (4 * 12345, 4 * HUGE)):
+    for old, new in ((12345, 10**12), (4 * 12345, 4 * 10**12)):
         assert old.to_bytes(8, "little") in body
         body = body.replace(old.to_bytes(8, "little"), new.to_bytes(8, "little"))
     path.write_bytes(body)
@@ -411,8 +343,8 @@ def test_optional_fields_are_looked_at_as_well(path: Path) -> None:
 
 def test_hostile_metadata_are_ignored(path: Path) -> None:
     """They are a courtesy: whatever is no short string in this file is left out."""
-    write_hostile(path, make_array(data=np.arange(ROWS, dtype=np.float32)))
-    with h5py.File(path, "a") as file:
+    (path.parent / "secret.txt").write_bytes(bytes(40))
+    with h5py.File(write(path, layout("v1")), "a") as file:
         group = file.create_group("metadata")
         group["root"] = file["/"]
         group["self"] = h5py.SoftLink("/metadata/self")
@@ -458,3 +390,62 @@ def test_bombs_are_refused_before_memory_is_taken(path: Path, kind: str) -> None
     assert path.stat().st_size < 200_000
     (error,) = errors_with_little_memory("mopo_env.load_d4rl(argument)", path)
     assert "made to exhaust memory" in error
+
+
+# ---------------------------------------------------------------- the files that D4RL published
+
+
+def test_checksums_are_checksums() -> None:
+    """A line that was copied twice, or cut, would refuse or accept the wrong file."""
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in D4RL_FILES.values())
+    assert len(set(D4RL_FILES.values())) == len(D4RL_FILES) == 3 * (5 + 6 + 6)
+
+
+def test_every_task_of_d4rl_has_a_file_in_every_version() -> None:
+    """v0 names the recipe "mixed", and one robot "walker"; v1 and v2 end in their version."""
+    for version in ("", "-v1", "-v2"):
+        files = [name for name in D4RL_FILES if re.fullmatch(rf"[a-z0-9_]+{version}\.hdf5", name)]
+        tasks = {d4rl_task(name) for name in files} - {None}
+        assert tasks == {task.name for task in TASKS.values() if task.reference_min is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("hopper_medium-v2.hdf5", "hopper-medium"),
+        ("halfcheetah_medium_replay-v1.hdf5", "halfcheetah-mixed"),
+        ("walker_mixed.hdf5", "walker2d-mixed"),
+        ("walker2d_medium_expert.hdf5", "walker2d-med-expert"),
+        ("hopper_expert-v2.hdf5", None),
+        ("hopper_full_replay-v2.hdf5", None),
+        ("ant_medium-v2.hdf5", None),
+        ("hopper_medium-v2.csv", None),
+        ("hopper.hdf5", None),
+    ],
+)
+def test_task_of_a_file(name: str, task: str | None) -> None:
+    assert d4rl_task(name) == task
+    assert task is None or task in TASKS
+
+
+def test_checksum_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 3_000_000)
+    digest = hashlib.sha256(b"x" * 3_000_000).hexdigest()
+    assert check_sha256(path) == digest
+    assert check_sha256(path, digest.upper()) == digest
+    with pytest.raises(DatasetError, match=rf"file: found the SHA-256 {digest}, expected 0{{64}}"):
+        check_sha256(path, "0" * 64)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none", Path("/dev/null")):
+        with pytest.raises(DatasetError, match="no such file"):
+            check_sha256(path)
+
+
+@pytest.mark.parametrize("expected", ["", "0" * 63, "g" * 64, "0" * 65])
+def test_what_is_no_checksum(tmp_path: Path, expected: str) -> None:
+    """A digit that was lost must not read as a damaged file."""
+    with pytest.raises(ConfigError, match="64 hexadecimal digits"):
+        check_sha256(tmp_path, expected)

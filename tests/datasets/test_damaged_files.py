@@ -22,7 +22,7 @@ leads out of the file or the folder
     test_d4rl::test_hostile_files_are_refused
 a device in place of a file
     test_store::test_links_to_what_is_no_file, test_damaged_files::test_devices_are_no_files,
-    test_d4rl_files::test_no_file
+    test_d4rl::test_no_file
 an id that leaves the folder
     test_locate::test_any_other_name, test_reader::test_malformed_ids
 an environment that runs code, spaces missing

@@ -1,25 +1,26 @@
-"""Datasets in our own files: nothing is lost, and nothing damaged is read."""
+"""Datasets in our own files, and copies of slow ones: nothing is lost, and nothing damaged or outdated is read."""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from helpers.transitions import ARRAYS, arrays_of, transitions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mopo_env._utils.store import read_artifact, write_artifact
-from mopo_env.datasets import load_transitions, save_transitions
+from mopo_env.datasets import files
+from mopo_env.datasets.files import load_transitions, read_through, save_transitions
 from mopo_env.errors import DatasetError, StoreError
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Transitions
-
-ARRAYS = ["observations", "actions", "rewards", "next_observations", "terminations", "truncations"]
 
 
 def assert_same(found: Transitions, expected: Transitions) -> None:
@@ -32,10 +33,6 @@ def assert_same(found: Transitions, expected: Transitions) -> None:
     assert found.observation_space == expected.observation_space
     assert found.action_space == expected.action_space
     assert found.fingerprint == expected.fingerprint
-
-
-def rows_of(transitions: Transitions, rows: Any) -> Transitions:
-    return Transitions(**{name: getattr(transitions, name)[rows] for name in ARRAYS})
 
 
 @pytest.fixture
@@ -58,58 +55,33 @@ class TestRoundTrip:
         assert len(tensors["break_next_observations"]) == 5
 
     def test_shuffled(self, recorded: Transitions, tmp_path: Path) -> None:
-        shuffled = rows_of(recorded, np.random.default_rng(0).permutation(len(recorded)))
+        order = np.random.default_rng(0).permutation(len(recorded))
+        shuffled = Transitions(**{name: array[order] for name, array in arrays_of(recorded).items()})
         save_transitions(shuffled, tmp_path)
         assert_same(load_transitions(tmp_path), shuffled)
 
     def test_single_step_episodes(self, recorded: Transitions, tmp_path: Path) -> None:
-        single = Transitions(
-            **{name: getattr(recorded, name) for name in ARRAYS[:4]},
-            terminations=np.ones(len(recorded)),
-            truncations=np.zeros(len(recorded)),
-        )
+        single = replace(recorded, terminations=np.ones(len(recorded)))
         save_transitions(single, tmp_path)
         assert_same(load_transitions(tmp_path), single)
 
     def test_succession_across_an_episodes_end(self, tmp_path: Path) -> None:
         """Flags do not say where observations follow one another: a continuing system may be cut at will."""
-        states = np.arange(5, dtype=np.float32)[:, None]
-        transitions = Transitions(
-            observations=states[:-1],
-            actions=np.zeros((4, 1)),
-            rewards=np.zeros(4),
-            next_observations=states[1:],
-            terminations=np.zeros(4),
-            truncations=[0, 1, 1, 0],
-        )
-        save_transitions(transitions, tmp_path)
-        assert_same(load_transitions(tmp_path), transitions)
+        data = transitions(4, truncations=[0, 1, 1, 0])
+        save_transitions(data, tmp_path)
+        assert_same(load_transitions(tmp_path), data)
 
     def test_succession_in_one_column_only(self, tmp_path: Path) -> None:
         """A clock that ticks alike in all episodes must not make rows look like successors."""
-        transitions = Transitions(
-            observations=[[0, 5], [1, 6], [2, 7]],
-            actions=np.zeros((3, 1)),
-            rewards=np.zeros(3),
-            next_observations=[[1, 50], [2, 60], [3, 70]],
-            terminations=np.zeros(3),
-            truncations=np.zeros(3),
-        )
-        save_transitions(transitions, tmp_path)
-        assert_same(load_transitions(tmp_path), transitions)
+        data = transitions(observations=[[0, 5], [1, 6], [2, 7]], next_observations=[[1, 50], [2, 60], [3, 70]])
+        save_transitions(data, tmp_path)
+        assert_same(load_transitions(tmp_path), data)
 
     def test_negative_zero(self, tmp_path: Path) -> None:
         """−0.0 == 0.0: taking the following row's observation for the next one would change the fingerprint."""
-        transitions = Transitions(
-            observations=[[0.0], [0.0], [-0.0]],
-            actions=np.zeros((3, 1)),
-            rewards=np.zeros(3),
-            next_observations=[[-0.0], [0.0], [-0.0]],
-            terminations=np.zeros(3),
-            truncations=np.zeros(3),
-        )
-        save_transitions(transitions, tmp_path)
-        assert_same(load_transitions(tmp_path), transitions)
+        data = transitions(observations=[[0.0], [0.0], [-0.0]], next_observations=[[-0.0], [0.0], [-0.0]])
+        save_transitions(data, tmp_path)
+        assert_same(load_transitions(tmp_path), data)
 
     # Each example overwrites the one before, which tests that too.
     @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,25 +93,21 @@ class TestRoundTrip:
         """Few values, so that observations follow one another by chance, and every combination of flags."""
         rows = min(len(states) // 2, len(flags))
         ends = np.array(flags[:rows])
-        transitions = Transitions(
+        data = transitions(
             observations=np.array(states[:rows])[:, None],
-            actions=np.zeros((rows, 1)),
             rewards=np.array(states[:rows]),
             next_observations=np.array(states[1 : rows + 1])[:, None],
             terminations=ends & 1,
             truncations=ends >> 1,
         )
-        save_transitions(transitions, tmp_path)
-        assert_same(load_transitions(tmp_path), transitions)
+        save_transitions(data, tmp_path)
+        assert_same(load_transitions(tmp_path), data)
 
     def test_spaces(self, recorded: Transitions, tmp_path: Path) -> None:
-        transitions = Transitions(
-            **{name: getattr(recorded, name) for name in ARRAYS},
-            observation_space=Box(np.array([-np.inf, -9], np.float32), np.array([9, np.inf], np.float32)),
-            action_space=Box(-2, 1, (1,)),
-        )
-        save_transitions(transitions, tmp_path)
-        assert_same(load_transitions(tmp_path), transitions)
+        space = Box(np.array([-np.inf, -9], np.float32), np.array([9, np.inf], np.float32))
+        data = replace(recorded, observation_space=space, action_space=Box(-2, 1, (1,)))
+        save_transitions(data, tmp_path)
+        assert_same(load_transitions(tmp_path), data)
 
     def test_metadata(self, recorded: Transitions, tmp_path: Path) -> None:
         path = save_transitions(recorded, tmp_path / "new" / "folder")
@@ -154,20 +122,7 @@ class TestRoundTrip:
 
     def test_what_is_loaded_is_held_once(self, tmp_path: Path) -> None:
         """Large datasets: the arrays of a loaded dataset are the only copy of them that was made for it."""
-        rows = 200_000
-        random = np.random.default_rng(0)
-        observations = random.normal(size=(rows + 1, 17)).astype(np.float32)
-        save_transitions(
-            Transitions(
-                observations=observations[:-1],
-                actions=np.zeros((rows, 6)),
-                rewards=np.zeros(rows),
-                next_observations=observations[1:],
-                terminations=np.zeros(rows),
-                truncations=np.zeros(rows),
-            ),
-            tmp_path,
-        )
+        save_transitions(transitions(200_000, widths=(17, 6)), tmp_path)
         tracemalloc.start()
         loaded = load_transitions(tmp_path)
         held, peak = tracemalloc.get_traced_memory()
@@ -202,9 +157,8 @@ class TestDamage:
             load_transitions(tmp_path)
 
     def test_metadata_that_cannot_be_kept(self, recorded: Transitions, tmp_path: Path) -> None:
-        transitions = Transitions(**{name: getattr(recorded, name) for name in ARRAYS}, metadata={"x": float("nan")})
         with pytest.raises(StoreError, match="finite"):
-            save_transitions(transitions, tmp_path)
+            save_transitions(replace(recorded, metadata={"x": float("nan")}), tmp_path)
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
@@ -257,3 +211,91 @@ class TestDamage:
     def test_file_is_plain_json_that_a_person_can_read(self, recorded: Transitions, tmp_path: Path) -> None:
         manifest = json.loads(save_transitions(recorded, tmp_path).read_text())
         assert manifest["metadata"]["fingerprint"] == recorded.fingerprint
+
+
+# ---------------------------------------------------------------- the flat copy of a slow dataset
+
+STAMP = {"size": 1}
+
+
+def system_data(seed: int = 0) -> Transitions:
+    return LinearGaussianSystem().transitions(num_episodes=2, num_steps=5, seed=seed)
+
+
+class Source:
+    """Counts how often it is read."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.times, self.seed = 0, seed
+
+    def __call__(self) -> Transitions:
+        self.times += 1
+        return system_data(self.seed)
+
+
+def test_the_source_is_read_once(tmp_path: Path) -> None:
+    source = Source()
+    for _ in range(3):
+        found = read_through(tmp_path, STAMP, source)
+        assert found.fingerprint == system_data().fingerprint
+        assert found.metadata == system_data().metadata
+    assert source.times == 1
+
+
+def test_another_stamp_means_another_state_of_the_source(tmp_path: Path) -> None:
+    read_through(tmp_path, STAMP, Source())
+    assert read_through(tmp_path, {"size": 2}, Source(seed=1)).fingerprint == system_data(1).fingerprint
+    # The copy follows: there is one, and it is the new one.
+    assert read_through(tmp_path, {"size": 2}, Source(seed=2)).fingerprint == system_data(1).fingerprint
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_another_reader_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that is repaired must not live on in copies."""
+    read_through(tmp_path, STAMP, Source())
+    monkeypatch.setattr("mopo_env.datasets.files._READER", 99)
+    assert read_through(tmp_path, STAMP, Source(seed=1)).fingerprint == system_data(1).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [(".json", "truncate"), (".json", "remove"), (".safetensors", "truncate"), (".safetensors", "flip")],
+)
+def test_a_damaged_copy_is_made_again(tmp_path: Path, suffix: str, damage: str) -> None:
+    read_through(tmp_path, STAMP, Source())
+    (path,) = tmp_path.glob(f"*{suffix}")
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    {
+        "flip": lambda: path.write_bytes(body),
+        "truncate": lambda: path.write_bytes(body[: len(body) // 2]),
+        "remove": path.unlink,
+    }[damage]()
+    assert read_through(tmp_path, STAMP, Source(seed=1)).fingerprint == system_data(1).fingerprint
+    assert load_transitions(tmp_path).fingerprint == system_data(1).fingerprint
+
+
+@pytest.mark.parametrize("metadata", [{}, {"metadata": 5}, {"stamp": STAMP, "metadata": {}}])
+def test_another_dataset_in_the_copys_place_is_replaced(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    """Also one of the right stamp, as an older version may have left it."""
+    metadata = {"stamp": {**STAMP, "reader": files._READER}, **metadata}
+    save_transitions(replace(system_data(5), metadata=metadata), tmp_path)
+    assert read_through(tmp_path, STAMP, Source()).fingerprint == system_data().fingerprint
+    assert load_transitions(tmp_path).fingerprint == system_data().fingerprint
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    source = Source()
+    for _ in range(2):
+        assert read_through(tmp_path / "file" / "copy", STAMP, source).fingerprint == system_data().fingerprint
+    assert source.times == 2
+
+
+def test_errors_of_the_source_are_its_own(tmp_path: Path) -> None:
+    def broken() -> Transitions:
+        raise DatasetError("rewards: found nan")
+
+    with pytest.raises(DatasetError, match="found nan"):
+        read_through(tmp_path, STAMP, broken)
+    assert list(tmp_path.iterdir()) == []

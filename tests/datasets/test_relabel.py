@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.transitions import transitions
 
 from mopo_env import relabel
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -19,17 +20,8 @@ from mopo_env.transitions import Transitions
 
 def data(**changes: Any) -> Transitions:
     """Three episodes of HalfCheetah's widths: cut off after row 3, dead after row 6, and ended by the last row, 9."""
-    random = np.random.default_rng(0)
-    arrays = {
-        "observations": random.normal(size=(10, 17)),
-        "actions": random.uniform(-1, 1, size=(10, 6)),
-        "rewards": random.normal(size=10),
-        "next_observations": random.normal(size=(10, 17)),
-        "terminations": np.arange(10) == 6,
-        "truncations": np.arange(10) == 3,
-        "metadata": {"name": "mine", "seed": 3},
-    }
-    return Transitions(**{**arrays, **changes})
+    flags = {"terminations": np.arange(10) == 6, "truncations": np.arange(10) == 3}
+    return transitions(widths=(17, 6), **{**flags, "metadata": {"name": "mine", "seed": 3}, **changes})
 
 
 def height(observations: np.ndarray, actions: np.ndarray, next_observations: np.ndarray) -> np.ndarray:
@@ -67,18 +59,18 @@ def test_the_functions_see_what_is_stored() -> None:
         seen.extend(arrays)
         return np.zeros(10)
 
-    transitions = data()
-    relabel(transitions, spy)
+    given = data()
+    relabel(given, spy)
     for array, name in zip(seen, ("observations", "actions", "next_observations"), strict=True):
-        np.testing.assert_array_equal(array, getattr(transitions, name))
+        np.testing.assert_array_equal(array, getattr(given, name))
         assert not array.flags.writeable
 
 
 def test_the_papers_function() -> None:
-    transitions = data()
-    z, velocity = transitions.next_observations[:, 0], transitions.next_observations[:, 8]
-    expected = np.minimum(velocity, 3) - 0.1 * (transitions.actions**2).sum(axis=1) + 15 * z
-    np.testing.assert_allclose(relabel(transitions, halfcheetah_jump).rewards, expected, rtol=1e-5, atol=1e-5)
+    given = data()
+    z, velocity = given.next_observations[:, 0], given.next_observations[:, 8]
+    expected = np.minimum(velocity, 3) - 0.1 * (given.actions**2).sum(axis=1) + 15 * z
+    np.testing.assert_allclose(relabel(given, halfcheetah_jump).rewards, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +123,7 @@ def test_whatever_is_one_number_a_row_will_do(returned: Any) -> None:
         (None, "type object"),
         (np.array(["1"] * 10), "type <U1"),
         (np.zeros(10, complex), "type complex128"),
-        ([[1.0], [1.0, 2.0]], "no array of numbers"),
+        ([[1.0], [1.0, 2.0]], "rows of different lengths"),
     ],
 )
 def test_anything_else_is_refused(returned: Any, found: str) -> None:

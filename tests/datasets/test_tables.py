@@ -143,7 +143,7 @@ def test_metadata_and_space(write: Write, tmp_path: Path) -> None:
     }
     save_transitions(loaded, tmp_path / "data")
     assert load_transitions(tmp_path / "data").fingerprint == loaded.fingerprint
-    with pytest.raises(DatasetError, match=r"log\..*no action_space.*counted without the last row"):
+    with pytest.raises(DatasetError, match=r"log\..*no action_space.*last row of each episode is not counted"):
         load_table(write(table), **ROLES, episode="run")
 
 
@@ -210,8 +210,8 @@ ALL = {**ROLES, "terminated": "done", "truncated": "cut", "episode": "run"}
         (edited("2.0,1.0,0.3", "2.0,nan,0.3"), "line 4, column 'vel': found nan, and 1 such"),
         (edited("2.0,1.0,0.3", "2.0,inf,0.3"), "line 4, column 'vel': found inf"),
         (edited("2.0,1.0,0.3", "2.0,1e999,0.3"), "line 4, column 'vel': found inf"),
-        (edited("4.0,4.0,1,", "4.0,4.0,2,"), "line 5, column 'done': found '2', expected 0, 1, true or false"),
-        (edited("4.0,4.0,1,", "4.0,4.0,yes,"), "line 5, column 'done': found 'yes', expected 0, 1, true or false"),
+        (edited("4.0,4.0,1,", "4.0,4.0,2,"), "line 5, column 'done': found 2, expected booleans or zeros and ones"),
+        (edited("4.0,4.0,1,", "4.0,4.0,yes,"), "line 5, column 'done': found 'yes', expected a number, true or false"),
         (edited("0.4,4.0,4.0,1,", "0.4,4.0,1,"), "line 5: found 8 cells, expected 9 as in the header"),
         (edited("4.0,4.0,1,", "4.0,4.0,1,1,"), "line 5: found 10 cells, expected 9"),
         (edited("time,run", "vel,run"), "column 'vel': found 2 columns of this name"),

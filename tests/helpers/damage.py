@@ -1,12 +1,14 @@
-"""What tests of damaged and hostile files share."""
+"""Damaged and hostile files, shared by the tests of the readers."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -43,3 +45,66 @@ def cut_anywhere(path: Path) -> Iterator[int]:
     for place in np.unique(np.r_[0, 1, 7, 8, 100, np.linspace(8, len(body) - 1, 40).astype(int), len(body) - 1]):
         path.write_bytes(body[:place])
         yield int(place)
+
+
+def _link(link: Callable[[h5py.Group], Any]) -> Callable[[h5py.Group], None]:
+    return lambda group: group.__setitem__("rewards", link(group))
+
+
+def _declare(**options: Any) -> Callable[[h5py.Group], None]:
+    return lambda group: group.create_dataset("rewards", **{"dtype": "f4", "shape": (5,), **options})
+
+
+def _virtual(group: h5py.Group) -> None:
+    source = h5py.VirtualLayout((5,), "f4")
+    source[:] = h5py.VirtualSource("other.h5", "secret", (5,))
+    group.create_virtual_dataset("rewards", source)
+
+
+def _half_written(group: h5py.Group) -> None:
+    group.create_dataset("rewards", (5,), "f4", chunks=(2,))[:2] = 1
+
+
+def _packed_twice(group: h5py.Group) -> None:
+    """Two compressors multiply what a byte can unpack to."""
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_chunk((5,))
+    options.set_filter(h5py.h5z.FILTER_LZF)
+    options.set_deflate(9)
+    h5py.h5d.create(group.id, b"rewards", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((5,)), options)
+
+
+_HUGE = 10**12
+# How to make five rewards in a group that has none, and what the refusal says. Each would load, or end in an error of
+# h5py's own, if it were simply read.
+HOSTILE_REWARDS: dict[str, tuple[Callable[[h5py.Group], Any], str]] = {
+    "soft link": (_link(lambda group: h5py.SoftLink(f"{group.name}/actions")), "SoftLink to '/"),
+    "soft link loop": (_link(lambda group: h5py.SoftLink(f"{group.name}/rewards")), "SoftLink to '/"),
+    "dangling link": (_link(lambda _: h5py.SoftLink("/nowhere")), "SoftLink to '/nowhere'"),
+    "external link": (_link(lambda _: h5py.ExternalLink("other.h5", "secret")), "ExternalLink to 'other.h5:secret'"),
+    "group": (lambda group: group.create_group("rewards"), "found a group"),
+    "root again": (_link(lambda group: group["/"]), "found a group"),
+    "named type": (_link(lambda _: np.dtype("f4")), "found a datatype"),
+    "external storage": (_declare(external=[("secret.txt", 0, 20)]), "in another file, 'secret.txt'"),
+    "virtual": (_virtual, "found a virtual array"),
+    "no data": (_declare(shape=None, data=h5py.Empty("f4")), "found no data"),
+    "never written": (_declare(), "stores only 0 bytes"),
+    "4 TB of chunks": (_declare(shape=(_HUGE,), chunks=(1024,)), "stores only 0 bytes"),
+    "4 TB packed": (_declare(shape=(_HUGE,), chunks=(1024,), compression="gzip"), "stores only 0 bytes"),
+    "half written": (_half_written, "20 bytes, but the file stores only 8"),
+    "packed twice": (_packed_twice, "found the HDF5 filters"),
+    "unknown filter": (_declare(chunks=(5,), scaleoffset=2), "found the HDF5 filters"),
+    "variable length": (_declare(dtype=h5py.vlen_dtype(np.float32)), "found the type object"),
+    "references": (_declare(dtype=h5py.ref_dtype), "found the type object"),
+    "records": (_declare(dtype=[("a", "f4")]), "found the type"),
+}
+
+
+def replace_rewards(group: h5py.Group, make: Callable[[h5py.Group], Any]) -> None:
+    """Put hostile rewards in the place of honest ones, with the files beside it that some of them lead to."""
+    folder = Path(group.file.filename).parent
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["secret"] = np.zeros(5, dtype=np.float32)
+    (folder / "secret.txt").write_bytes(bytes(20))
+    del group["rewards"]
+    make(group)

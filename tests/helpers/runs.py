@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.config import NEEDS, TrainConfig
+from mopo_agents.runs.identity import digest
+from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import TrainResult, train
+from mopo_env.tasks import TASKS
 
 TASK = "halfcheetah-mixed"  # h = 5, λ = 1
 B, UPDATES = 8, 2
+MODEL_OPTIONS = [name for name, needs in NEEDS.items() if "model" in needs]
+# Options that leave `config` one that an on-policy agent can use.
+ON_POLICY: dict[str, Any] = {"agent": "PPO", "gradient_steps": 1000}
 
 
 def small() -> dict[str, Any]:
-    """Options of a small network; fresh ones each time, since SB3 writes into the dictionary it is given."""
+    """Options of a small network."""
     return {"policy_kwargs": {"net_arch": [16]}}
 
 
@@ -30,12 +37,68 @@ def config(data: Path, **changes: Any) -> TrainConfig:
         "evaluate_every": 0,
         "evaluation_episodes": 1,
         "checkpoint_every": 0,
+        "agent_options": small(),
     }
     return TrainConfig(**{**options, **changes})
 
 
+def resolved(task: str = TASK, **options: Any) -> TrainConfig:
+    """Return the options of a run with what is open filled in."""
+    return resolve(TrainConfig(task=task, **options)).config
+
+
 def run(data: Path, folder: Path, **changes: Any) -> TrainResult:
-    return train(config(data, **changes), folder=folder, agent_options=small(), progress=False)
+    return train(config(data, **changes), folder=folder, progress=False)
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Return what a run says of itself."""
+    record: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return record
+
+
+def leave_run(
+    folder: Path, *, returns: tuple[float, ...] = (100.0, 200.0), diverged_epoch: int | None = None, **config: Any
+) -> Path:
+    """Write what a training run leaves, without the run; options that differ give another identity."""
+    task = TASKS.get(config.get("task", TASK))
+    record = {
+        "task": TASK,
+        "method": "mopo",
+        "changed": {},
+        "agent": "SAC",
+        "seed": 0,
+        "epochs": 15,
+        "rollout_batch_size": 20_000,
+        "evaluate_every": 10,
+        "evaluation_episodes": 10,
+        "dataset": None,
+        "dataset_task": None,
+        "dataset_fingerprint": "abc",
+        "real_env": None if task is None else task.real_env_id,
+        **config,
+    }
+    record.setdefault("identity", digest({name: value for name, value in record.items() if name != "seed"}))
+    evaluations = [
+        {
+            "updates": 1000 * k,
+            "return_mean": value,
+            "normalised": None if task is None else task.normalised(value),
+        }
+        for k, value in enumerate(returns, start=1)
+    ]
+    result = {
+        "dataset_mean": 1500.0,
+        "dataset_max": 2700.0,
+        "evaluations": evaluations,
+        "updates": 1000 * len(returns),
+        "diverged_epoch": diverged_epoch,
+        "seconds": 60.0 * len(returns),
+    }
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
 
 
 def rows(path: Path) -> list[dict[str, str]]:

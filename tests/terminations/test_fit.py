@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
+from helpers.transitions import ARRAYS
 
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.real.real_env import make_real_env
-from mopo_env.terminations import get_termination, never
+from mopo_env.terminations import fit, get_termination, never
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.terminations.fit import best_threshold, detection, fit_termination, split_episodes
 from mopo_env.terminations.learned import LearnedTermination
@@ -24,30 +25,25 @@ from mopo_env.transitions import Transitions
 QUICK = TerminationConfig(num_members=2, hidden_sizes=(16,), max_epochs=25, batch_size=64, learning_rate=1e-2)
 
 
+def from_steps(rows: list[tuple[Any, ...]], **options: Any) -> Transitions:
+    return Transitions(**dict(zip(ARRAYS, zip(*rows, strict=True), strict=True)), **options)
+
+
 def walks(num_walks: int = 120, seed: int = 0, *, limit: float = 2.0) -> Transitions:
     """Random walks of two columns that end where the first exceeds a limit, or are cut off after 30 steps."""
     random = np.random.default_rng(seed)
-    rows: dict[str, list[Any]] = {name: [] for name in ("s", "a", "s2", "terminal", "cut")}
+    rows: list[tuple[Any, ...]] = []
     for _ in range(num_walks):
         state = random.normal(scale=0.5, size=2)
         for step in range(30):
             action = random.uniform(-1, 1, 1)
             following = state + random.normal(scale=0.4, size=2)
             terminal = following[0] > limit
-            for name, value in zip(rows, (state, action, following, terminal, step == 29), strict=True):
-                rows[name].append(value)
+            rows.append((state, action, 0.0, following, terminal, step == 29))
             if terminal:
                 break
             state = following
-    return Transitions(
-        observations=rows["s"],
-        actions=rows["a"],
-        rewards=np.zeros(len(rows["s"])),
-        next_observations=rows["s2"],
-        terminations=rows["terminal"],
-        truncations=rows["cut"],
-        metadata={"name": "walks"},
-    )
+    return from_steps(rows, metadata={"name": "walks"})
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +82,15 @@ def without_terminations(transitions: Transitions, keep: int = 0, **metadata: An
 
 
 def test_detection_counts_what_the_names_say() -> None:
-    """Three called, two of them rightly; four are terminal: precision 2/3, recall 2/4, F1 2·2/(3 + 4)."""
+    """Three predicted, two of them rightly; four are terminal: precision 2/3, recall 2/4, F1 2·2/(3 + 4)."""
     called = torch.tensor([1, 1, 1, 0, 0, 0, 0], dtype=torch.bool)
     terminal = torch.tensor([1, 1, 0, 1, 1, 0, 0], dtype=torch.bool)
     assert detection(called, terminal) == pytest.approx((2 / 3, 1 / 2, 4 / 7))
     assert detection(terminal, terminal) == (1.0, 1.0, 1.0)
 
 
-def test_to_call_nothing_terminal_is_worth_nothing() -> None:
-    """Though it is right in 95 % of the rows: accuracy says nothing of rare rows."""
+def test_predicting_no_terminal_row_is_worth_nothing() -> None:
+    """It is right in 95 % of the rows: accuracy says nothing of rare rows."""
     terminal = torch.arange(100) < 5
     assert detection(torch.zeros(100, dtype=torch.bool), terminal) == (0.0, 0.0, 0.0)
     assert detection(terminal, torch.zeros(100, dtype=torch.bool)) == (0.0, 0.0, 0.0)
@@ -208,14 +204,13 @@ def test_the_best_epoch_is_kept(data: Transitions) -> None:
     assert all(torch.equal(rule.state_dict()[name], tensor) for name, tensor in longer.state_dict().items())
 
 
-def test_columns_that_decide_nothing_are_dropped() -> None:
+def test_columns_that_decide_nothing_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second column ends no walk: its weights shrink to almost nothing, which pays where terminal rows are rare."""
-    data = walks()
-    dense, sparse = (
-        fit_termination(data, replace(QUICK, sparsity_coef=coef), progress=False).layers[0].get_parameter("weight")
-        for coef in (0.0, 0.2)
-    )
-    share = [float(weight[:, 1].norm() / weight[:, 0].norm()) for weight in (dense, sparse)]
+    share = []
+    for sparsity in (0.0, 0.2):
+        monkeypatch.setattr(fit, "_SPARSITY", sparsity)
+        weight = fit_termination(walks(), QUICK, progress=False).layers[0].get_parameter("weight")
+        share.append(float(weight[:, 1].norm() / weight[:, 0].norm()))
     assert share[1] < 0.1 < share[0]
 
 
@@ -231,7 +226,7 @@ def test_an_ending_that_depends_on_the_action_needs_the_whole_transition() -> No
 
 
 @pytest.mark.parametrize("first", [0, 3])
-def test_numbered_actions(first: int) -> None:
+def test_discrete_actions(first: int) -> None:
     """The second of three stops the machine: no sum of numbers can tell, and the rollouts hand over numbers."""
     data = walks(limit=99.0)
     numbers = np.digitize(data.actions[:, 0], (-0.1, 0.1))
@@ -290,8 +285,7 @@ def random_steps(name: str, num_steps: int, seed: int = 0) -> Transitions:
         rows.append((observation, action, reward, following, terminated, truncated))
         observation = env.reset()[0] if terminated or truncated else following
     env.close()
-    names = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
-    return Transitions(**dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return from_steps(rows)
 
 
 @pytest.mark.parametrize(

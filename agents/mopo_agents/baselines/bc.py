@@ -27,7 +27,7 @@ class BC(OfflineAgent):
         self,
         policy: Any,
         env: Any,
-        learning_rate: float = 5e-4,
+        learning_rate: Any = 5e-4,
         *,
         policy_kwargs: dict[str, Any] | None = None,
         _init_setup_model: bool = True,
@@ -38,7 +38,7 @@ class BC(OfflineAgent):
         Args:
             policy: ``"MlpPolicy"``.
             env: A `DatasetEnv`.
-            learning_rate: Of the actor and of the entropy constraint.
+            learning_rate: Of the actor and of the entropy constraint; a number, or a schedule as in Stable-Baselines3.
             policy_kwargs: Of the policy; default: two layers of 200.
             _init_setup_model: Stable-Baselines3's, for loading.
             **options: As in `OfflineAgent` and Stable-Baselines3's off-policy agents.
@@ -46,7 +46,8 @@ class BC(OfflineAgent):
         Raises:
             ConfigError: If an option is wrong.
         """
-        self.actor_learning_rate = check_number("learning_rate", learning_rate, above=0.0)
+        if not callable(learning_rate):
+            learning_rate = check_number("learning_rate", learning_rate, above=0.0)
         policy_kwargs = {"net_arch": [200, 200], **(policy_kwargs or {})}
         super().__init__(policy, env, learning_rate, policy_kwargs=policy_kwargs, sde_support=False, **options)
         if _init_setup_model:
@@ -55,10 +56,11 @@ class BC(OfflineAgent):
     def _setup_model(self) -> None:
         super()._setup_model()
         self.actor = self.policy.actor
-        self.cloner = Cloner(self.actor, learning_rate=self.actor_learning_rate)
+        self.cloner = Cloner(self.actor, learning_rate=self.lr_schedule(1.0))
 
     def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
         self.policy.set_training_mode(True)
+        self._update_learning_rate([self.cloner.optimizer, self.cloner.entropy_weight.optimizer])
         total = 0.0
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size)

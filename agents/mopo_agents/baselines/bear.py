@@ -15,7 +15,7 @@ from mopo_agents.baselines.action_vae import ActionVAE
 from mopo_agents.baselines.divergences import KERNELS, mmd
 from mopo_agents.baselines.multiplier import Multiplier
 from mopo_agents.baselines.regularised import RegularisedActorCritic
-from mopo_agents.baselines.tanh_gaussian import draw
+from mopo_agents.sb3.squashed_gaussian import draw, squash
 from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import UnknownNameError
 
@@ -59,7 +59,7 @@ class BEARPolicy(SACPolicy):
         if not deterministic:
             return super()._predict(observation)
         mean, log_std, _ = self.actor.get_action_dist_params(observation)
-        actions = (mean[:, None] + log_std.exp()[:, None] * self.candidate_noise).tanh()
+        actions = squash(mean[:, None], log_std[:, None], self.candidate_noise)
         states = observation[:, None].expand(-1, self.num_candidates, -1)
         values = self.critic.q1_forward(states.flatten(0, 1), actions.flatten(0, 1))
         best = values.view(len(actions), self.num_candidates).argmax(dim=1)

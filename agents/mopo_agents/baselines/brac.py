@@ -11,7 +11,7 @@ from torch import Tensor
 from mopo_agents.baselines.cloning import BoundedActorCriticPolicy, Cloner
 from mopo_agents.baselines.divergences import kl_estimate
 from mopo_agents.baselines.regularised import RegularisedActorCritic
-from mopo_agents.baselines.tanh_gaussian import draw
+from mopo_agents.sb3.squashed_gaussian import draw
 from mopo_env._utils.options import check_integer, check_number
 
 __all__ = ["BRAC", "BRACp", "BRACv"]
@@ -67,7 +67,7 @@ class BRAC(RegularisedActorCritic):
         """
         self.alpha = check_number("alpha", alpha, minimum=0.0)
         if cloning_updates is not None:
-            check_integer("cloning_updates", cloning_updates, minimum=0)
+            cloning_updates = check_integer("cloning_updates", cloning_updates, minimum=0)
         self.cloning_updates = cloning_updates
         self.cloned = False
         policy_kwargs = {"net_arch": {"pi": [200, 200], "qf": [300, 300]}, **(policy_kwargs or {})}

@@ -11,8 +11,8 @@ from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor, nn
 
 from mopo_agents.baselines.descend import descend
-from mopo_agents.baselines.multiplier import Multiplier
-from mopo_agents.baselines.tanh_gaussian import draw, log_prob, unsquash
+from mopo_agents.baselines.multiplier import LinearMultiplier
+from mopo_agents.sb3.squashed_gaussian import draw, log_prob, unsquash
 
 __all__ = ["BoundedActor", "BoundedActorCriticPolicy", "BoundedActorPolicy", "Cloner"]
 
@@ -58,8 +58,7 @@ class Cloner:
     """Fits an actor to recorded actions, and keeps its entropy from falling below −dim(A).
 
     The loss is −E[log π(a|s)] over the data, plus α·E[log π(ã|s)] over the actor's own actions, where α is the
-    multiplier of the entropy constraint. This is the behaviour cloning of Wu et al.'s code, there called "bc"; α is
-    learned as its logarithm here.
+    multiplier of the entropy constraint. This is the behaviour cloning of Wu et al.'s code, there called "bc".
 
     Attributes:
         actor: π.
@@ -70,7 +69,7 @@ class Cloner:
     def __init__(self, actor: Actor, *, learning_rate: float) -> None:
         self.actor = actor
         self.optimizer = torch.optim.Adam(actor.parameters(), lr=learning_rate)
-        self.entropy_weight = Multiplier(learning_rate).to(actor.device)
+        self.entropy_weight = LinearMultiplier(learning_rate).to(actor.device)
 
     def update(
         self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from mopo_agents.baselines.tanh_gaussian import log_prob
+from mopo_agents.sb3.squashed_gaussian import log_prob
 
 __all__ = ["KERNELS", "gaussian_kernel", "kl_estimate", "laplacian_kernel", "mmd"]
 

@@ -93,7 +93,7 @@ class OfflineAgent(OffPolicyAlgorithm):
             ConfigError: If `env` is no `DatasetEnv`, its actions are not continuous and bounded, or `gradient_steps` is
                 no positive integer.
         """
-        check_integer("gradient_steps", gradient_steps)
+        gradient_steps = check_integer("gradient_steps", gradient_steps)
         if isinstance(env, gym.Env | VecEnv):
             check_actions(env.action_space, type(self).__name__)
         self.diverged = False

@@ -67,7 +67,7 @@ class RegularisedActorCritic(OfflineAgent):
         """
         self.actor_learning_rate = check_number("actor_learning_rate", actor_learning_rate, above=0.0)
         if warmup_updates is not None:
-            check_integer("warmup_updates", warmup_updates, minimum=0)
+            warmup_updates = check_integer("warmup_updates", warmup_updates, minimum=0)
         self.warmup_updates = warmup_updates
         super().__init__(policy, env, learning_rate, sde_support=False, **options)
         if _init_setup_model:

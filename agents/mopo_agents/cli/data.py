@@ -1,4 +1,4 @@
-"""`mopo data`: look a dataset over, and bring data of one's own, or D4RL's, into the format of the other commands."""
+"""`mopo data`: look a dataset over, and import data in other formats."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ data_app = tyro.extras.SubcommandApp()
 
 @data_app.command(name="show")
 def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None) -> None:
-    """Look a dataset over: returns, lengths, coverage, and what looks wrong.
+    """Look a dataset over: returns, lengths, the range of every column, and what looks wrong.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
-        task: Whose termination rule and published returns to compare with; None: the dataset's own, if it names one.
-        plot: Also draw a picture into this file, such as card.png.
+        task: Compare with the termination rule and the published returns of this task; None: the dataset's own task.
+        plot: Also draw the returns into this file, such as card.png.
     """
     transitions = load_dataset(dataset)
     from mopo_env.datasets.card.card import dataset_card
@@ -61,10 +61,10 @@ def import_d4rl(
     """Import an HDF5 file of D4RL's gym-mujoco tasks.
 
     Args:
-        file: Such as hopper_medium-v2.hdf5.
+        file: The file, such as hopper_medium-v2.hdf5.
         out: Folder for the dataset.
-        max_episode_steps: The time limit in files that record no timeouts; None: 1000.
-        sha256: Refuse the file unless it has this checksum.
+        max_episode_steps: The time limit, if the file records no timeouts; None: 1000.
+        sha256: The checksum that the file must have.
     """
     from mopo_env.datasets.d4rl import load_d4rl
 
@@ -90,21 +90,21 @@ def import_table(
     action_high: tuple[float, ...] | None = None,
     discrete_actions: int | None = None,
 ) -> None:
-    """Import a table of logged steps: CSV, or Parquet.
+    """Import a table of logged steps from CSV or Parquet.
 
     Args:
-        file: Ends in .csv or .parquet; one row a step.
+        file: The table, with one row a step; its name ends in .csv or .parquet.
         out: Folder for the dataset.
         observations: Columns of the state.
         actions: Columns of the action.
         reward: Column of the reward.
-        next_observations: Columns of the next state; None: the following row's state.
+        next_observations: Columns of the next state; None: use the state of the following row.
         terminated: Column that says whether the next state is terminal.
         truncated: Column that says whether the episode was cut off.
         episode: Column that tells episodes apart.
         action_low: Lower bounds of the actions, one for all or one for each; None: -1.
-        action_high: Upper bounds of the actions; None: 1.
-        discrete_actions: How many actions there are, where the action is a number counted from 0.
+        action_high: Upper bounds of the actions, one for all or one for each; None: 1.
+        discrete_actions: Number of discrete actions, which are numbered from 0.
     """
     from mopo_env.datasets.tables import load_table
 
@@ -126,17 +126,17 @@ def import_table(
 def refuse_dataset_in(folder: Path) -> None:
     """Refuse to overwrite a dataset, before any work is done."""
     if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset; choose another --out, or remove it first.")
+        raise ConfigError(f"{folder} already holds a dataset. Choose another --out, or remove it first.")
 
 
 def summary(transitions: Transitions) -> str:
-    """Say in a line what a dataset holds."""
+    """Describe a dataset in one line."""
     returns = transitions.episode_returns
     return f"{len(transitions):,} transitions; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
 
 
 def _task_of(dataset: str, transitions: Transitions) -> Task | None:
-    """Return the task that a dataset belongs to by its name or by its metadata; None if there is none."""
+    """Return the task that a dataset's name or metadata name, or None."""
     names = (dataset.removeprefix(ID_PREFIX), transitions.metadata.get("task"), transitions.metadata.get("name"))
     return next((TASKS[name] for name in names if isinstance(name, str) and name in TASKS), None)
 
@@ -149,7 +149,7 @@ def _provenance(file: Path, transitions: Transitions) -> str:
     if published is not None:
         return f"SHA-256 {digest}: the {published} that D4RL published."
     if file.name in D4RL_FILES:
-        return f"SHA-256 {digest}: not that of the {file.name} that D4RL published, which is {D4RL_FILES[file.name]}."
+        return f"SHA-256 {digest}: not the {file.name} that D4RL published, whose SHA-256 is {D4RL_FILES[file.name]}."
     return f"SHA-256 {digest}: none of the files that D4RL published."
 
 
@@ -162,7 +162,7 @@ def _save_import(transitions: Transitions, folder: Path, *, note: str | None = N
         print(note)
     dropped = transitions.metadata["rows_dropped"]
     if dropped:
-        print(f"{dropped:,} rows were dropped, the last of each episode: their next states are not in the file.")
+        print(f"{dropped:,} rows were dropped, the last of each episode, since the file lacks their next states.")
     print(f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}")
 
 
@@ -173,7 +173,7 @@ def _action_space(
         check_integer("--discrete-actions", discrete)
         if width != 1 or low is not None or high is not None:
             raise ConfigError(
-                "--discrete-actions: expected one column of --actions, and neither --action-low nor --action-high."
+                "--discrete-actions: expected one column in --actions, and neither --action-low nor --action-high."
             )
         return Discrete(discrete)
     if low is None and high is None:
@@ -181,7 +181,7 @@ def _action_space(
     bounds = []
     for name, values in (("--action-low", low or (-1.0,)), ("--action-high", high or (1.0,))):
         if len(values) not in (1, width):
-            raise ConfigError(f"{name}: found {len(values)} numbers, expected 1 or {width}, as there are actions.")
+            raise ConfigError(f"{name}: found {len(values)} numbers, expected 1 or {width}, one for each action.")
         bounds.append(np.broadcast_to(np.array(values, dtype=np.float32), (width,)))
     if not (np.isfinite(bounds).all() and (bounds[0] < bounds[1]).all()):
         raise ConfigError(f"--action-low, --action-high: found {low} and {high}, expected finite low below high.")

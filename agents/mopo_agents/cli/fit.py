@@ -1,4 +1,4 @@
-"""`mopo fit` and `mopo fit-termination`: what is learned from a dataset before an agent is trained."""
+"""`mopo fit` and `mopo fit-termination`: learn a model and a termination rule from a dataset."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError
@@ -29,7 +30,7 @@ def fit_dataset(
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
-        out: Folder that then holds dataset and ensemble; None: the dataset's own folder.
+        out: Folder for the dataset and the ensemble; None: the dataset's own folder.
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
@@ -48,7 +49,9 @@ def fit_dataset(
         f"{ensemble.metadata['epochs']} epochs; hold-out mean squared error of the elites, raw units: "
         f"{sum(errors) / len(errors):.4g}"
     )
-    print(_hint_at_terminal_rows(transitions, folder), end="")
+    hint = "" if transitions.metadata.get("name") in TASKS else terminal_rows_hint(transitions, folder)
+    if hint:
+        print(hint)
     print(f"Dataset and ensemble are in {folder}. Next: mopo train {_train_arguments(transitions, folder)}")
 
 
@@ -60,7 +63,7 @@ def fit_termination_rule(
     device: str = "cpu",
     config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
 ) -> None:
-    """Learn from a dataset's terminal states which states end an episode.
+    """Learn which states end an episode, from a dataset with terminal states.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
@@ -80,32 +83,22 @@ def fit_termination_rule(
         f"precision {test['precision']:.3f}, recall {test['recall']:.3f}, F1 {test['f1']:.3f}"
     )
     print(
-        f"To call no row terminal has F1 0, and is right in {1 - test['terminal_rows'] / test['rows']:.1%} of the rows."
+        f"A rule that predicts no terminal row has F1 0 and is right in {1 - test['terminal_rows'] / test['rows']:.1%} "
+        "of the rows."
     )
     arguments = _train_arguments(transitions, folder)
     print(f"The termination rule is in {folder}. Next: mopo train {arguments} --termination learned")
 
 
-def _hint_at_terminal_rows(transitions: Transitions, dataset: Path | str) -> str:
-    """Return a line on terminal states that own data hold, or nothing."""
-    terminal = int(transitions.terminations.sum())
-    if not terminal or transitions.metadata.get("name") in TASKS:
-        return ""
-    return (
-        f"{terminal:,} of {len(transitions):,} rows end in a terminal state. `mopo fit-termination {dataset}` learns "
-        "which states those are; `mopo train … --termination NAME` takes an analytic rule.\n"
-    )
-
-
 def _own_folder(dataset: str) -> Path:
-    """Return the folder of a dataset, unless others share it."""
+    """Return the folder of a dataset that the user may write into."""
     folder = find_folder(dataset)
     if folder is None or folder == bundled_folder(dataset.removeprefix(ID_PREFIX)):
-        raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own to write into.")
+        raise ConfigError(f"--out: needed, since {dataset!r} has no folder of its own that can be written.")
     return folder
 
 
 def _train_arguments(transitions: Transitions, folder: Path) -> str:
-    """Return what `mopo train` wants to be told of a dataset."""
+    """Return the arguments of `mopo train` for a dataset."""
     task = transitions.metadata.get("name")
     return f"{task} --dataset {folder}" if isinstance(task, str) and task in TASKS else str(folder)

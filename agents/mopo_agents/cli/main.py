@@ -10,10 +10,11 @@ from pathlib import Path
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.data import data_app, refuse_dataset_in, summary
+from mopo_agents.cli.data import data_app, summary
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
+from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, get_method, resolve
+from mopo_agents.runs.methods import METHODS
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
@@ -59,45 +60,22 @@ def list_methods() -> None:
 
 @app.command(name="collect")
 def collect_dataset(
-    task: Positional[str],
-    /,
-    *,
-    steps: int | None = None,
-    behaviour_steps: int = 1_000_000,
-    seed: int = 0,
-    workers: int = 1,
-    checkpoint_minutes: float = 1.0,
-    out: Path | None = None,
-    minari: str | None = None,
+    *, config: OmitArgPrefixes[CollectConfig], out: Path | None = None, minari: str | None = None
 ) -> None:
     """Collect a task's dataset in the real environment, by its recipe.
 
     Interrupted, the same command goes on where it stopped and ends with the same data.
 
     Args:
-        task: A task's name; `mopo tasks` lists them.
-        steps: Number of transitions; None: the recipe's own.
-        behaviour_steps: Steps that train SAC fully; "medium" and "mixed" stop before, at a return.
-        seed: The same seed gives the same data on one machine.
-        workers: Processes that roll a policy out; the data do not depend on it.
-        checkpoint_minutes: Minutes between checkpoints.
+        config: What to collect.
         out: Folder for the dataset and the behaviour policy; None: where the task's id looks for it.
         minari: Also write a Minari dataset of this id, such as mopo/halfcheetah/mixed-v0.
     """
-    folder = out or user_folder() / get_task(task).name
-    refuse_dataset_in(folder)
-    from mopo_agents.collection import collect
+    from mopo_agents.collection.recipes import collect
 
+    folder = out or user_folder() / get_task(config.task).name
     try:
-        transitions = collect(
-            task,
-            folder=folder,
-            steps=steps,
-            behaviour_steps=behaviour_steps,
-            seed=seed,
-            workers=workers,
-            checkpoint_minutes=checkpoint_minutes,
-        )
+        transitions = collect(config, folder=folder)
     except KeyboardInterrupt:
         print(f"mopo: what is done so far is in {folder}; the same command goes on from there", file=sys.stderr)
         raise
@@ -129,13 +107,8 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     from mopo_agents.runs.report import plot_learning_curve, result_table
     from mopo_agents.runs.train import train
 
-    config = resolve(config)
-    task = config.resolve()
-    method = get_method(str(config.method))
-    # The default method is left out of the name, and the agent of a method that is one.
-    run = [method.name] * (method.name != DEFAULT_METHOD) + [str(config.agent)] * (not method.model_free)
-    folder = out or _new_folder(Path("runs"), "-".join([task.label, *run, f"seed{config.seed}"]))
-    result = train(config, folder=folder)
+    result = train(config, folder=out)
+    task, folder = result.run.task, result.folder
     print(result_table(task, result))
     if result.diverged_epoch is not None:
         print(f"Training diverged in epoch {result.diverged_epoch}: the policy is that of the epoch before.")
@@ -166,7 +139,7 @@ def evaluate_policy(
         real_env: The Gymnasium id of the environment, instead of the task's own; Hopper-v4, say, for policies from
             D4RL's data.
         episodes: How many.
-        seed: Of the start states.
+        seed: Of the start states; the last in evaluations.csv repeats the run's last evaluation.
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -202,7 +175,7 @@ def evaluate_policy(
 
 @app.command(name="report")
 def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
-    """Put training runs side by side: a row for each task, method and agent, over its seeds.
+    """Put training runs side by side: a row for all runs that differ in nothing but their seed.
 
     Args:
         runs: Folders of runs, or folders that hold them; none: runs/.
@@ -220,7 +193,9 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
     print(markdown(rows))
     print(
         "\nReturns in the real environment: the last evaluation, and the mean of the last 10, or of all where there "
-        "are fewer; ± is one standard deviation over seeds. The paper's returns are on its own data."
+        "are fewer; ± is one standard deviation over seeds. A seed that diverged counts with the policy that it left, "
+        "of the epoch before.\nThe paper's returns are on its own data, and stand beside its methods unchanged. "
+        "Identity is the beginning of the digest in config.json."
     )
     if csv is not None:
         write_file(csv, csv_text(rows).encode())
@@ -243,10 +218,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("mopo: interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    folder, number = parent / name, 2
-    while folder.exists():
-        folder, number = parent / f"{name}-{number}", number + 1
-    return folder

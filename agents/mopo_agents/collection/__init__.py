@@ -1,14 +1,6 @@
 """Collect datasets in the real environments, by the recipes of the paper's tasks.
 
-A behaviour policy is trained (`behaviour`), with everything that a training run needs to go on bit for bit after it was
-killed (`checkpoint`), and rolled out (`rollouts`), or its replay buffer is taken as it is (`replay_rows`). `recipes`
-says which of it a task needs, and `collector` carries it out.
+`config` says what to collect, and `recipes` has `collect` and the recipe of each task. A recipe asks the `collector` to
+train a `behaviour` policy, which goes on bit for bit after it was killed (`checkpoint`), and then rolls it out
+(`rollouts`) or takes its replay buffer as it is (`replay_rows`).
 """
-
-from mopo_agents.collection.behaviour import Behaviour, train_behaviour
-from mopo_agents.collection.collector import collect
-from mopo_agents.collection.recipes import RECIPES
-from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
-from mopo_agents.collection.rollouts import roll_out
-
-__all__ = ["RECIPES", "Behaviour", "collect", "roll_out", "train_behaviour", "transitions_from_replay_buffer"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,12 @@ from tqdm import tqdm
 
 from mopo_agents._utils.threads import one_torch_thread
 from mopo_agents.agents import agent_name
-from mopo_agents.collection.training_watch import THRESHOLD_EPISODES, Finished, TrainingWatch
-from mopo_agents.runs.state.checkpoint import Checkpoint
-from mopo_agents.runs.state.environment_state import check_environment
+from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES, BehaviourCallback, TrainingFinished
+from mopo_agents.collection.checkpoint import Checkpoint
+from mopo_agents.collection.environment_state import check_environment
+from mopo_agents.runs.state.folder import claim_folder
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
@@ -83,12 +81,9 @@ class Behaviour:
 
     def curve(self) -> bytes:
         """Return the training curve as CSV: the step at which each episode ended, its return, its length."""
-        table = io.StringIO(newline="")
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("step", "return", "length"))
-        ends = np.cumsum(self.episode_lengths)
-        writer.writerows(zip(ends.tolist(), self.episode_returns.tolist(), self.episode_lengths.tolist(), strict=True))
-        return table.getvalue().encode()
+        columns = (self.episode_lengths.cumsum(), self.episode_returns, self.episode_lengths)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return "".join(["step,return,length\n", *(f"{end},{value},{length}\n" for end, value, length in rows)]).encode()
 
 
 def train_behaviour(
@@ -133,25 +128,20 @@ def train_behaviour(
     """
     with generators_untouched(), one_torch_thread(), interruptible() as interrupted:
         env = Monitor(make_env())
-        options: dict[str, Any] = {
-            "buffer_size": steps + _LONGEST_ROLLOUT,
-            "device": "cpu",
-            "verbose": 0,
-            **(agent_options or {}),
-        }
-        agent = agent_class("MlpPolicy", env, seed=seed, **{**options, **(agent_options or {})})
+        options = {"buffer_size": steps + _LONGEST_ROLLOUT, "device": "cpu", "verbose": 0, **(agent_options or {})}
+        agent = agent_class("MlpPolicy", env, seed=seed, **options)
         agent.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder in the temporary one
-        notes = None
-        checkpoint = None if folder is None else Checkpoint(folder)
-        if folder is not None and checkpoint is not None:
+        notes, checkpoint = None, None
+        if folder is not None:
             check_environment(env)  # now, and not by the first checkpoint
             claim_folder(folder, _configuration(agent, env, seed=seed, steps=steps, threshold=threshold))
+            checkpoint = Checkpoint(folder)
             notes = checkpoint.restore(agent, env)
             if agent.num_timesteps >= steps + _rollout_length(agent):
                 raise ConfigError(
                     f"steps: {folder} has done {agent.num_timesteps:,} already; ask for at least as many."
                 )
-        watch = TrainingWatch(
+        callback = BehaviourCallback(
             env,
             threshold=threshold,
             at_threshold=at_threshold,
@@ -162,17 +152,17 @@ def train_behaviour(
             bar=tqdm(initial=agent.num_timesteps, total=steps, desc=title, unit="step", disable=not progress),
         )
         try:
-            if not watch.is_finished and agent.num_timesteps < steps:
+            if not callback.is_finished and agent.num_timesteps < steps:
                 agent.learn(
                     steps - agent.num_timesteps,
-                    callback=watch,
+                    callback=callback,
                     log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None
                     reset_num_timesteps=notes is None,
                 )
-        except Finished:
+        except TrainingFinished:
             pass
         finally:
-            watch.bar.close()
+            callback.bar.close()
             env.close()
     steps = min(steps, agent.num_timesteps)
     lengths = np.array(env.episode_lengths, dtype=np.int64)
@@ -181,7 +171,7 @@ def train_behaviour(
         agent=agent,
         steps=steps,
         threshold=threshold,
-        threshold_step=watch.threshold_step,
+        threshold_step=callback.threshold_step,
         episode_returns=np.array(env.episode_returns[:counted], dtype=np.float64),
         episode_lengths=lengths[:counted],
     )

@@ -1,106 +1,188 @@
-"""`collect`: a dataset for a task, begun anew or continued where it was interrupted."""
+"""What the recipes are made of: train a behaviour policy, roll a policy out, and make a dataset of it."""
 
 from __future__ import annotations
 
-import math
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mopo_agents.collection.recipes import RECIPES, Order
-from mopo_env._utils.options import check_integer, check_number
-from mopo_env.datasets.files import save_transitions
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from mopo_agents.agents import agent_name, get_agent_class
+from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_behaviour
+from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
+from mopo_agents.collection.rollouts import roll_out
+from mopo_agents.policies import save_policy
+from mopo_agents.runs.state.folder import claim_folder
+from mopo_env._utils.spaces import ActionSpace
+from mopo_env._utils.store import library_versions, write_file
 from mopo_env.errors import ConfigError
-from mopo_env.tasks import get_task
-from mopo_env.transitions import Transitions
+from mopo_env.real.real_env import make_behaviour_env
+from mopo_env.tasks import Task, get_task
+from mopo_env.transitions import Episode, Transitions
 
-__all__ = ["collect"]
+__all__ = ["Collector"]
 
+# Those of RL Baselines3 Zoo for CartPole: with Stable-Baselines3's own DQN learns nothing in so few steps.
+_DQN_OPTIONS: dict[str, Any] = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "target_update_interval": 10,
+    "train_freq": 250,
+    "gradient_steps": 125,
+    "exploration_fraction": 0.16,
+    "exploration_final_eps": 0.04,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
 # D4RL trained with rlkit, which acts at random for the first 1,000 steps.
 _RANDOM_STEPS = 1_000
 
 
-def collect(
-    task: str,
-    *,
-    folder: Path | str | None = None,
-    steps: int | None = None,
-    behaviour_steps: int = 1_000_000,
-    threshold: float | None = None,
-    seed: int = 0,
-    agent_options: dict[str, Any] | None = None,
-    workers: int = 1,
-    checkpoint_minutes: float = 1.0,
-    progress: bool = True,
-) -> Transitions:
-    """Collect a task's dataset by its recipe, or finish the collection that was interrupted in this folder.
+@dataclass(frozen=True, kw_only=True)
+class Collector:
+    """Carries out what one configuration asks for.
 
-    The same call goes on where it stopped, and ends with the same bits as one that was never interrupted.
-
-    Args:
-        task: A task's name or id.
-        folder: Where the dataset goes, the behaviour policy and its training curve (``behaviour/``), and meanwhile what
-            an interrupted collection goes on from (``unfinished/``). None: nothing is kept but what is returned.
-        steps: Number of transitions; None: the recipe's own. For a replay buffer it is the length of the training, and
-            then no threshold ends it.
-        behaviour_steps: Training steps until the behaviour policy counts as fully trained; its threshold must be
-            reached before.
-        threshold: The mean return of the last 10 training episodes at which the behaviour policy is half trained;
-            None: the task's.
-        seed: Of everything; the same seed gives the same data on one machine.
-        agent_options: Passed to SAC, such as ``{"learning_starts": 10_000}``.
-        workers: Processes that roll a policy out; the data do not depend on it.
-        checkpoint_minutes: Between checkpoints.
+    Attributes:
+        config: What to collect.
+        behaviour_folder: For the behaviour policy and its training curve.
+        unfinished: The folder that an interrupted collection goes on from; None: it cannot go on.
+        agent_options: Passed to the agent's class.
         progress: Whether to show progress bars.
-
-    Raises:
-        UnknownNameError: If there is no such task.
-        ConfigError: If an option is wrong, the folder holds a dataset or an unfinished one of other options, or the
-            threshold is not reached; what was done until then stays in the folder.
-        StoreError: If the folder cannot be written, or a checkpoint in it is damaged.
-        MissingExtraError: If MuJoCo is not installed.
-        KeyboardInterrupt: After Ctrl-C, when the step under way is finished and saved.
     """
-    found = get_task(task)
-    check_integer("behaviour_steps", behaviour_steps)
-    check_integer("seed", seed, minimum=0)
-    check_integer("workers", workers)
-    if steps is not None:
-        check_integer("steps", steps, minimum=2)
-    if threshold is not None:
-        check_number("threshold", threshold)
-    check_number("checkpoint_minutes", checkpoint_minutes, minimum=0.0)
-    with _folder_or_temporary(folder) as place:
-        order = Order(
-            task=found,
-            folder=place,
+
+    config: CollectConfig
+    behaviour_folder: Path
+    unfinished: Path | None
+    agent_options: dict[str, Any]
+    progress: bool
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return get_task(self.config.task)
+
+    @property
+    def threshold(self) -> float | None:
+        """The return at which the behaviour policy is half trained; None: the task has none."""
+        return self.task.behaviour_threshold if self.config.threshold is None else self.config.threshold
+
+    def train(
+        self,
+        *,
+        steps: int,
+        threshold: float | None = None,
+        at_threshold: Callable[[OffPolicyAlgorithm], None] | None = None,
+    ) -> Behaviour:
+        """Train the task's agent where the data are recorded, and keep its policy and its training curve.
+
+        Raises:
+            ConfigError: If there are too few steps, or the threshold is not reached.
+        """
+        task, options = self.task, {"learning_starts": _RANDOM_STEPS, **self.agent_options}
+        name = "steps" if threshold is None and self.config.steps is not None else "behaviour_steps"
+        if steps <= options["learning_starts"]:
+            raise ConfigError(
+                f"{name}: found {steps}, expected more than the {options['learning_starts']} random steps at the start."
+            )
+        agent_class = get_agent_class(task.agent)
+        if not issubclass(agent_class, OffPolicyAlgorithm):
+            raise ConfigError(f"{task.name}: {task.agent} keeps no replay buffer, so it cannot collect.")
+        behaviour = train_behaviour(
+            functools.partial(make_behaviour_env, task.name),
             steps=steps,
-            behaviour_steps=behaviour_steps,
-            threshold=found.behaviour_threshold if threshold is None else threshold,
-            seed=seed,
-            agent_options={"learning_starts": _RANDOM_STEPS, **(agent_options or {})},
-            workers=workers,
-            checkpoint_minutes=math.inf if folder is None else checkpoint_minutes,
-            progress=progress,
+            seed=self.config.seed,
+            threshold=threshold,
+            at_threshold=at_threshold,
+            agent_class=agent_class,
+            agent_options={**(_DQN_OPTIONS if task.agent == "DQN" else {}), **options},
+            folder=self._unfinished("training"),
+            checkpoint_minutes=self.config.checkpoint_minutes,
+            title=f"train {task.agent} for {task.name}",
+            progress=self.progress,
         )
-        transitions = RECIPES[str(found.recipe)](order)
-        if folder is not None:
-            save_transitions(transitions, place)
-            shutil.rmtree(order.unfinished)
-    return transitions
+        write_file(self.behaviour_folder / "training_curve.csv", behaviour.curve())
+        if threshold is not None and behaviour.threshold_step is None:
+            best = "there were fewer" if behaviour.best_mean is None else f"the best was {behaviour.best_mean:.1f}"
+            raise ConfigError(
+                f"behaviour_steps: {steps:,} training steps were not enough for {task.name}. The mean return of "
+                f"{THRESHOLD_EPISODES} training episodes must reach {threshold:.1f}, and {best}. The same call with "
+                "more behaviour_steps goes on where this one stopped; another seed may learn faster."
+            )
+        self.save_policy(behaviour.agent, self.behaviour_folder)
+        return behaviour
 
+    def save_policy(self, agent: OffPolicyAlgorithm, folder: Path) -> None:
+        """Keep a behaviour policy, so that `mopo evaluate` knows its task."""
+        save_policy(agent, folder, metadata={"task": self.task.name, "steps": agent.num_timesteps})
 
-@contextmanager
-def _folder_or_temporary(folder: Path | str | None) -> Iterator[Path]:
-    """Yield a folder that holds no dataset yet."""
-    if folder is None:
-        with tempfile.TemporaryDirectory(prefix="mopo-collect-") as temporary:
-            yield Path(temporary)
-        return
-    folder = Path(folder)
-    if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset; choose another folder, or remove it first.")
-    yield folder
+    def roll_out(self, policy: Path | None, *, rows: int, name: str, stream: int) -> list[Episode]:
+        """Run whole episodes of a policy, or of uniform random actions, until there are so many rows."""
+        return roll_out(
+            functools.partial(make_behaviour_env, self.task.name, disable_env_checker=True),
+            policy=policy,
+            rows=rows,
+            seed=self.config.seed,
+            stream=stream,
+            workers=self.config.workers,
+            folder=self._unfinished(name),
+            checkpoint_minutes=self.config.checkpoint_minutes,
+            title=f"roll out {name} for {self.task.name}",
+            progress=self.progress,
+        )
+
+    def from_episodes(self, episodes: list[Episode], recipe: str, behaviour: Behaviour | None = None) -> Transitions:
+        """Return episodes that were rolled out as a dataset."""
+        action_space = make_behaviour_env(self.task.name).action_space
+        return Transitions.from_episodes(
+            episodes,
+            action_space=action_space,  # type: ignore[arg-type]  # a box, or the policy could not have acted
+            metadata=self._metadata(recipe, behaviour),
+        )
+
+    def from_replay_buffer(self, behaviour: Behaviour) -> Transitions:
+        """Return all that the behaviour policy saw while it was trained, in order."""
+        agent = behaviour.agent
+        if not isinstance(agent.action_space, ActionSpace) or not isinstance(agent.replay_buffer, ReplayBuffer):
+            raise ConfigError(f"{self.task.behaviour_env_id}: only box and discrete actions can be collected.")
+        recipe = (
+            f"the replay buffer of {agent_name(type(agent))} after {behaviour.steps} steps, "
+            f"the first {agent.learning_starts} at random"
+        )
+        metadata = {
+            **self._metadata(recipe, behaviour),
+            "episode_returns": behaviour.episode_returns.round(3).tolist(),
+        }
+        return transitions_from_replay_buffer(
+            agent.replay_buffer, agent.action_space, steps=behaviour.steps, metadata=metadata
+        )
+
+    def _unfinished(self, name: str) -> Path | None:
+        """Return the folder of one piece of the work, in the one that belongs to this task and seed."""
+        if self.unfinished is None:
+            return None
+        claim_folder(self.unfinished, {"task": self.task.name, "seed": self.config.seed})
+        return self.unfinished / name
+
+    def _metadata(self, recipe: str, behaviour: Behaviour | None) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "name": self.task.name,
+            "recipe": recipe,
+            "real_env_id": self.task.behaviour_env_id,
+            "seed": self.config.seed,
+            # MuJoCo 3.5.0 changed the contacts of Hopper and Ant.
+            "mujoco_version": library_versions().get("mujoco"),
+        }
+        if behaviour is not None:
+            metadata["behaviour"] = {
+                "agent": agent_name(type(behaviour.agent)),
+                "hyperparameters": hyperparameters(behaviour.agent),
+                "steps": behaviour.agent.num_timesteps,
+                "threshold": behaviour.threshold,
+                "threshold_step": behaviour.threshold_step,
+            }
+        return metadata

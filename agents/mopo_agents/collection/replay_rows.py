@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from mopo_agents._utils.action_scale import unscale_actions
 from mopo_env._utils.spaces import ActionSpace, as_action_space
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
@@ -48,32 +49,22 @@ def transitions_from_replay_buffer(
             "episode is the start of another; expected False."
         )
 
-    def streams(array: np.ndarray) -> np.ndarray:
-        """From (ring, n_envs, …) to (n_envs, rows, …)."""
-        return array[order].swapaxes(0, 1)
+    def column(array: np.ndarray) -> np.ndarray:
+        """From (ring, n_envs, …) to (n_envs · rows, …)."""
+        streams = array[order].swapaxes(0, 1)
+        return streams.reshape(-1, *streams.shape[2:])
 
-    def rows(array: np.ndarray) -> np.ndarray:
-        """From (n_envs, rows, …) to (n_envs · rows, …)."""
-        return array.reshape(-1, *array.shape[2:])
-
-    dones, truncations = streams(buffer.dones).astype(bool), streams(buffer.timeouts).astype(bool)
-    terminations = dones & ~truncations
-    truncations[:, -1] = ~terminations[:, -1]  # collection stopped here, whatever the episode was doing
+    actions, timeouts = column(buffer.actions), column(buffer.timeouts).astype(bool)
+    terminations = column(buffer.dones).astype(bool) & ~timeouts
+    # Collection stopped at the last row of each environment, whatever the episode was doing.
+    last = np.arange(1, len(timeouts) + 1) % len(order) == 0
     return Transitions(
-        observations=rows(streams(buffer.observations)),
-        actions=_unscaled(rows(streams(buffer.actions)), action_space),
-        rewards=rows(streams(buffer.rewards)),
-        next_observations=rows(streams(buffer.next_observations)),
-        terminations=rows(terminations),
-        truncations=rows(truncations),
+        observations=column(buffer.observations),
+        actions=actions if isinstance(action_space, Discrete) else unscale_actions(actions, action_space),
+        rewards=column(buffer.rewards),
+        next_observations=column(buffer.next_observations),
+        terminations=terminations,
+        truncations=np.where(last, ~terminations, timeouts),
         action_space=as_action_space(action_space, "actions"),
         metadata=metadata or {},
     )
-
-
-def _unscaled(stored: np.ndarray, space: ActionSpace) -> np.ndarray:
-    """Return actions in raw units, from what Stable-Baselines3 keeps: −1…1, or numbers."""
-    if isinstance(space, Discrete):
-        return stored
-    actions: np.ndarray = space.low + (stored + 1.0) * 0.5 * (space.high - space.low)
-    return actions

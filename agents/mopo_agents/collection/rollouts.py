@@ -6,29 +6,30 @@ import contextlib
 import hashlib
 import itertools
 import multiprocessing
-import signal
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from mopo_agents._utils.processes import follow_parent
 from mopo_agents._utils.threads import one_torch_thread
-from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
+from mopo_agents.collection.episodes import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
 from mopo_agents.runs.state.append_log import AppendLog
+from mopo_agents.runs.state.folder import claim_folder
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.runs.state.ownership import claim_folder
 from mopo_env._utils.store import library_versions, read_artifact
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
 __all__ = ["roll_out"]
+
+_COLUMNS = ("observations", "actions", "rewards")
 
 
 def roll_out(
@@ -75,14 +76,7 @@ def roll_out(
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)
-    steps, logged, logged_at = _steps_in(episodes), len(episodes), time.monotonic()
-
-    def write() -> None:
-        nonlocal logged, logged_at
-        if log is not None and len(episodes) > logged:
-            log.append(_packed(episodes[logged:]), length=len(episodes) - logged)
-        logged, logged_at = len(episodes), time.monotonic()
-
+    steps, logged_at = _steps_in(episodes), time.monotonic()
     groups = _groups(workers, len(episodes) // EPISODES_SIDE_BY_SIDE, (make_env, policy, seed, stream))
     bar = tqdm(initial=min(steps, rows), total=rows, desc=title, unit="step", disable=not progress)
     with one_torch_thread(), interruptible() as interrupted, contextlib.closing(groups), bar:
@@ -92,7 +86,9 @@ def roll_out(
             bar.update(min(_steps_in(group), rows - steps))
             steps += _steps_in(group)
             if steps >= rows or interrupted() or time.monotonic() - logged_at >= 60.0 * checkpoint_minutes:
-                write()
+                if log is not None:
+                    log.append(_packed(episodes[log.position :]), length=len(episodes) - log.position)
+                logged_at = time.monotonic()
             if interrupted():
                 raise KeyboardInterrupt
     return _cut(episodes, rows)
@@ -108,14 +104,13 @@ def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[
         runner = EpisodeRunner(*arguments)
         yield from map(runner.run, itertools.count(first))
     # A forked copy of a process with PyTorch's threads in it may hang, so the workers are started afresh.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=arguments)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=follow_parent)
     try:
-        upcoming = itertools.count(first)
-        waiting = deque(pool.submit(_run_in_worker, next(upcoming)) for _ in range(2 * workers))
+        upcoming = (pool.submit(_run_in_worker, arguments, group) for group in itertools.count(first))
+        waiting = deque(itertools.islice(upcoming, 2 * workers))
         while True:
             yield waiting.popleft().result()
-            waiting.append(pool.submit(_run_in_worker, next(upcoming)))
+            waiting.append(next(upcoming))
     except BrokenProcessPool as error:
         raise ConfigError(
             f"workers: one of {workers} processes ended early. If memory ran out, use fewer; in a script, the call "
@@ -125,16 +120,11 @@ def _groups(workers: int, first: int, arguments: _RunnerArguments) -> Generator[
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(*arguments: Any) -> None:
+def _run_in_worker(arguments: _RunnerArguments, group: int) -> list[Episode]:
     global _runner
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    torch.set_num_threads(1)
-    _runner = EpisodeRunner(*arguments)
-
-
-def _run_in_worker(group: int) -> list[Episode]:
     if _runner is None:
-        raise RuntimeError("a worker runs episodes only after it was started as one")
+        torch.set_num_threads(1)
+        _runner = EpisodeRunner(*arguments)
     return _runner.run(group)
 
 
@@ -156,37 +146,27 @@ def _steps_in(episodes: Iterable[Episode]) -> int:
 def _cut(episodes: list[Episode], rows: int) -> list[Episode]:
     """Return the first episodes that have so many rows; the last is cut off where they end."""
     kept: list[Episode] = []
-    for episode in episodes:
+    while rows > 0:
+        episode = episodes[len(kept)]
         if rows < len(episode.rewards):
             head = {"actions": episode.actions[:rows], "rewards": episode.rewards[:rows]}
             episode = Episode(observations=episode.observations[: rows + 1], **head, terminated=False)
         kept.append(episode)
         rows -= len(episode.rewards)
-        if rows == 0:
-            break
     return kept
 
 
 def _packed(episodes: list[Episode]) -> dict[str, np.ndarray]:
-    return {
-        "observations": np.concatenate([episode.observations for episode in episodes]),
-        "actions": np.concatenate([episode.actions for episode in episodes]),
-        "rewards": np.concatenate([episode.rewards for episode in episodes]),
-        "lengths": np.array([len(episode.rewards) for episode in episodes]),
-        "terminated": np.array([episode.terminated for episode in episodes]),
-    }
+    columns = {name: np.concatenate([getattr(episode, name) for episode in episodes]) for name in _COLUMNS}
+    lengths = np.array([len(episode.rewards) for episode in episodes])
+    return {**columns, "lengths": lengths, "terminated": np.array([episode.terminated for episode in episodes])}
 
 
 def _unpacked(part: dict[str, np.ndarray]) -> list[Episode]:
     ends = np.cumsum(part["lengths"])[:-1]
-    fields = zip(
-        np.split(part["observations"], ends + np.arange(1, len(ends) + 1)),  # one more than there are actions
-        np.split(part["actions"], ends),
-        np.split(part["rewards"], ends),
-        part["terminated"].tolist(),
-        strict=True,
-    )
+    splits = (ends + np.arange(1, len(ends) + 1), ends, ends)  # of observations there is one more
+    columns = [np.split(part[name], where) for name, where in zip(_COLUMNS, splits, strict=True)]
     return [
         Episode(observations=observations, actions=actions, rewards=rewards, terminated=terminated)
-        for observations, actions, rewards, terminated in fields
+        for observations, actions, rewards, terminated in zip(*columns, part["terminated"].tolist(), strict=True)
     ]

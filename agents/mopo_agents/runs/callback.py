@@ -15,9 +15,10 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from mopo_agents.runs.config import TrainConfig
-from mopo_agents.evaluation import Evaluation, evaluate
+from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
 from mopo_agents.policies import save_policy
+from mopo_agents.runs.resolve import ResolvedRun
+from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.store import write_file
 from mopo_env.tasks import Task
 
@@ -48,6 +49,7 @@ class EvaluationRow:
     Attributes:
         epoch: Epochs done.
         updates: Gradient steps done.
+        seed: Of the start states: other ones in each evaluation, and the same for ``mopo evaluate --seed``.
         seconds: Since the start of training, evaluations left out.
         return_mean: Mean return in the real environment.
         return_std: Its standard deviation over episodes.
@@ -56,6 +58,7 @@ class EvaluationRow:
 
     epoch: int
     updates: int
+    seed: int
     seconds: float
     return_mean: float
     return_std: float
@@ -69,6 +72,7 @@ class EpochCallback(BaseCallback):
     with the same weights as one without.
 
     Attributes:
+        folder: Where the files of the run go.
         epoch: Epochs done.
         rows: The evaluations so far.
         model_rows: The rollouts of each epoch so far; none where the agent learns from the dataset alone.
@@ -76,16 +80,17 @@ class EpochCallback(BaseCallback):
         seconds: Time spent training, evaluations and checkpoints left out.
     """
 
-    def __init__(self, config: TrainConfig, task: Task, folder: Path, *, progress: bool) -> None:
+    def __init__(self, run: ResolvedRun, folder: Path, *, progress: bool) -> None:
         super().__init__()
         self.epoch = 0
         self.rows: list[EvaluationRow] = []
         self.model_rows: list[ModelRow] = []
         self.last_evaluation: Evaluation | None = None
         self.seconds = 0.0
-        self._config, self._task, self._folder = config, task, folder
-        self._bar = tqdm(total=config.epochs, desc=f"train {task.label}", unit="epoch", disable=not progress)
-        self._evaluate_every = 0 if task.real_env_id is None else config.evaluate_every
+        self.folder = folder
+        self._config, self._task = run.config, run.task
+        self._bar = tqdm(total=run.config.epochs, desc=f"train {run.task.label}", unit="epoch", disable=not progress)
+        self._evaluate_every = 0 if run.task.real_env_id is None else run.config.evaluate_every
         self._steps: list[ModelRow] = []
         self._rollout_seconds: float | None = None  # of the last rollout
 
@@ -93,12 +98,12 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
-        rollouts = getattr(self.training_env, "rollouts", None)
-        if rollouts is None:  # an agent that learns from the dataset alone takes no steps
+        infos = self.locals.get("infos")
+        if not isinstance(infos, RolloutInfos):  # an agent that learns from the dataset alone takes no steps
             return True
-        step = rollouts.last_step
+        step = infos.step
         columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
-        means = torch.stack([column.double().mean() for column in columns]).tolist()
+        means = torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist()
         self._steps.append(
             ModelRow(**dict(zip(("reward", "model_reward", "penalty", "terminated"), means, strict=True)))
         )
@@ -137,7 +142,7 @@ class EpochCallback(BaseCallback):
         if self._evaluate_every and (last or self.epoch % self._evaluate_every == 0):
             self._evaluate()
         if self._config.checkpoint_every and self.epoch % self._config.checkpoint_every == 0 and not last:
-            checkpoint = self._folder / "checkpoints" / f"epoch-{self.epoch:05d}"
+            checkpoint = self.folder / "checkpoints" / f"epoch-{self.epoch:05d}"
             save_policy(self.model, checkpoint, metadata=policy_metadata(self._task, self.epoch))
         self.logger.dump(self.epoch)
         self._bar.update()
@@ -145,12 +150,14 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _evaluate(self) -> None:
-        evaluation = evaluate(self.model, self._task, episodes=self._config.evaluation_episodes, seed=self._config.seed)
+        seed = evaluation_seed(self._config.seed, self.epoch)
+        evaluation = evaluate(self.model, self._task, episodes=self._config.evaluation_episodes, seed=seed)
         self.last_evaluation = evaluation
         self.rows.append(
             EvaluationRow(
                 epoch=self.epoch,
                 updates=int(getattr(self.model, "_n_updates", 0)),
+                seed=seed,
                 seconds=self.seconds,
                 return_mean=evaluation.mean,
                 return_std=evaluation.std,
@@ -165,7 +172,7 @@ class EpochCallback(BaseCallback):
         writer = csv.DictWriter(table, [field.name for field in fields(EvaluationRow)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
-        write_file(self._folder / "evaluations.csv", table.getvalue().encode())
+        write_file(self.folder / "evaluations.csv", table.getvalue().encode())
 
     def _postfix(self) -> dict[str, str]:
         shown = {}

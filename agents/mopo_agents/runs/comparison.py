@@ -1,4 +1,4 @@
-"""Many runs in one table: a row for each task, method and agent, over its seeds."""
+"""Many runs in one table: a row for each identity, over its seeds."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ _LAST = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """All seeds of one task, method, agent, dataset and size; standard deviations are over seeds, None for one seed.
+    """All seeds of one identity; standard deviations are over seeds, None for one seed.
+
+    A diverged seed counts as the others do, with the policy that it left: that of the epoch before.
 
     Attributes:
-        task: The task's name.
+        task: The task's name, and the data and the real environment where they are others than the task's.
         method: The method's name, and the options that make the runs others than it.
         agent: The agent's name.
         dataset: Fingerprint of the dataset.
         rollout_batch_size: b, None without a model.
-        updates: Gradient steps.
+        epochs: Epochs there were to be.
+        updates: Gradient steps; of diverged seeds fewer.
         seeds: How many.
+        diverged: How many of them diverged.
         dataset_mean: Mean episode return of the dataset.
         dataset_max: Largest episode return of the dataset.
         last: Mean return of the last evaluation.
@@ -41,6 +45,7 @@ class Row:
         normalised_last_10: `last_10` on D4RL's scale.
         paper: The paper's return for this method, None where it has none, or where options were changed.
         seconds: Spent training, mean.
+        identity: The digest of all that changes the result but the seed, as ``config.json`` has it.
     """
 
     task: str
@@ -48,8 +53,10 @@ class Row:
     agent: str
     dataset: str
     rollout_batch_size: int | None
+    epochs: int
     updates: int
     seeds: int
+    diverged: int
     dataset_mean: float
     dataset_max: float
     last: float
@@ -60,14 +67,15 @@ class Row:
     normalised_last_10: float | None
     paper: float | None
     seconds: float
+    identity: str
 
 
 def compare(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
-    """Return a row for each task, method, agent, dataset and size, and why the runs that are left out are.
+    """Return a row for each identity, and why the runs that are left out are.
 
     Of runs that differ in nothing, seed included, the first counts: a repetition is no further seed.
     """
-    groups: dict[tuple[object, ...], dict[int, Run]] = {}
+    groups: dict[str, dict[int, Run]] = {}
     left_out: list[str] = []
     for folder in folders:
         try:
@@ -75,30 +83,28 @@ def compare(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
         except StoreError as error:
             left_out.append(str(error))
             continue
-        size = run.rollout_batch_size, run.updates
-        group = groups.setdefault((run.task, run.method, run.agent, run.dataset, *size), {})
+        group = groups.setdefault(run.identity, {})
         if run.seed in group:
             left_out.append(f"{folder}: repeats seed {run.seed} of {group[run.seed].folder}.")
         else:
             group[run.seed] = run
-    order = list(TASKS), list(METHODS)
-    rows = [_row(list(group.values())) for group in groups.values()]
-    rows.sort(key=lambda row: (_place(row.task, order[0]), _place(row.method, order[1]), row.agent, row.updates))
+    rows = [_row(list(group.values())) for group in sorted(groups.values(), key=_place)]
     return rows, left_out
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """Return the table for the terminal and for documents."""
-    head = ["task", "method", "agent", "b", "updates", "seeds", "data mean", "data max", "last", "last 10"]
-    head += ["normalised", "… last 10", "paper", "seconds"]
+    head = ["task", "method", "agent", "b", "epochs", "updates", "seeds", "data mean", "data max", "last", "last 10"]
+    head += ["normalised", "… last 10", "paper", "seconds", "identity"]
     body = [
         [
             row.task,
             row.method,
             row.agent,
             "–" if row.rollout_batch_size is None else f"{row.rollout_batch_size:,}",
+            f"{row.epochs:,}",
             f"{row.updates:,}",
-            str(row.seeds),
+            f"{row.seeds}, {row.diverged} diverged" if row.diverged else str(row.seeds),
             f"{row.dataset_mean:.1f}",
             f"{row.dataset_max:.1f}",
             _with_std(row.last, row.last_std),
@@ -107,6 +113,7 @@ def markdown(rows: Sequence[Row]) -> str:
             _or_dash(row.normalised_last_10),
             _or_dash(row.paper),
             f"{row.seconds:,.0f}",
+            row.identity[:8],
         ]
         for row in rows
     ]
@@ -133,17 +140,20 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def _row(runs: Sequence[Run]) -> Row:
-    first, task, method = runs[0], TASKS.get(runs[0].task), METHODS.get(runs[0].method)
+    first, task = runs[0], TASKS.get(runs[0].task)
     last, last_std = _mean_and_std([run.returns[-1] for run in runs])
     last_10, last_10_std = _mean_and_std([statistics.fmean(run.returns[-_LAST:]) for run in runs])
+    task = task if all(run.has_scale for run in runs) else None
     return Row(
-        task=first.task,
-        method=first.method,
+        task=first.setting,
+        method=first.label,
         agent=first.agent,
         dataset=first.dataset,
         rollout_batch_size=first.rollout_batch_size,
-        updates=first.updates,
+        epochs=first.epochs,
+        updates=max(run.updates for run in runs),
         seeds=len(runs),
+        diverged=sum(run.diverged for run in runs),
         dataset_mean=first.dataset_mean,
         dataset_max=first.dataset_max,
         last=last,
@@ -152,8 +162,9 @@ def _row(runs: Sequence[Run]) -> Row:
         last_10_std=last_10_std,
         normalised_last=None if task is None else task.normalised(last),
         normalised_last_10=None if task is None else task.normalised(last_10),
-        paper=None if method is None else method.paper_returns.get(first.task),
+        paper=first.paper,
         seconds=statistics.fmean(run.seconds for run in runs),
+        identity=first.identity,
     )
 
 
@@ -161,10 +172,14 @@ def _mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def _place(name: str, known: Sequence[str]) -> tuple[int, str]:
+def _place(group: dict[int, Run]) -> tuple[object, ...]:
     """Sort as the tables of tasks and methods do, what is unknown at the end."""
-    name_alone = name.split(",")[0]
-    return (known.index(name_alone) if name_alone in known else len(known)), name
+    run = next(iter(group.values()))
+    places = [
+        list(known).index(name) if name in known else len(known)
+        for name, known in ((run.task, TASKS), (run.method, METHODS))
+    ]
+    return places[0], run.setting, places[1], run.label, run.agent, run.epochs, run.updates
 
 
 def _with_std(mean: float, std: float | None) -> str:

@@ -11,15 +11,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mopo_env._utils.store import json_text
 from mopo_env.datasets.folders import user_folder
-
 from mopo_env.datasets.locate import load_dataset
-from mopo_env.models.ensemble import save_ensemble
+from mopo_env.envs.make import load_shared_ensemble
 from mopo_env.errors import ConfigError, StoreError
+from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
-from mopo_env.envs.make import load_shared_ensemble
-from mopo_env._utils.store import json_text
 from mopo_env.transitions import Transitions
 
 __all__ = ["ensemble_with"]

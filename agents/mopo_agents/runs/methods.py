@@ -6,15 +6,13 @@ A method changes nothing but options, of the fit and of the training run; anothe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
-from mopo_env.errors import ConfigError, UnknownNameError
-from mopo_env.datasets.locate import resolve_task
+from mopo_env.errors import UnknownNameError
 from mopo_env.tasks import TASKS
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "changed_options", "get_method", "resolve"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "get_method", "method_of_agent"]
 
 DEFAULT_METHOD = "mopo-no-lip"
 """What the paper's code ran under the name of MOPO: its spectral normalisation was never in effect."""
@@ -174,69 +172,9 @@ def get_method(name: str) -> Method:
     return METHODS[name]
 
 
-def resolve(config: TrainConfig) -> TrainConfig:
-    """Return a configuration in which nothing that a method or a task decides is left open.
-
-    What is given explicitly comes first, then the method, then the task. Options of the model stay open where the
-    method has none.
-
-    Raises:
-        UnknownNameError: If there is no such method or task.
-        ConfigError: If an option of the model is given, and the method has none.
-    """
-    method = get_method(config.method or _method_of(config.agent))
-    task = resolve_task(config.task, ensemble=config.ensemble, real_env=config.real_env)
-    options: dict[str, Any] = {"agent": task.agent, **method.train}
-    if method.model_free:
-        _refuse_model_options(config, method)
-    else:
-        of_task = {
-            "penalty": "learned-variance",
-            "horizon": method.horizons.get(task.name, task.horizon),
-            "penalty_coef": task.penalty_coef,
-            "random_rollouts": task.rollout_policy == "random",
-        }
-        options = {**of_task, **options}
-    still_open = {name: value for name, value in options.items() if getattr(config, name) is None}
-    return replace(config, method=method.name, task=task.name, **still_open)
-
-
-def changed_options(config: TrainConfig) -> dict[str, Any]:
-    """Return the options that make a run another than its method's, by name.
-
-    How long, how often and where it runs does not count, nor which agent, which a report names on its own.
-    """
-    found = resolve(config)
-    plain = resolve(TrainConfig(task=found.task, method=found.method, agent=found.agent))
-    return {
-        option.name: getattr(found, option.name)
-        for option in fields(TrainConfig)
-        if option.name in _OPTIONS_OF_A_METHOD and getattr(found, option.name) != getattr(plain, option.name)
-    }
-
-
-# How many rollouts there are is the size of a run, which a report shows on its own.
-_OPTIONS_OF_A_METHOD = {*MODEL_OPTIONS, "target_entropy", "standardise"} - {"rollout_batch_size"}
-
-
-def _refuse_model_options(config: TrainConfig, method: Method) -> None:
-    """Refuse what would pass for having made no difference, were it ignored."""
-    given = [
-        option.name
-        for option in fields(config)
-        if option.name in MODEL_OPTIONS and getattr(config, option.name) != option.default
-    ]
-    if given:
-        raise ConfigError(
-            f"{', '.join(given)}: {method.train['agent']} learns from the dataset alone, so there is no model for "
-            "which this could be chosen. Leave it out."
-        )
-
-
-def _method_of(agent: str | None) -> str:
+def method_of_agent(agent: str | None) -> Method:
     """Return the method that stands for an agent of its own, else the default."""
-    if agent is not None:
-        for method in METHODS.values():
-            if method.train.get("agent", "").lower() == agent.lower():
-                return method.name
-    return DEFAULT_METHOD
+    for method in METHODS.values():
+        if agent is not None and method.train.get("agent", "").lower() == agent.lower():
+            return method
+    return METHODS[DEFAULT_METHOD]

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass, replace
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, configure
 from tqdm import tqdm
 
-from mopo_agents.agents import agent_name, get_agent_class
+from mopo_agents._utils.hints import terminal_rows_hint
+from mopo_agents._utils.threads import torch_threads
+from mopo_agents.agents import fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow, policy_metadata
 from mopo_agents.evaluation import Evaluation, check_spaces
-from mopo_agents.runs.methods import changed_options, get_method, resolve
 from mopo_agents.policies import save_policy
-from mopo_agents.runs.preparation import check_method, prepare
+from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow, policy_metadata
+from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.identity import describe
+from mopo_agents.runs.method_ensembles import ensemble_with
+from mopo_agents.runs.resolve import ResolvedRun, resolve
+from mopo_env._utils.store import json_text, write_file
+from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
-from mopo_env._utils.store import json_text, write_file
+from mopo_env.transitions import Transitions
 
 __all__ = ["TrainResult", "train"]
 
@@ -33,6 +38,7 @@ class TrainResult:
     """What a run ended with.
 
     Attributes:
+        run: What was run.
         folder: Where everything lies.
         agent: The trained agent.
         dataset_mean: Mean episode return of the dataset.
@@ -46,6 +52,7 @@ class TrainResult:
             ended the run, or None; the last policy is then that of the epoch before.
     """
 
+    run: ResolvedRun
     folder: Path
     agent: BaseAlgorithm
     dataset_mean: float
@@ -61,12 +68,11 @@ class TrainResult:
 def train(
     config: TrainConfig,
     *,
-    folder: Path | str,
+    folder: Path | str | None = None,
     agent_class: type[BaseAlgorithm] | None = None,
-    agent_options: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> TrainResult:
-    """Run MOPO (paper, Algorithm 2, lines 2 to 11) with stock Stable-Baselines3, or what it is compared with.
+    """Run MOPO (paper, Algorithm 2, lines 2 to 11) by Stable-Baselines3's `learn`, or what it is compared with.
 
     An agent of `mopo_agents.baselines` learns from the dataset alone: no model is loaded, and an epoch is
     `gradient_steps` updates.
@@ -76,46 +82,110 @@ def train(
 
     Args:
         config: The run.
-        folder: Where its files go; must not hold a run already.
+        folder: Where its files go; must not hold a run already. None: a new folder in ``runs/``.
         agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
-        agent_options: Passed to the class, such as ``{"learning_rate": 1e-4}``.
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If an option is wrong, does not fit the agent, or the folder holds a run.
+        ConfigError: If an option is wrong, does not fit the agent, its policy could not be saved, or the folder holds
+            a run.
         DatasetError: If the data are missing or wrong, or of other widths than the real environment's.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
     """
-    folder = Path(folder)
-    if (folder / "config.json").exists():
+    if folder is not None and (Path(folder) / "config.json").exists():
         raise ConfigError(f"{folder} already holds a run; choose another folder, or remove it first.")
-    if agent_class is not None:
-        config = replace(config, agent=agent_name(get_agent_class(agent_class)))
-    changed, config = changed_options(config), resolve(config)
-    torch.set_num_threads(config.threads)
-    task, found_class = config.resolve(), get_agent_class(agent_class or str(config.agent))
-    check_method(get_method(str(config.method)), found_class)
-    prepared = prepare(config, task, found_class, agent_options or {}, progress=progress)
-    agent, transitions = prepared.agent, prepared.transitions
-    if config.evaluate_every and task.real_env_id is not None:  # asked now, rather than after the first epochs
-        with make_real_env(task) as real_env:
-            check_spaces(agent, real_env, task)
-    description = {
-        **asdict(config),
-        **prepared.description,
-        "changed": changed,
-        "dataset_fingerprint": transitions.fingerprint,
-    }
-    write_file(folder / "config.json", json_text(description))
-    formats = ["csv", "tensorboard"] if _has_tensorboard() else ["csv"]
-    agent.set_logger(configure(str(folder), formats))
-    if progress:
-        tqdm.write(prepared.announcement)
-    epochs = EpochCallback(config, task, folder, progress=progress)
+    with torch_threads(config.threads):
+        run = resolve(config, agent_class)
+        transitions = load_shared_dataset(run.dataset)
+        _check_real_env(run, transitions)
+        without_model = issubclass(run.agent_class, OfflineAgent)
+        penalized_model = None if without_model else _penalized_model(run, progress=progress)
+        agent = _agent(run, transitions, penalized_model)
+        _check_policy_can_be_saved(agent)
+        folder = _new_folder(run.name) if folder is None else Path(folder)
+        write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
+        if progress:
+            tqdm.write(_announcement(run, transitions))
+            if not without_model:
+                tqdm.write(fast_path(agent))
+        epochs = EpochCallback(run, folder, progress=progress)
+        _learn(agent, run, epochs)
+        return _save(agent, run, transitions, epochs)
+
+
+def _check_real_env(run: ResolvedRun, transitions: Transitions) -> None:
+    """Ask for the real environment now, rather than after the first epochs."""
+    if run.config.evaluate_every and run.task.real_env_id is not None:
+        with make_real_env(run.task) as real_env:
+            check_spaces(transitions, real_env, run.task)
+
+
+def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
+    """Return what the agent trains in; the ensemble that a method asks for is fitted if there is none yet."""
+    config, ensemble = run.config, run.config.ensemble
+    # Asked before an ensemble is fitted, which takes minutes.
+    penalty = resolve_penalty(run.penalty, run.task, run.dataset)
+    if ensemble is None and run.method.fit:
+        fitted = ensemble_with(run.method.fit, run.dataset, device=config.device, progress=progress)
+        ensemble = None if fitted is None else str(fitted)
+    return make_penalized_model(
+        run.task,
+        dataset=config.dataset,
+        ensemble=ensemble,
+        penalty=penalty,
+        member_per=config.member_per,
+        deterministic=config.deterministic,
+        halt_threshold=config.halt_threshold,
+        halt_reward=config.halt_reward,
+        precision=config.precision,
+        device=config.device,
+    )
+
+
+def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> BaseAlgorithm:
+    config = run.config
+    if penalized_model is None:
+        return make_offline_agent(
+            run.agent_class,
+            transitions,
+            gradient_steps=config.gradient_steps,
+            standardise=run.standardise,
+            seed=config.seed,
+            device=config.device,
+            **run.agent_options,
+        )
+    for_buffers = ("gradient_steps", "real_ratio", "retain_epochs")
+    return make_agent(
+        run.agent_class,
+        penalized_model,
+        horizon=run.task.horizon,
+        rollout_batch_size=run.rollout_batch_size,
+        **{name: run.options[name] for name in for_buffers if run.options[name] is not None},
+        fast=config.fast,
+        random_rollouts=run.task.rollout_policy == "random",
+        standardise=run.standardise,
+        overlap=config.overlap,
+        seed=config.seed,
+        device=config.device,
+        **run.agent_options,
+    )
+
+
+def _check_policy_can_be_saved(agent: BaseAlgorithm) -> None:
+    """Save the policy once where nobody looks: to hear of it after hours of training would be late."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_policy(agent, folder)
+
+
+def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
+    without_model = isinstance(agent, OfflineAgent)
+    steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
+    formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") is not None else ["csv"]
+    agent.set_logger(configure(str(epochs.folder), formats))
     try:
         agent.learn(
-            config.epochs * prepared.steps_per_epoch,
+            run.config.epochs * steps_per_epoch,
             callback=epochs,
             log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None: else it writes a line every few rollouts
         )
@@ -123,12 +193,17 @@ def train(
         # SB3 leaves the files of a logger open. The agent gets one that writes nothing, so that it can learn on.
         agent.logger.close()
         agent.set_logger(Logger(folder=None, output_formats=[]))
+
+
+def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback) -> TrainResult:
+    """Write the last policy and ``result.json``."""
     diverged_epoch = epochs.epoch if isinstance(agent, OfflineAgent) and agent.diverged else None
     last_epoch = epochs.epoch if diverged_epoch is None else diverged_epoch - 1
-    save_policy(agent, folder, metadata=policy_metadata(task, last_epoch))
+    save_policy(agent, epochs.folder, metadata=policy_metadata(run.task, last_epoch))
     returns = transitions.episode_returns
     result = TrainResult(
-        folder=folder,
+        run=run,
+        folder=epochs.folder,
         agent=agent,
         dataset_mean=float(returns.mean()),
         dataset_max=float(returns.max()),
@@ -140,14 +215,11 @@ def train(
         diverged_epoch=diverged_epoch,
     )
     summary = {
-        "task": task.name,
-        "dataset_mean": result.dataset_mean,
-        "dataset_max": result.dataset_max,
-        "dataset_reward": result.dataset_reward,
-        "dataset_terminated": result.dataset_terminated,
+        "task": run.task.name,
+        **{f"dataset_{name}": getattr(result, f"dataset_{name}") for name in ("mean", "max", "reward", "terminated")},
         "model_first_epoch": asdict(result.model_rows[0]) if result.model_rows else None,
         "model_last_epoch": asdict(result.model_rows[-1]) if result.model_rows else None,
-        "real_env": task.real_env_id,
+        "real_env": run.task.real_env_id,
         "evaluations": [asdict(row) for row in result.evaluations],
         "final_returns": None if result.final is None else result.final.returns,
         "epochs": epochs.epoch,
@@ -155,9 +227,24 @@ def train(
         "updates": int(getattr(agent, "_n_updates", 0)),
         "seconds": epochs.seconds,
     }
-    write_file(folder / "result.json", json_text(summary))
+    write_file(epochs.folder / "result.json", json_text(summary))
     return result
 
 
-def _has_tensorboard() -> bool:
-    return importlib.util.find_spec("tensorboard") is not None
+def _new_folder(name: str) -> Path:
+    folder, number = Path("runs") / name, 2
+    while folder.exists():
+        folder, number = Path("runs") / f"{name}-{number}", number + 1
+    return folder
+
+
+def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
+    """Say what was chosen for the user, while there is time to choose otherwise."""
+    task = run.task
+    real_env = task.real_env_id or "none, so the policy is not evaluated"
+    if issubclass(run.agent_class, OfflineAgent):
+        return f"{task.label}: {run.config.agent} learns from the dataset alone, real environment: {real_env}"
+    chosen = f"h = {task.horizon}, λ = {task.penalty_coef:g}, termination: {task.termination}"
+    line = f"{task.label}: {chosen}, real environment: {real_env}"
+    hint = terminal_rows_hint(transitions, task.name) if task.recipe is None and task.termination == "never" else ""
+    return f"{line}\n{hint}" if hint else line

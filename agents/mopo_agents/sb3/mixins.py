@@ -1,7 +1,8 @@
-"""What the ways to choose the actions of model rollouts share: a generator of their own, put before any class."""
+"""How classes of ours are put before an agent's class, and how the result says so."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,50 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_env.errors import ConfigError
+__all__ = ["FastPath", "OwnActionRandom", "RandomRollouts", "fast_path", "plain_class", "with_mixins"]
 
-__all__ = ["OwnActionRandom", "RandomRollouts", "apply_mixin", "with_random_rollouts"]
+
+def with_mixins(agent_class: type[BaseAlgorithm], mixins: Sequence[type[BaseAlgorithm]]) -> type[BaseAlgorithm]:
+    """Return a subclass of an agent's class that is named after what was put before it, the last one foremost."""
+    if not mixins:
+        return agent_class
+    name = f"{agent_class.__name__}[{', '.join(mixin.__name__ for mixin in mixins)}]"
+    attributes = {"__doc__": agent_class.__doc__, "__module__": __name__, "_plain_class": agent_class}
+    return type(name, (*reversed(mixins), agent_class), attributes)
+
+
+def plain_class(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
+    """Return an agent's class without what `with_mixins` put before it; policies are saved under its name."""
+    plain: type[BaseAlgorithm] = vars(agent_class).get("_plain_class", agent_class)
+    return plain
+
+
+class FastPath(OffPolicyAlgorithm):
+    """What replaces code of an agent by a faster equivalent; it says so in the agent's log when `learn` starts."""
+
+    def replaced(self) -> dict[str, str]:
+        """Return what runs for "rollouts" and "updates", where that is or could be something of ours."""
+        return {}
+
+    def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._setup_learn(*args, **kwargs)
+        self.logger.info(fast_path(self))
+        return prepared
+
+
+def fast_path(agent: BaseAlgorithm) -> str:
+    """Say whose code rolls out and updates an agent: its own, or the faster equivalent of this package.
+
+    The same line stands in the log of `learn`, which ``verbose=1`` shows.
+    """
+    name, replaced = plain_class(type(agent)).__name__, agent.replaced() if isinstance(agent, FastPath) else {}
+    if not replaced:
+        return f"{name}: rollouts and updates by the agent's own code"
+    parts = (f"{part} {replaced.get(part, _OWN)}" for part in ("rollouts", "updates"))
+    return f"{name}: {', '.join(parts)}; make_agent(..., fast=False) leaves both to the agent's own code"
+
+
+_OWN = "by the agent's own code"
 
 
 class OwnActionRandom(OffPolicyAlgorithm):
@@ -30,12 +72,6 @@ class OwnActionRandom(OffPolicyAlgorithm):
     def _uniform_numbers(self, n_envs: int) -> np.ndarray:
         """Draw numbered actions, shape ``(n_envs,)``."""
         return self._action_random.integers(self.action_space.n, size=n_envs)  # type: ignore[attr-defined]  # Discrete
-
-
-def apply_mixin(mixin: type[OffPolicyAlgorithm], agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return a subclass of both; it goes by the name of the agent's class, under which policies are saved."""
-    identity: dict[str, Any] = {name: getattr(agent_class, name) for name in ("__doc__", "__module__", "__qualname__")}
-    return type(agent_class.__name__, (mixin, agent_class), identity)
 
 
 class RandomRollouts(OwnActionRandom):
@@ -57,19 +93,3 @@ class RandomRollouts(OwnActionRandom):
         shape = (n_envs, *(self.action_space.shape or ()))
         scaled = self._action_random.uniform(-1.0, 1.0, shape).astype(np.float32)
         return self.policy.unscale_action(scaled), scaled
-
-
-def with_random_rollouts(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return a subclass of an off-policy agent's class whose rollout actions are uniform.
-
-    It goes by the name of the class given, under which policies are saved: a policy does not depend on who rolled out.
-
-    Raises:
-        ConfigError: If the class is not off-policy; such agents learn from their own actions only.
-    """
-    if not issubclass(agent_class, OffPolicyAlgorithm):
-        raise ConfigError(
-            f"random_rollouts: {agent_class.__name__} is not off-policy and learns from its own actions only. "
-            "Choose an off-policy agent such as SAC, or set random_rollouts to False."
-        )
-    return apply_mixin(RandomRollouts, agent_class)

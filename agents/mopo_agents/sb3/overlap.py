@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import ActionNoise
 from torch import Tensor, nn
 
-from mopo_agents.sb3.batched_rollouts import BatchedRollouts, CollectedStep, by_parts, policy_decides, unscaled
-from mopo_agents.sb3.mixins import apply_mixin
+from mopo_agents.sb3.batched_rollouts import BatchedRollouts, CollectedStep, by_parts, policy_decides, to_model
+from mopo_agents.sb3.squashed_gaussian import squash
+from mopo_agents.sb3.untouched import is_untouched
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.errors import ConfigError
 
-__all__ = ["OverlappedRollouts", "with_overlap"]
+__all__ = ["OverlappedRollouts"]
 
 
 class OverlappedRollouts(BatchedRollouts):
@@ -41,53 +41,42 @@ class OverlappedRollouts(BatchedRollouts):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        if (
-            not policy_decides(self, self.action_space)
-            or self.action_noise is not None
-            or self.learning_starts
-            or self.use_sde
-        ):
+        self._check_actor()
+
+    def _check_actor(self) -> None:
+        """Refuse what would have a say in an action, and is not asked here."""
+        decides = policy_decides(self, self.action_space) and _is_stock(self.policy) and _is_stock(self.actor)
+        if not decides or self.action_noise is not None or self.learning_starts or self.use_sde:
             raise ConfigError(
-                "overlap: needs an agent whose actions are what its actor draws, such as SAC, TD3 or TQC, without "
-                "action_noise, learning_starts, use_sde or random_rollouts. Leave overlap out."
+                "overlap: needs an agent whose actions are what its actor draws, such as SAC, TD3 or TQC, with a "
+                "policy of Stable-Baselines3's own, without hooks, action_noise, learning_starts, use_sde or "
+                "random_rollouts. Leave overlap out."
             )
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
-        if self._pending is not None:  # of a run that is over; the rollouts are about to start anew
-            self._pending.result()
-            self._pending = None
+        self._check_actor()  # again, since a hook may have been added
+        if (pending := self._take_pending()) is not None:
+            wait([pending])  # of a run that is over: nobody asks for its rollouts any more, nor for its error
         return super()._setup_learn(*args, **kwargs)
+
+    def _take_pending(self) -> Future[list[CollectedStep]] | None:
+        pending, self._pending = self._pending, None
+        return pending
 
     def _steps(
         self, env: PenalizedModelVecEnv, num_steps: int, learning_starts: int, action_noise: ActionNoise | None
     ) -> Iterator[CollectedStep]:
-        if self._pending is None:
-            steps = _roll_out(self.actor, env, num_steps, self._rollout_generator)
-        else:
-            steps = self._pending.result()
-        for step in steps:
-            env.rollouts.last_step = step.step
-            yield step
-        self._pending = None
+        pending = self._take_pending()
+        options = env, num_steps, self._rollout_generator
+        yield from _roll_out(self.actor, *options) if pending is None else pending.result()
         if self.num_timesteps < self._total_timesteps:
             actor = copy.deepcopy(self.actor)  # the updates go on changing the other
             thread = ThreadPoolExecutor(max_workers=1)
-            self._pending = thread.submit(_roll_out, actor, env, num_steps, self._rollout_generator)
+            self._pending = thread.submit(_roll_out, actor, *options)
             thread.shutdown(wait=False)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_pending", "_rollout_generator"]
-
-
-def with_overlap(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return a subclass whose rollouts run beside its updates; it goes by the name of the class given.
-
-    Raises:
-        ConfigError: If the class does not roll out in batches.
-    """
-    if not issubclass(agent_class, BatchedRollouts):
-        raise ConfigError(f"overlap: {agent_class.__name__} has a loop of its own; leave overlap out.")
-    return apply_mixin(OverlappedRollouts, agent_class)
 
 
 def _roll_out(
@@ -97,7 +86,8 @@ def _roll_out(
     for _ in range(num_steps):
         observations = env.rollouts.observations
         scaled = by_parts(lambda rows: _draw(actor, rows, generator), observations.to(generator.device))
-        steps.append(CollectedStep(observations, scaled, env.rollouts.advance(unscaled(scaled, env))))
+        actions = to_model(scaled, env)
+        steps.append((observations, actions, scaled, env.rollouts.advance(actions)))
     return steps
 
 
@@ -110,4 +100,9 @@ def _draw(
         return action
     mean, log_std, _ = actor.get_action_dist_params(observations)
     noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    return torch.tanh(mean + log_std.exp() * noise)
+    return squash(mean, log_std, noise)
+
+
+def _is_stock(network: nn.Module) -> bool:
+    """Return whether a network is of a class that comes with an agent, and nothing was changed about it."""
+    return type(network).__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib") and is_untouched(network)

@@ -11,9 +11,9 @@ from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import polyak_update
 
-from mopo_agents.sb3.mixins import OwnActionRandom, apply_mixin
+from mopo_agents.sb3.mixins import OwnActionRandom
 
-__all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent", "with_own_exploration"]
+__all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent"]
 
 # The learning rate is that of Stable-Baselines3's SAC; its DQN's own, 1e-4, is Atari's. The target is a whole copy, as
 # in the paper of DQN, made every so many updates.
@@ -76,8 +76,3 @@ class ValueAgent(OwnActionRandom):
 def is_value_agent(agent_class: type[BaseAlgorithm]) -> bool:
     """Return whether a class is DQN or QRDQN, or derives from one of them."""
     return any((kind.__module__.split(".")[0], kind.__name__) in _NETWORKS for kind in agent_class.__mro__)
-
-
-def with_own_exploration(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return a subclass of DQN or QRDQN that is made for many rollouts; it goes by the name of the class given."""
-    return apply_mixin(ValueAgent, agent_class)

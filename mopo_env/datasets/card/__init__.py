@@ -1,4 +1,5 @@
 """The dataset card: what a dataset holds, and what looks wrong in it.
 
-`card` gathers it, `statistics` computes, `problems` judges; `text` and `plot` show it.
+Read `problems` first: each function finds one thing that looks wrong. `card` gathers them with the returns, the lengths
+and the range of every column; `text` and `plot` show the result.
 """

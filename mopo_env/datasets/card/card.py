@@ -1,4 +1,4 @@
-"""What a dataset holds, in numbers: the first thing to look at before a model is fitted to it."""
+"""What a dataset holds, in numbers: look at it before you fit a model."""
 
 from __future__ import annotations
 
@@ -7,33 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
 
 from mopo_env.datasets.card.problems import Problem, find_problems
-from mopo_env.datasets.card.statistics import Columns, Distribution, describe, describe_columns, effective_dimension
 from mopo_env.tasks import Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["ActionStatistics", "DatasetCard", "dataset_card"]
+__all__ = ["Column", "DatasetCard", "dataset_card"]
 
-# Shares of the range: a squashed Gaussian comes close to its bounds and never reaches them.
-_AT_BOUND = 1e-3
+# Rows at a time: in float64 the whole of a large dataset would be another dataset.
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionStatistics:
-    """What the behaviour policy tried.
+class Column:
+    """How one number is distributed, in raw units."""
 
-    Attributes:
-        columns: The range of each action.
-        at_bounds: Share of the time that each action is at one of its bounds, shape ``(action,)``.
-        numbered: Whether actions are numbered; `columns` are then those of the one-hot rows, and `at_bounds` is how
-            often each number was chosen.
-    """
-
-    columns: Columns
-    at_bounds: np.ndarray
-    numbered: bool = False
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +33,9 @@ class DatasetCard:
     """A dataset in numbers; raw units throughout.
 
     Attributes:
-        rows: Transitions.
-        episodes: Episodes, the last one included where it is unfinished.
-        bytes: Memory that the arrays take.
-        fingerprint: Of the content.
+        rows: Number of transitions.
+        episodes: Number of episodes, including an unfinished last one.
+        fingerprint: Identifies the content.
         observation_space: As text.
         action_space: As text.
         metadata: Where the data come from.
@@ -53,29 +44,23 @@ class DatasetCard:
         lengths: Steps of an episode.
         terminated: Share of the episodes that reached a terminal state.
         truncated: Share of the episodes that were cut off.
-        rewards: Reward of a step.
-        observations: Range of each number of the observations.
-        actions: What was tried.
-        effective_dimension: In how many directions the observations vary; see `statistics.effective_dimension`.
+        columns: Every number of a transition by name, such as ``"observation 3"``. Discrete actions are one-hot, so
+            that a mean is the share of an action.
         problems: What looks wrong; empty if nothing does.
     """
 
     rows: int
     episodes: int
-    bytes: int
     fingerprint: str
     observation_space: str
     action_space: str
     metadata: Mapping[str, Any]
     task: Task | None
-    returns: Distribution
-    lengths: Distribution
+    returns: Column
+    lengths: Column
     terminated: float
     truncated: float
-    rewards: Distribution
-    observations: Columns
-    actions: ActionStatistics
-    effective_dimension: float
+    columns: Mapping[str, Column]
     problems: tuple[Problem, ...]
 
 
@@ -84,41 +69,45 @@ def dataset_card(transitions: Transitions, task: Task | str | None = None) -> Da
 
     Args:
         transitions: The dataset; two million rows take some seconds.
-        task: A task, its name or its id; its termination rule is compared with the data, which needs PyTorch.
+        task: A task, its name or its id. Its termination rule is compared with the data, which needs PyTorch.
 
     Raises:
         UnknownNameError: If there is no task of that name.
     """
     found = get_task(task) if isinstance(task, str) else task
     ends = transitions.episode_ends
-    observations = describe_columns(transitions.observations)
-    arrays = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
     return DatasetCard(
         rows=len(transitions),
         episodes=len(ends),
-        bytes=sum(getattr(transitions, name).nbytes for name in arrays),
         fingerprint=transitions.fingerprint,
         observation_space=str(transitions.observation_space),
         action_space=str(transitions.action_space),
         metadata=transitions.metadata,
         task=found,
-        returns=describe(transitions.episode_returns),
-        lengths=describe(np.diff(ends, prepend=-1)),
+        returns=_describe(transitions.episode_returns)[0],
+        lengths=_describe(np.diff(ends, prepend=-1))[0],
         terminated=float(transitions.terminations[ends].mean()),
         truncated=float((transitions.truncations & ~transitions.terminations)[ends].mean()),
-        rewards=describe(transitions.rewards),
-        observations=observations,
-        actions=_action_statistics(transitions),
-        effective_dimension=effective_dimension(observations),
+        columns={
+            **{f"observation {index}": each for index, each in enumerate(_describe(transitions.observations))},
+            **{f"action {index}": each for index, each in enumerate(_describe(transitions.encoded_actions()))},
+            "reward": _describe(transitions.rewards)[0],
+        },
         problems=find_problems(transitions, found),
     )
 
 
-def _action_statistics(transitions: Transitions) -> ActionStatistics:
-    if isinstance(transitions.action_space, Discrete):
-        chosen = transitions.encoded_actions()
-        return ActionStatistics(columns=describe_columns(chosen), at_bounds=chosen.mean(axis=0), numbered=True)
-    low, high = transitions.action_space.low, transitions.action_space.high
-    margin = _AT_BOUND * (high - low)
-    at_bounds = (transitions.actions <= low + margin) | (transitions.actions >= high - margin)
-    return ActionStatistics(columns=describe_columns(transitions.actions), at_bounds=at_bounds.mean(axis=0))
+def _describe(array: np.ndarray) -> list[Column]:
+    """Describe each column of an array in memory that does not grow with the rows."""
+    array = array.reshape(len(array), -1)
+    # Squares of the distance from a row of the data: those of the values themselves would cancel.
+    origin = array[0].astype(np.float64)
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    for start in range(0, len(array), _CHUNK):
+        distance = array[start : start + _CHUNK] - origin
+        total += distance.sum(axis=0)
+        squares += (distance**2).sum(axis=0)
+    mean = total / len(array)
+    std = np.sqrt(np.maximum(squares / len(array) - mean**2, 0.0))
+    numbers = np.stack([array.min(axis=0), array.max(axis=0), origin + mean, std], axis=1).tolist()
+    return [Column(minimum=row[0], maximum=row[1], mean=row[2], std=row[3]) for row in numbers]

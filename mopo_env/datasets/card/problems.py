@@ -1,4 +1,4 @@
-"""What is legal in a dataset and still looks wrong: each function finds one such thing, or returns None."""
+"""What looks wrong in a valid dataset: each function describes one such problem, or returns None."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mopo_env.transitions import Transitions
 __all__ = ["PROBLEMS", "Problem", "find_problems"]
 
 _FEW_ROWS = 1_000
-# Interquartile ranges from the median: a Gaussian's largest of a million values is at 4, those of MuJoCo below 50.
+# Interquartile ranges from the median. The largest of a million Gaussian values is at 4, those of MuJoCo below 50.
 _OUTLIER = 100.0
-# Shares from which on something is worth a word: of the rows, and of the actions' numbers.
+# Shares that are worth a word: of the rows, and of the actions' numbers.
 _MANY_STILL, _MANY_AT_BOUND = 0.05, 0.5
-# Rows at a time, as copies of PyTorch.
+# Rows that are copied to PyTorch at a time.
 _RULE_ROWS = 100_000
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -28,7 +28,7 @@ class Problem:
     """Something that a user should know before fitting a model.
 
     Attributes:
-        name: Of the check that found it.
+        name: Name of the check that found it.
         text: What was found, where, and what it means.
     """
 
@@ -37,32 +37,32 @@ class Problem:
 
 
 def few_rows(transitions: Transitions, task: Task | None) -> str | None:
-    """Too little to fit a network to."""
+    """There are too few rows to fit a network."""
     if len(transitions) >= _FEW_ROWS:
         return None
-    return f"only {len(transitions)} rows: little to fit {transitions.observation_dim + 1} outputs to."
+    return f"only {len(transitions)} rows are few to fit {transitions.observation_dim + 1} outputs."
 
 
 def rows_dropped(transitions: Transitions, task: Task | None) -> str | None:
-    """Rows that an importer could not use."""
+    """The importer could not use some rows."""
     dropped = transitions.metadata.get("rows_dropped")
     if not isinstance(dropped, int) or dropped <= 0:
         return None
     return (
-        f"{dropped:,} rows of the source were dropped, the last of each episode: their next states are not in it. With "
-        "them went every termination."
+        f"{dropped:,} rows of the source were dropped, the last of each episode, since it does not hold their next "
+        "states. No row is flagged as terminated for the same reason."
     )
 
 
 def no_ends(transitions: Transitions, task: Task | None) -> str | None:
-    """One endless episode: the flags or the episode column are missing."""
+    """All rows are one episode: the flags or the episode column may be missing."""
     if len(transitions.episode_ends) > 1 or len(transitions) <= _FEW_ROWS:
         return None
     return "no row but the last ends an episode: returns and lengths are those of the whole recording."
 
 
 def single_step_episodes(transitions: Transitions, task: Task | None) -> str | None:
-    """Episodes of one row, as flags that were set wrongly make them."""
+    """Episodes have a single step, because of wrong flags."""
     lengths = np.diff(transitions.episode_ends, prepend=-1)
     # The recording may have stopped just after the last episode began.
     finished = lengths if transitions.terminations[-1] else lengths[:-1]
@@ -73,7 +73,7 @@ def single_step_episodes(transitions: Transitions, task: Task | None) -> str | N
 
 
 def broken_succession(transitions: Transitions, task: Task | None) -> str | None:
-    """Rows of an episode that do not follow one another."""
+    """Rows of an episode do not follow one another."""
     within = ~(transitions.terminations | transitions.truncations)[:-1]
     broken = within & (transitions.next_observations[:-1] != transitions.observations[1:]).any(axis=1)
     rows = np.flatnonzero(broken)
@@ -81,13 +81,13 @@ def broken_succession(transitions: Transitions, task: Task | None) -> str | None
         return None
     return (
         f"{len(rows):,} next observations are not the observation of the following row of their episode; the first at "
-        f"{transitions.locate(int(rows[0]))}. Shuffled or thinned rows fit a model all the same, but their returns "
-        "and lengths mean nothing."
+        f"{transitions.locate(int(rows[0]))}. A model can be fitted to shuffled or thinned rows, but their returns and "
+        "lengths mean nothing."
     )
 
 
 def motionless(transitions: Transitions, task: Task | None) -> str | None:
-    """Steps in which nothing moves: sensors slower than the log, or a padded recording."""
+    """Nothing moves in some steps: sensors are slower than the log, or the recording is padded."""
     still = (transitions.next_observations == transitions.observations).all(axis=1)
     if still.mean() < _MANY_STILL:
         return None
@@ -98,11 +98,11 @@ def motionless(transitions: Transitions, task: Task | None) -> str | None:
 
 
 def duplicate_episodes(transitions: Transitions, task: Task | None) -> str | None:
-    """Whole episodes that are there twice, as joined files have them."""
+    """Whole episodes occur twice, as in files that were joined twice."""
     ends = transitions.episode_ends
     starts = np.concatenate([[0], ends[:-1] + 1])
     steps = np.arange(len(transitions)) - np.repeat(starts, ends - starts + 1)
-    # Weighted by the step, so that the order counts.
+    # The step is a weight, so that the order of rows counts.
     weights = (steps.astype(np.uint64) * _MIX) | np.uint64(1)
     keys = np.add.reduceat(_row_keys(transitions) * weights, starts)
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
@@ -116,37 +116,35 @@ def duplicate_episodes(transitions: Transitions, task: Task | None) -> str | Non
 
 
 def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
-    """Rows that are there twice: they count double, and a copy among the held-out rows hides overfitting."""
+    """Rows occur twice: they count double, and a copy among the held-out rows hides overfitting."""
     keys = _row_keys(transitions)
     keys.sort()
     copies = int((keys[1:] == keys[:-1]).sum())
     if copies == 0:
         return None
-    return (
-        f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others; in a system of few states they may be."
-    )
+    return f"{copies:,} rows ({copies / len(keys):.1%}) are exact copies of others. Only few states make that normal."
 
 
 def constant_observations(transitions: Transitions, task: Task | None) -> str | None:
-    """Columns that say nothing."""
+    """Columns of the observations never change."""
     return _constant(transitions.observations, "observation")
 
 
 def constant_actions(transitions: Transitions, task: Task | None) -> str | None:
-    """Actions whose effect the data cannot tell."""
+    """Actions never change, so the data cannot show their effect."""
     found = _constant(transitions.encoded_actions(), "action")
     return found and f"{found} The model cannot know what another value would do."
 
 
 def outliers(transitions: Transitions, task: Task | None) -> str | None:
-    """Values that spoil the scale of their column, as error codes of sensors do."""
+    """Extreme values spoil the scale of their column, as error codes of sensors do."""
     found = []
     columns = {"reward": transitions.rewards[:, None], "observation": transitions.observations}
     for name, array in {**columns, "next observation": transitions.next_observations}.items():
         sample = array[:: max(1, len(array) // 100_000)]
         low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
         far = np.maximum(array.max(axis=0) - median, median - array.min(axis=0))
-        # A column that hardly ever changes, such as a contact's, has no scale to be far in.
+        # A column that hardly ever changes, such as a contact, has no scale to compare with.
         distance = np.divide(far, high - low, out=np.zeros_like(far), where=high > low)
         column = int(distance.argmax())
         if distance[column] <= _OUTLIER:
@@ -161,7 +159,7 @@ def outliers(transitions: Transitions, task: Task | None) -> str | None:
 
 
 def actions_at_bounds(transitions: Transitions, task: Task | None) -> str | None:
-    """Actions that are exactly at a bound most of the time: clipped, or switched between the two."""
+    """Actions are at a bound most of the time: they are clipped, or switch between the bounds."""
     if isinstance(transitions.action_space, Discrete):
         return None
     low, high = transitions.action_space.low, transitions.action_space.high
@@ -172,7 +170,7 @@ def actions_at_bounds(transitions: Transitions, task: Task | None) -> str | None
 
 
 def actions_outside(transitions: Transitions, task: Task | None) -> str | None:
-    """Actions beyond their bounds by no more than rounding, which is all that a dataset may hold."""
+    """Actions exceed their bounds by rounding; datasets with larger excess are refused."""
     if isinstance(transitions.action_space, Discrete):
         return None
     low, high = transitions.action_space.low, transitions.action_space.high
@@ -184,15 +182,15 @@ def actions_outside(transitions: Transitions, task: Task | None) -> str | None:
 
 
 def constant_rewards(transitions: Transitions, task: Task | None) -> str | None:
-    """A reward that tells nothing apart."""
+    """All rewards are equal."""
     lowest, highest = transitions.rewards.min(), transitions.rewards.max()
     if lowest != highest:
         return None
-    return f"every reward is {lowest:g}: only how long an episode lasts can tell good from bad."
+    return f"every reward is {lowest:g}: only the length of an episode tells good from bad."
 
 
 def terminations_against_the_rule(transitions: Transitions, task: Task | None) -> str | None:
-    """Flags that contradict the task's analytic termination rule."""
+    """Flags contradict the task's analytic termination rule."""
     if task is None:
         return None
     try:
@@ -224,7 +222,7 @@ def terminations_against_the_rule(transitions: Transitions, task: Task | None) -
     return f"{'; '.join(found)}." if found else None
 
 
-# In the order in which they are shown: what concerns all the data comes first.
+# In the order in which they are shown: problems of all the data come first.
 PROBLEMS: tuple[Callable[[Transitions, Task | None], str | None], ...] = (
     few_rows,
     rows_dropped,
@@ -260,7 +258,7 @@ def _constant(array: np.ndarray, name: str) -> str | None:
 
 
 def _row_keys(transitions: Transitions) -> np.ndarray:
-    """Return a number for each row that is equal for equal rows, and for others by chance only (2⁻⁶⁴), uint64."""
+    """Return a uint64 for each row: equal for equal rows, and different for others but with probability 2⁻⁶⁴."""
     keys = np.zeros(len(transitions), dtype=np.uint64)
     for name in ("observations", "actions", "rewards", "next_observations"):
         bits = getattr(transitions, name).reshape(len(transitions), -1).view(np.uint32)
@@ -272,7 +270,7 @@ def _row_keys(transitions: Transitions) -> np.ndarray:
 
 
 def _terminal_by_rule(transitions: Transitions, rule: str) -> np.ndarray:
-    import torch  # takes a second, and no other check needs it
+    import torch  # importing it takes a second, and no other check needs it
 
     from mopo_env.terminations import get_termination
 

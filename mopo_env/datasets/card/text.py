@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from mopo_env.datasets.card.card import DatasetCard
-from mopo_env.datasets.card.statistics import Columns, Distribution
-from mopo_env.tasks import Task
+from mopo_env.datasets.card.card import Column, DatasetCard
 
 __all__ = ["card_text", "printable"]
 
 _WIDTH = 100
-_BAR = 40
 _MOST_COLUMNS = 60
 # Shown elsewhere on the card, or not made to be read.
 _NOT_SHOWN = {"rows", "episodes", "fingerprint", "episode_returns", "behaviour_returns"}
 
 
 def card_text(card: DatasetCard) -> str:
-    """Return the card, lines of at most about a hundred characters."""
-    blocks = [
-        _head(card),
-        _distribution("Return of an episode", card.returns, "{:.1f}", _beside(card.task, card.returns)),
-        _distribution("Steps of an episode", card.lengths, "{:.0f}", [_ends(card)]),
-        _distribution("Reward of a step", card.rewards, "{:.3g}", []),
-        _observations(card),
-        _actions(card),
-        _problems(card),
-    ]
+    """Return the card in lines of about a hundred characters at most."""
+    blocks = (_head(card), _episodes(card), _columns(card.columns), _problems(card))
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
@@ -45,7 +32,6 @@ def _head(card: DatasetCard) -> list[str]:
         ("transitions", f"{card.rows:,} in {card.episodes:,} episode{'s' * (card.episodes != 1)}"),
         ("observation", card.observation_space),
         ("action", card.action_space),
-        ("memory", f"{card.bytes / 1e6:,.1f} MB"),
         ("fingerprint", card.fingerprint[:12]),
     ]
     rows += [(name, _short(value)) for name, value in _flat(card.metadata) if name not in _NOT_SHOWN]
@@ -69,34 +55,26 @@ def _short(value: Any) -> str:
     return textwrap.shorten(printable(str(value)), _WIDTH, placeholder=" …")
 
 
-def _distribution(title: str, found: Distribution, style: str, notes: Sequence[str]) -> list[str]:
-    show = style.format
+def _episodes(card: DatasetCard) -> list[str]:
     lines = [
-        f"{title}: mean {show(found.mean)}, standard deviation {show(found.std)}, "
-        f"smallest {show(found.minimum)}, largest {show(found.maximum)}"
+        f"{title}: mean {found.mean:.1f}, standard deviation {found.std:.1f}, smallest {found.minimum:.1f}, "
+        f"largest {found.maximum:.1f}"
+        for title, found in (("Return of an episode", card.returns), ("Steps of an episode", card.lengths))
     ]
-    lines += [f"  {note}" for note in notes]
-    if found.minimum == found.maximum:
-        return lines
-    names = ("5 %", "25 %", "50 %", "75 %", "95 %")
-    quantiles = (f"{name} {show(value)}" for name, value in zip(names, found.quantiles, strict=True))
-    lines.append(f"  quantiles: {', '.join(quantiles)}")
-    edges = [show(edge) for edge in found.edges]
-    width, most = max(map(len, edges)), max(found.counts)
-    for low, high, count in zip(edges, edges[1:], found.counts, strict=False):
-        # Every bin that is not empty shows something.
-        bar = "█" * max(round(_BAR * count / most), int(count > 0))
-        lines.append(f"  {low:>{width}} … {high:>{width}}  {bar} {count:,}")
-    return lines
+    lines[1:1] = [f"  {line}" for line in _published(card)]
+    unfinished = 1 - card.terminated - card.truncated
+    rest = ", the last one is unfinished" if unfinished > 1e-9 else ""
+    return [*lines, f"  {card.terminated:.1%} of the episodes terminated, {card.truncated:.1%} were cut off{rest}"]
 
 
-def _beside(task: Task | None, returns: Distribution) -> list[str]:
+def _published(card: DatasetCard) -> list[str]:
     """Compare returns with what is published; a task need not have either."""
-    if task is None:
+    if card.task is None:
         return []
+    returns = card.returns
     beside: list[tuple[str, float | None, float | None]] = [
-        ("the paper's batch", task.paper_dataset_mean, task.paper_dataset_max),
-        ("on D4RL's scale", task.normalised(returns.mean), task.normalised(returns.maximum)),
+        ("the paper's batch", card.task.paper_dataset_mean, card.task.paper_dataset_max),
+        ("on D4RL's scale", card.task.normalised(returns.mean), card.task.normalised(returns.maximum)),
     ]
     return [
         f"{name}: mean {mean:.1f}, largest {largest:.1f}"
@@ -105,37 +83,15 @@ def _beside(task: Task | None, returns: Distribution) -> list[str]:
     ]
 
 
-def _ends(card: DatasetCard) -> str:
-    unfinished = 1 - card.terminated - card.truncated
-    rest = ", the last one is unfinished" if unfinished > 1e-9 else ""
-    return f"{card.terminated:.1%} of the episodes terminated, {card.truncated:.1%} were cut off{rest}"
-
-
-def _observations(card: DatasetCard) -> list[str]:
-    width = len(card.observations.mean)
-    title = f"Observations vary in {card.effective_dimension:.1f} of {width} directions (participation ratio)"
-    return [title, *_columns(card.observations)]
-
-
-def _actions(card: DatasetCard) -> list[str]:
-    shares = [f"{share:.1%}" for share in card.actions.at_bounds]
-    if card.actions.numbered:
-        return ["Actions, and how often each was chosen: " + ", ".join(f"{i}: {s}" for i, s in enumerate(shares))]
-    title = f"Actions: {card.actions.at_bounds.mean():.1%} of the time at a bound, or within a thousandth of the range"
-    return [title, *_columns(card.actions.columns, ("at a bound", shares))]
-
-
-def _columns(columns: Columns, extra: tuple[str, list[str]] | None = None) -> list[str]:
-    names = ["smallest", "largest", "mean", "std"]
-    arrays = np.stack([columns.minimum, columns.maximum, columns.mean, columns.std], axis=1)
-    cells = [[f"{value:.4g}" for value in row] for row in arrays[:_MOST_COLUMNS]]
-    if extra is not None:
-        names.append(extra[0])
-        cells = [[*row, share] for row, share in zip(cells, extra[1], strict=False)]
-    lines = ["  column" + "".join(f"{name:>12}" for name in names)]
-    lines += [f"  {index:>6}" + "".join(f"{cell:>12}" for cell in row) for index, row in enumerate(cells)]
-    hidden = len(arrays) - len(cells)
-    return lines + [f"  … and {hidden:,} more"] * (hidden > 0)
+def _columns(columns: Mapping[str, Column]) -> list[str]:
+    shown = list(columns.items())[:_MOST_COLUMNS]
+    width = max(len(name) for name, _ in shown)
+    lines = [" " * width + "".join(f"{title:>12}" for title in ("smallest", "largest", "mean", "std"))]
+    for name, column in shown:
+        numbers = (column.minimum, column.maximum, column.mean, column.std)
+        lines.append(f"{name:<{width}}" + "".join(f"{number:>12.4g}" for number in numbers))
+    hidden = len(columns) - len(shown)
+    return lines + [f"… and {hidden:,} more"] * (hidden > 0)
 
 
 def _problems(card: DatasetCard) -> list[str]:

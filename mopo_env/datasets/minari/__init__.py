@@ -1,4 +1,4 @@
 """Minari datasets, read without running anything that their files name.
 
-`reader` is what users call; `metadata` decides what may be read, `hdf5` reads it.
+Read `reader` first, which users call. `metadata` checks what the dataset says of itself, and `hdf5` reads its episodes.
 """

@@ -1,4 +1,4 @@
-"""What Minari's `metadata.json` says of a dataset: looked at as data, and never followed."""
+"""What Minari's `metadata.json` says of a dataset. It is read as data: nothing that it names is made or run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
-from mopo_env._utils.spaces import ActionSpace, as_float32_box
+from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
 from mopo_env.errors import DatasetError
 
 __all__ = ["MinariMetadata", "read_minari_metadata"]
 
 _LARGEST_FILE = 10_000_000
-_MOST_ACTIONS = 10_000
 _KINDS = {str: "a string", int: "an integer"}
 _CONVERT = (
     "Load it with Minari, and build Transitions.from_episodes(Episode(…) for episode in dataset.iterate_episodes()) "
@@ -30,13 +29,13 @@ class MinariMetadata:
     """What is needed to read a dataset, and where it comes from.
 
     Attributes:
-        minari_version: The version that wrote it.
-        real_env_id: The id in the recorded environment's description; a name, from which nothing is made.
-        total_episodes: How many episodes there should be.
-        total_steps: How many transitions they should hold together.
+        minari_version: The version of Minari that wrote it.
+        real_env_id: The id of the recorded environment. It is only a name; the environment is never made.
+        total_episodes: The declared number of episodes.
+        total_steps: The declared number of transitions.
         observation_space: As declared, in float32.
-        action_space: As declared, a box in float32.
-        sha256: Of the file, so that a change of it is noticed.
+        action_space: As declared; a box is in float32.
+        sha256: Checksum of the file, which tells whether it changed.
     """
 
     minari_version: str
@@ -52,7 +51,7 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
     """Read and check `metadata.json`.
 
     Raises:
-        DatasetError: If it is damaged, lacks something, or describes what cannot be read; the message names the field.
+        DatasetError: If it is damaged or incomplete, or describes data of another kind; the message names the field.
     """
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
@@ -62,11 +61,11 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
         if not isinstance(raw, dict):
             raise DatasetError(f"found a {type(raw).__name__}, expected an object of JSON.")
         version, data_format = _field(raw, "minari_version", str), _field(raw, "data_format", str)
-        # All of 0.x that write this file agree on the layout; of what comes after them nothing is known.
+        # All versions 0.x that write this file agree on the layout. Later versions may not.
         if not version.startswith("0."):
             raise DatasetError(f"minari_version: found {version!r}, expected 0.x. Upgrade mopo-env. Or: {_CONVERT}")
         if data_format != "hdf5":
-            raise DatasetError(f"data_format: found {data_format!r}, expected 'hdf5', the only one read. {_CONVERT}")
+            raise DatasetError(f"data_format: found {data_format!r}, expected 'hdf5'. {_CONVERT}")
         return MinariMetadata(
             minari_version=version,
             real_env_id=_env_id(raw),
@@ -84,7 +83,7 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
 
 def _field(raw: dict[str, Any], name: str, kind: type) -> Any:
     if name not in raw:
-        raise DatasetError(f"{name}: missing. The file is damaged, or not Minari's.")
+        raise DatasetError(f"{name}: missing. The file is damaged, or was not written by Minari.")
     value = raw[name]
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DatasetError(f"{name}: found {str(value)[:80]!r}, expected {_KINDS[kind]}.")
@@ -114,20 +113,18 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
     if not isinstance(space, dict) or space.get("type") != "Discrete":
         return _box(raw, "action_space", "a one-dimensional Box or Discrete")
     count, first = space.get("n"), space.get("start", 0)
-    # A one-hot column for each number is what a model needs, so there is a limit to sense.
-    if type(count) is not int or type(first) is not int or not 0 < count <= _MOST_ACTIONS or abs(first) > 2**31:
+    if type(count) is not int or type(first) is not int or count < 1 or max(count, abs(first)) > 2**31:
         raise DatasetError(
-            f"action_space: found {str(count)[:20]} numbered actions from {str(first)[:20]} on; expected at most "
-            f"{_MOST_ACTIONS:,}."
+            f"action_space: found {str(count)[:20]} discrete actions from {str(first)[:20]} on, expected two integers."
         )
-    return Discrete(count, start=first)
+    return as_action_space(Discrete(count, start=first), "action_space")
 
 
 def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
     if name not in raw:
         raise DatasetError(
-            f"{name}: missing. Minari would make the environment that the file names to find it out, which runs code "
-            "of the file's choice; so this is refused. Add the space to the file, or load the dataset with Minari "
+            f"{name}: missing. Minari would make the environment that the file names to find the space. This runs code "
+            "of the file's choice, so it is refused. Add the space to the file, or load the dataset with Minari "
             "yourself and build Transitions from its episodes."
         )
     text = _field(raw, name, str)
@@ -136,12 +133,14 @@ def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box"
     if kind != "Box":
         raise DatasetError(f"{name}: found {kind or text[:80]!r}, expected {expected}.")
     shape, low, high = (space.get(key) for key in ("shape", "low", "high"))
-    # Compared before any array is made: a shape alone can ask for any amount of memory.
+    # The lists are compared before an array is made, since a shape alone can ask for any amount of memory.
     fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
     if not fits or not 0 < shape[0] == len(low) == len(high):
-        raise DatasetError(f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds.")
+        raise DatasetError(
+            f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as it says."
+        )
     try:
         bounds = np.array([low, high], dtype=np.float64)
         return as_float32_box(Box(bounds[0], bounds[1], dtype=np.float64), name)
     except (AssertionError, TypeError, ValueError) as error:
-        raise DatasetError(f"{name}: found bounds that are none: {error}.") from error
+        raise DatasetError(f"{name}: found invalid bounds: {error}.") from error

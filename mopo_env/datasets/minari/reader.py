@@ -19,9 +19,9 @@ from mopo_env.transitions import Episode, Transitions
 
 __all__ = ["has_minari_dataset", "load_minari", "save_minari"]
 
-# Minari's own syntax, with the version it cannot do without. It admits no dots, so no id leaves the folder.
+# Minari's own syntax, in which the version is required. No dot is allowed, so no id leaves the folder.
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
-# Each episode costs half a millisecond to find in HDF5, however short: from here on it is a second.
+# Finding an episode in HDF5 takes about half a millisecond, however short it is: this many take a second.
 _WORTH_KEEPING = 2_000
 
 
@@ -31,11 +31,11 @@ def has_minari_dataset(dataset_id: str) -> bool:
 
 
 def load_minari(dataset_id: str) -> Transitions:
-    """Read a local Minari dataset whose observations are vectors, and whose actions are vectors or numbers.
+    """Read a local Minari dataset with vector observations, and with vector or discrete actions.
 
-    The environment that the files name is never made: that would run whatever code they name. Minari itself is not
-    needed, and only its default format, HDF5, is read. Datasets of 2,000 episodes or more are kept flat in
-    ``minari-cache`` beside the user's datasets, and read from there until their files change.
+    The environment that the files name is never made, since making it would run code of the file's choice. Only
+    Minari's default format, HDF5, is read, and Minari itself is not needed. Datasets of 2,000 episodes or more are
+    copied to ``minari-cache`` beside the user's datasets, and read from there until their files change.
 
     Args:
         dataset_id: Such as ``"mujoco/halfcheetah/medium-v0"``; `minari download` fetches a remote one first.
@@ -85,7 +85,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
         The folder of the new dataset.
 
     Raises:
-        DatasetError: If the id is malformed or taken, or the rows are no whole episodes. Nothing is written then.
+        DatasetError: If the id is malformed or taken, or the rows are not whole episodes. Nothing is written then.
     """
     _check_id(dataset_id)
     if _data_folder(dataset_id).parent.exists():
@@ -111,7 +111,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
         for index, episode in enumerate(transitions.episodes())
     ]
     with warnings.catch_warnings():
-        # Minari asks for author, e-mail and links, which matter when a dataset is published.
+        # Minari warns if author, e-mail and links are missing, which matter when a dataset is published.
         warnings.simplefilter("ignore", UserWarning)
         dataset = minari.create_dataset_from_buffers(
             dataset_id,
@@ -122,7 +122,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
             description=json.dumps(dict(transitions.metadata), default=str),
         )
     if env_id in gym.registry:
-        # Given to Minari as `env`, the environment would be made; its description is all that is needed.
+        # Minari would make an environment given as `env`. Its description is enough.
         dataset.storage.update_metadata({"env_spec": gym.spec(env_id).to_json()})
     return _data_folder(dataset_id).parent
 
@@ -154,6 +154,6 @@ def _check_whole_episodes(transitions: Transitions) -> None:
     if len(broken):
         raise DatasetError(
             f"{transitions.locate(int(broken[0]))} (row {broken[0]}): the next observation is not the observation of "
-            "the following row, so these rows are no whole episodes and Minari cannot hold them. Flag the row as "
+            "the following row, so these rows are not whole episodes and Minari cannot hold them. Flag the row as "
             "truncated, or keep the dataset with save_transitions."
         )

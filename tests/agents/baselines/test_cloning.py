@@ -62,16 +62,23 @@ def test_it_recovers_mean_and_spread_of_a_known_policy() -> None:
 
 
 def test_one_action_over_and_over_does_not_make_a_point_of_it() -> None:
-    """Without the entropy's share the likelihood has no maximum, and BRAC's divergence from a point is infinite."""
+    """Without the entropy's share the likelihood has no maximum, and BRAC's divergence from a point is infinite.
+
+    Spread and weight circle around where both stand still, so it is their means over time that are known: −dim(A) = −1
+    is the entropy of a Gaussian of log standard deviation −2.42, near which the tanh changes little, and a weight of 1
+    balances the likelihood. Three seeds gave −2.35 to −2.36 and 1.05 to 1.07; with no weight it is −5, the bound.
+    """
     actor = policy().actor
-    cloner = Cloner(actor, learning_rate=2e-2)
-    for _ in range(400):
+    cloner = Cloner(actor, learning_rate=5e-3)
+    seen = []
+    for _ in range(1000):
         cloner.update(torch.randn(64, 2), torch.full((64, 1), 0.2))
-    mean, log_std = parameters(actor, torch.randn(20, 2))
-    assert mean.tanh().mean().item() == pytest.approx(0.2, abs=0.03)
-    # −dim(A) = −1 is the entropy of a Gaussian of log standard deviation −2.4, near which the tanh changes little.
-    assert log_std.mean().item() == pytest.approx(-1.0 - 0.5 * math.log(2 * math.pi * math.e), abs=0.3)
-    assert cloner.entropy_weight.value > 0.1
+        mean, log_std = parameters(actor, torch.randn(20, 2))
+        seen.append(torch.stack([mean.tanh().mean(), log_std.mean(), cloner.entropy_weight.value]))
+    action, spread, weight = torch.stack(seen)[300:].mean(dim=0).tolist()
+    assert action == pytest.approx(0.2, abs=0.03)
+    assert spread == pytest.approx(-1.0 - 0.5 * math.log(2 * math.pi * math.e), abs=0.3)
+    assert weight == pytest.approx(1.0, abs=0.2)
 
 
 def test_actions_at_the_bounds_are_taken_in() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from mopo_agents.baselines.divergences import KERNELS, gaussian_kernel, kl_estimate, laplacian_kernel, mmd
-from mopo_agents.baselines.tanh_gaussian import draw, log_prob
+from mopo_agents.sb3.squashed_gaussian import draw, log_prob
 
 ROOT_MARGIN = 1e-6
 E = math.exp

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mopo_agents.baselines.multiplier import Multiplier
+from mopo_agents.baselines.multiplier import LinearMultiplier, Multiplier
 
 
 @pytest.mark.parametrize(("violation", "direction"), [(0.5, 1.0), (-0.5, -1.0)])
@@ -54,4 +54,26 @@ def test_it_finds_the_multiplier_of_a_problem_with_a_known_one() -> None:
     for _ in range(400):
         x = 1.0 / multiplier.value  # the maximum of x − α·x²/2
         multiplier.update(x.square() / 2.0 - 1.0 / 8.0)
+    assert multiplier.value.item() == pytest.approx(2.0, rel=0.01)
+
+
+def test_the_linear_one_moves_evenly_stops_at_zero_and_comes_back() -> None:
+    """Adam's first step has the length of the learning rate, in α itself; at zero a constraint that holds waits."""
+    multiplier = LinearMultiplier(learning_rate=0.1)
+    assert multiplier.value.item() == 1.0
+    multiplier.update(torch.tensor(-0.5))
+    assert multiplier.value.item() == pytest.approx(0.9)
+    for _ in range(400):
+        multiplier.update(torch.tensor(-0.5))
+    assert multiplier.value.item() == 0.0
+    for _ in range(100):
+        multiplier.update(torch.tensor(0.5))
+    assert multiplier.value.item() > 1.0
+
+
+def test_the_linear_one_finds_the_known_multiplier_too() -> None:
+    """x²/2 ≤ 1/8, as above: α = 2."""
+    multiplier = LinearMultiplier(learning_rate=0.02)
+    for _ in range(400):
+        multiplier.update((1.0 / multiplier.value).square() / 2.0 - 1.0 / 8.0)
     assert multiplier.value.item() == pytest.approx(2.0, rel=0.01)

@@ -266,3 +266,11 @@ def test_values_that_really_explode_end_the_run(name: str) -> None:
     assert agent._n_updates == 0
     assert np.isfinite(policy_actions(agent)).all()
     assert len(policy_actions(agent)) == len(STATES)
+
+
+def test_the_clone_takes_a_learning_rate_that_falls() -> None:
+    """As every agent of Stable-Baselines3; it is asked anew in every epoch, for the actor and for the entropy."""
+    agent = small_agent("BC", gradient_steps=2, learning_rate=lambda progress: 1e-3 * (1.0 + progress))
+    agent.learn(4)
+    for optimizer in (agent.cloner.optimizer, agent.cloner.entropy_weight.optimizer):
+        assert optimizer.param_groups[0]["lr"] == 1e-3  # no progress remains

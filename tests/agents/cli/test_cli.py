@@ -20,7 +20,8 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_agents.cli import data as cli_data
 from mopo_agents.cli import main as cli
-from mopo_agents.collection.episode_runner import EpisodeRunner
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.episodes import EpisodeRunner
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.methods import METHODS
@@ -103,7 +104,7 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
             ["--steps", "--behaviour-steps", "--seed", "--workers", "--checkpoint-minutes", "--out", "--minari"],
         ),
         ("fit", ["--out", "--device", "--num-members", "--hidden-sizes", "--max-epochs", "--lipschitz"]),
-        ("fit-termination", ["--out", "--device", "--inputs", "--sparsity-coef", "--test-share"]),
+        ("fit-termination", ["--out", "--device", "--inputs", "--patience", "--test-share"]),
         (
             "train",
             [
@@ -123,6 +124,7 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
                 "--rollout-batch-size",
                 "--real-ratio",
                 "--dataset",
+                "--agent-options JSON",
             ],
         ),
         ("evaluate", ["--task", "--real-env", "--episodes", "--seed"]),
@@ -191,6 +193,8 @@ def test_our_errors_are_one_sentence_on_stderr(mopo: Mopo, arguments: list[str],
         (["train", TASK, "--epochs", "0"], "epochs: expected an integer of at least 1, found 0"),
         (["train", TASK, "--real-ratio", "2"], "real_ratio: expected a finite number"),
         (["train", TASK, "--penalty-coeff", "2"], "--penalty-coeff"),
+        (["train", TASK, "--agent-options", "{learning_rate: 1}"], "Error parsing --agent-options"),
+        (["train", TASK, "--agent-options", "[1]"], "agent_options: expected a mapping"),
         (["fit", "data", "--num-elites", "9"], "num_elites: 9 exceeds num_members, 7"),
         (["fit", "data", "--max-epochs", "many"], "many"),
         (["collect"], "required"),
@@ -271,8 +275,12 @@ def test_from_data_to_a_policy(mopo: Mopo, dataset: Path, tmp_path: Path) -> Non
     content = json.loads((folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").read_text())
     assert (content["task"], content["real_env"]) == (TASK, "HalfCheetah-v4")
 
-    # The same command again is a new run in a new folder.
-    code, out, _ = mopo("train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN)
+    # The same command again is a new run in a new folder; its agent can have options of its own.
+    options = '{"learning_rate": 1e-4}'
+    code, out, _ = mopo(
+        "train", TASK, "--dataset", dataset, "--evaluate-every=0", *TINY_RUN, "--agent-options", options
+    )
+    assert json.loads((Path(f"{folder}-2") / "config.json").read_text())["agent_options"] == {"learning_rate": 1e-4}
     assert code == 0
     assert out.splitlines()[-1].startswith(f"Policy, logs and result.json are in {folder}-2.")
     # A wrong task is noticed before SB3 stumbles over it.
@@ -315,10 +323,18 @@ def test_methods_and_their_report(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
     assert err == "left out: runs/broken: unfinished, there is no result.json.\n"
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [line[:6] for line in lines[2:]] == [
-        [TASK, "mopo-no-lip, penalty=ensemble-std, penalty_members=elites", "SAC", "8", "1", "1"],
-        [TASK, "mbpo-no-ens", "SAC", "8", "1", "2"],
+        [
+            f"{TASK} on data",
+            "mopo-no-lip, penalty=ensemble-std, penalty_members=elites, fit.num_members=2, fit.num_elites=1, "
+            "fit.hidden_sizes=[8], evaluation_episodes=1",
+            "SAC",
+            "8",
+            "1",
+            "1",
+        ],
+        [f"{TASK} on data", "mbpo-no-ens, fit.hidden_sizes=[8], evaluation_episodes=1", "SAC", "8", "1", "1"],
     ]
-    assert [line[12] for line in lines[2:]] == ["–", "2247.2"]
+    assert [[line[6], line[13]] for line in lines[2:]] == [["1", "–"], ["2", "–"]]
     with (tmp_path / "table.csv").open(newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [row["seeds"] for row in table] == ["1", "2"]
@@ -372,11 +388,7 @@ def test_collect_refuses_a_folder_that_holds_a_dataset(
     mopo: Mopo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an hour of collecting must not overwrite another; and it is said before the half hour."""
-
-    def collect(*args: Any, **options: Any) -> Transitions:
-        raise AssertionError("collecting began")
-
-    monkeypatch.setattr("mopo_agents.collection.collect", collect)
+    monkeypatch.setattr("mopo_agents.collection.recipes.RECIPES", {})
     before = {path.name: path.read_bytes() for path in dataset.iterdir()}
     code, _, err = mopo("collect", TASK, "--out", dataset)
     assert code == 2
@@ -390,23 +402,16 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     """Then `mopo fit TASK` needs no path. The collecting itself is replaced: it has tests of its own."""
     asked: dict[str, Any] = {}
 
-    def collect(task: str, *, folder: Path, **options: Any) -> Transitions:
-        asked.update(options, task=task, folder=folder)
+    def collect(config: CollectConfig, *, folder: Path) -> Transitions:
+        asked.update(config=config, folder=folder)
         return cheetah_data()
 
-    monkeypatch.setattr("mopo_agents.collection.collect", collect)
-    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3, "--workers", 2)
+    monkeypatch.setattr("mopo_agents.collection.recipes.collect", collect)
+    code, out, _ = mopo("collect", TASK, "--steps", 100, "--seed", 3, "--workers", 2, "--threshold", 9.5)
     folder = tmp_path / "mopo" / TASK
     assert code == 0
-    assert asked == {
-        "task": TASK,
-        "folder": folder,
-        "steps": 100,
-        "behaviour_steps": 1_000_000,
-        "seed": 3,
-        "workers": 2,
-        "checkpoint_minutes": 1.0,
-    }
+    expected = CollectConfig(task=TASK, steps=100, seed=3, workers=2, threshold=9.5)
+    assert asked == {"config": expected, "folder": folder}
     assert out.splitlines()[0].startswith("100 transitions; episode returns: mean ")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
 
@@ -453,7 +458,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "6 transitions; episode returns: mean 3.0, max 3.0",
-        "2 rows were dropped, the last of each episode: their next states are not in the file.",
+        "2 rows were dropped, the last of each episode, since the file lacks their next states.",
         f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
     loaded = load_transitions(folder)
@@ -612,7 +617,7 @@ def test_a_published_name_is_compared_with_the_published_file(
     assert code == 0
     note = "the halfcheetah_medium-v2.hdf5 that D4RL published."
     if not published:
-        note = f"not that of the halfcheetah_medium-v2.hdf5 that D4RL published, which is {expected}."
+        note = f"not the halfcheetah_medium-v2.hdf5 that D4RL published, whose SHA-256 is {expected}."
     assert out.splitlines()[1] == f"SHA-256 {digest}: {note}"
     assert (load_transitions(tmp_path / "data").metadata.get("d4rl_file") is not None) == published
     # The name also tells the task, and with it the batch of the paper to compare with.

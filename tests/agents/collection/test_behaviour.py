@@ -17,10 +17,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from mopo_agents._utils.trees import flatten
 from mopo_agents.collection import behaviour as behaviour_module
+from mopo_agents.collection import checkpoint as checkpoint_module
 from mopo_agents.collection.behaviour import Behaviour, hyperparameters, train_behaviour
-from mopo_agents.runs.state import checkpoint as checkpoint_module
+from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_agents.runs.state.agent_state import agent_state
-from mopo_agents.runs.state.checkpoint import Checkpoint
 from mopo_agents.runs.state.generators import global_generators
 from mopo_agents.runs.state.interruption import interruptible
 from mopo_env.errors import ConfigError, StoreError
@@ -70,12 +70,12 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, *, between: bool = Fals
 
     With `between` it fails in the save after that step, behind the rows and before the word that they count.
     """
-    steps, write, whole = 0, checkpoint_module.write_artifact, Checkpoint.save
+    steps, write, whole = 0, checkpoint_module.write_state, Checkpoint.save
 
-    def failing_write(*arguments: Any) -> Path:
+    def failing_write(*arguments: Any) -> None:
         if between and steps == step:
             raise CrashError
-        return write(*arguments)
+        write(*arguments)
 
     def counted_save(self: Checkpoint, *arguments: Any) -> None:
         nonlocal steps
@@ -85,7 +85,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, step: int, *, between: bool = Fals
         if steps == step:
             raise CrashError
 
-    monkeypatch.setattr(checkpoint_module, "write_artifact", failing_write)
+    monkeypatch.setattr(checkpoint_module, "write_state", failing_write)
     monkeypatch.setattr(Checkpoint, "save", counted_save)
 
 

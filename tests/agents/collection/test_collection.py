@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,16 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from mopo_agents.collection import RECIPES, collect, recipes, roll_out, transitions_from_replay_buffer
+from mopo_agents.collection import collector as collector_module
+from mopo_agents.collection import recipes
 from mopo_agents.collection.behaviour import train_behaviour
-from mopo_agents.evaluation import evaluate
+from mopo_agents.collection.collector import Collector
+from mopo_agents.collection.config import CollectConfig
+from mopo_agents.collection.episodes import EpisodeRunner
+from mopo_agents.collection.recipes import RECIPES
+from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
+from mopo_agents.collection.rollouts import roll_out
+from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.train import train
@@ -45,6 +55,19 @@ SMALL: dict[str, Any] = {
 MEDIUM: dict[str, Any] = {"steps": 500, "behaviour_steps": 700, "threshold": 5.0, "seed": 2, **SMALL}
 
 
+def collect(
+    task: str,
+    *,
+    folder: Path | None = None,
+    agent_options: dict[str, Any] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Transitions:
+    """Collect by a configuration of these options."""
+    config = CollectConfig(task=task, **options)
+    return recipes.collect(config, folder=folder, agent_options=agent_options, progress=progress)
+
+
 def collect_small(
     task: str, *, steps: int = STEPS, seed: int = 0, max_episode_steps: int | None = None
 ) -> tuple[Transitions, Any]:
@@ -62,8 +85,8 @@ def collect_small(
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "train_behaviour", spied)
-        patch.setattr(recipes, "make_behaviour_env", make)
+        patch.setattr(collector_module, "train_behaviour", spied)
+        patch.setattr(collector_module, "make_behaviour_env", make)
         return collect(task, steps=steps, seed=seed, **SMALL), agents[0]
 
 
@@ -198,9 +221,8 @@ def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> Non
         "evaluation_episodes": 1,
     }
     result = train(
-        TrainConfig(task="halfcheetah-jump", **options),
+        TrainConfig(task="halfcheetah-jump", agent_options={"policy_kwargs": {"net_arch": [16]}}, **options),
         folder=tmp_path / "run",
-        agent_options={"policy_kwargs": {"net_arch": [16]}},
         progress=False,
     )
     assert isinstance(result.agent, RandomRollouts)
@@ -213,8 +235,9 @@ def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "run" / "result.json").read_text())["evaluations"][0]["normalised"] is None
     assert (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1].endswith(",")
     assert "evaluation/normalised" not in (tmp_path / "run" / "progress.csv").read_text()
-    again = evaluate(load_policy(tmp_path / "run"), "halfcheetah-jump", episodes=1)
+    again = evaluate(load_policy(tmp_path / "run"), "halfcheetah-jump", episodes=1, seed=evaluation_seed(0, 2))
     assert again.returns == result.final.returns
+    del options["gradient_steps"]
     with pytest.raises(ConfigError, match="random_rollouts: PPO is not off-policy"):
         train(TrainConfig(task="halfcheetah-jump", agent="PPO", **options), folder=tmp_path / "ppo", progress=False)
 
@@ -397,7 +420,7 @@ class TestUnfinished:
     def test_interrupted_while_rolling_out(self, tmp_path: Path) -> None:
         """Training is over then: it is not begun anew, and the policy stays where it is."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recipes, "roll_out", lambda *args, **options: signal.raise_signal(signal.SIGINT))
+            patch.setattr(Collector, "roll_out", lambda *args, **options: signal.raise_signal(signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
                 collect("hopper-medium", folder=tmp_path, **MEDIUM)
         assert (tmp_path / "unfinished").is_dir()
@@ -450,30 +473,85 @@ class TestUnfinished:
             collect("hopper-medium", folder=tmp_path / "data", **{option: value})
         assert not (tmp_path / "data").exists()
 
+    def test_killed_while_tidying_up(self, tmp_path: Path) -> None:
+        """The dataset is saved, the unfinished work still there: the same call must end as one that was left alone."""
+        options: dict[str, Any] = {"steps": 50, "folder": tmp_path, "progress": False}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recipes, "remove_folder", lambda folder: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                collect("hopper-random", **options)
+        saved = load_transitions(tmp_path).fingerprint
+        with pytest.raises(ConfigError, match="seed: begun with 0, now 3"):
+            collect("hopper-random", seed=3, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EpisodeRunner, "run", lambda *args: pytest.fail("rolled out again"))
+            assert collect("hopper-random", **options).fingerprint == saved
+        assert load_transitions(tmp_path).fingerprint == saved
+        assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"dataset.json", "dataset"}
+        with pytest.raises(ConfigError, match="already holds a dataset"):
+            collect("hopper-random", **options)
+
+    @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the workers in Linux's /proc")
+    def test_workers_die_with_their_parent(self, tmp_path: Path) -> None:
+        """Killed, a process cannot tell its workers to end; left alone they would compute for nobody, for ever."""
+        config = {"task": "hopper-random", "steps": 10**7, "workers": 2, "checkpoint_minutes": 0.0}
+        program = (
+            "from mopo_agents import CollectConfig, collect\n"
+            f"collect(CollectConfig(**{config!r}), folder={str(tmp_path)!r}, progress=False)"
+        )
+
+        def is_alive(process: int) -> bool:
+            stat = Path(f"/proc/{process}/stat")
+            return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+        def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+            deadline = time.monotonic() + seconds
+            while not condition() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            return condition()
+
+        parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+        children: list[int] = []
+        try:
+            assert wait_for(lambda: any((tmp_path / "unfinished" / "random").glob("part-*.json")), 60)
+            found = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+            children = [int(process) for process in found.split()]
+            assert len(children) >= 2
+            parent.kill()
+            parent.wait()
+            assert wait_for(lambda: not any(map(is_alive, children)), 2)
+        finally:
+            parent.kill()
+            parent.wait()
+            for process in filter(is_alive, children):
+                os.kill(process, signal.SIGKILL)
+
     @pytest.mark.slow
     @pytest.mark.parametrize("task", ["hopper-med-expert", "halfcheetah-jump"])
-    def test_after_kill_9(self, tmp_path: Path, task: str) -> None:
-        """Whole processes, killed again and again at moments of chance, against one that was left in peace."""
-        options = {**MEDIUM, "checkpoint_minutes": 0.0}
+    def test_after_many_kills(self, tmp_path: Path, task: str) -> None:
+        """Whole processes, killed again and again at moments of chance, against one that was left in peace.
+
+        The signal of a timer ends a process as abruptly as SIGKILL; this one counts the process's own seconds, so that
+        a busy machine changes nothing.
+        """
+        config = {name: value for name, value in MEDIUM.items() if name not in SMALL}
+        config |= {"task": task, "checkpoint_minutes": 0.0}
         program = f"""
-import os, random, signal, sys, threading, time
-from mopo_agents.collection import collect
+import random, signal, sys
+from mopo_agents import CollectConfig, collect
 
-def kill():
-    time.sleep(random.Random(int(sys.argv[1])).uniform(0.5, 4))
-    os.kill(os.getpid(), signal.SIGKILL)
-
-threading.Thread(target=kill, daemon=True).start()
-collect({task!r}, folder={str(tmp_path)!r}, **{options!r})
+signal.setitimer(signal.ITIMER_PROF, random.Random(int(sys.argv[1])).uniform(0.5, 4))
+collect(CollectConfig(**{config!r}), folder={str(tmp_path)!r}, **{SMALL!r})
 """
         codes = []
-        for seed in range(40):
-            codes.append(subprocess.run([sys.executable, "-c", program, str(seed)], check=False).returncode)
-            if codes[-1] == 0:
-                break
-        assert codes[-1] == 0
-        assert codes[0] == -signal.SIGKILL
-        assert load_transitions(tmp_path).fingerprint == collect(task, **options).fingerprint
+        # One that is killed on its way out, behind its last line, is done too.
+        while not (tmp_path / "dataset.json").exists() or (tmp_path / "unfinished").exists():
+            arguments = [sys.executable, "-c", program, str(len(codes))]
+            codes.append(subprocess.run(arguments, check=False).returncode)
+            assert codes[-1] in (0, -signal.SIGPROF)
+            assert len(codes) <= 40
+        assert codes[0] == -signal.SIGPROF
+        assert load_transitions(tmp_path).fingerprint == collect(**config, **SMALL).fingerprint
 
 
 def buffer_of(size: int, rows: int, *, space: Box | None = None, ends: dict[int, bool] | None = None) -> ReplayBuffer:

@@ -17,8 +17,13 @@ from gymnasium.spaces import Box
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.sac.policies import SACPolicy
 
-from mopo_agents.collection.episode_runner import EPISODES_SIDE_BY_SIDE, EpisodeRunner
-from mopo_agents.collection.rollout_policies import SquashedGaussianPolicy, UniformPolicy, make_rollout_policy
+from mopo_agents.collection.episodes import (
+    EPISODES_SIDE_BY_SIDE,
+    EpisodeRunner,
+    make_rollout_policy,
+    squashed_gaussian,
+    uniform,
+)
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.policies import save_policy
 from mopo_agents.runs.state.append_log import AppendLog
@@ -185,12 +190,12 @@ class TestResume:
                 hopper_episodes(folder=tmp_path, **change)
 
 
-class TestUniformPolicy:
+class TestUniform:
     """The recipe "random"."""
 
     @staticmethod
     def actions(space: Box, rows: int) -> np.ndarray:
-        act, generators = UniformPolicy(space), [np.random.default_rng(index) for index in range(4)]
+        act, generators = uniform(space), [np.random.default_rng(index) for index in range(4)]
         return np.concatenate([act(np.zeros((4, 1)), generators, range(4)) for _ in range(rows // 4)])
 
     def test_actions_fill_the_box_evenly(self) -> None:
@@ -212,7 +217,7 @@ class TestUniformPolicy:
                 make_rollout_policy(None, space)
 
 
-class TestSquashedGaussianPolicy:
+class TestSquashedGaussian:
     """Actions must be distributed as Stable-Baselines3's own are."""
 
     @pytest.fixture
@@ -229,7 +234,7 @@ class TestSquashedGaussianPolicy:
                 out[:] = 0.0
 
         observations = np.random.default_rng(0).uniform(-1, 1, (6, 3)).astype(np.float32)
-        found = SquashedGaussianPolicy(sac)(observations, [Silent()] * 6, range(6))  # type: ignore[list-item]
+        found = squashed_gaussian(sac)(observations, [Silent()] * 6, range(6))  # type: ignore[list-item]
         expected, _ = sac.predict(observations, deterministic=True)
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -238,7 +243,7 @@ class TestSquashedGaussianPolicy:
         draws = 4000
         observations = np.repeat(np.float32([[0.3, -0.8, 0.5]]), draws, axis=0)
         generators = [np.random.default_rng(index) for index in range(draws)]
-        actions = SquashedGaussianPolicy(sac)(observations, generators, range(draws))
+        actions = squashed_gaussian(sac)(observations, generators, range(draws))
         assert actions.dtype == np.float32
         gaussian = np.arctanh(sac.scale_action(actions.astype(np.float64)))
         mean, log_std, _ = sac.actor.get_action_dist_params(torch.from_numpy(observations[:1]))
@@ -249,7 +254,7 @@ class TestSquashedGaussianPolicy:
     def test_finished_episodes_draw_nothing(self, sac: SACPolicy) -> None:
         """Else the actions of one episode would depend on the lengths of others."""
         generators = [np.random.default_rng(index) for index in range(3)]
-        SquashedGaussianPolicy(sac)(np.zeros((3, 3), dtype=np.float32), generators, [0, 2])
+        squashed_gaussian(sac)(np.zeros((3, 3), dtype=np.float32), generators, [0, 2])
         assert generators[1].bit_generator.state == np.random.default_rng(1).bit_generator.state
         assert generators[2].bit_generator.state != np.random.default_rng(2).bit_generator.state
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+import json
 from pathlib import Path
 
 import pytest
+from helpers.runs import leave_run
 
 from mopo_agents.runs.comparison import Row, compare, csv_text, markdown
-
-LeaveRun = Callable[..., Path]
 
 
 def cells(table: str) -> list[list[str]]:
@@ -19,7 +18,7 @@ def cells(table: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def three_seeds(leave_run: LeaveRun, tmp_path: Path) -> list[Path]:
+def three_seeds(tmp_path: Path) -> list[Path]:
     """Last returns 10, 20 and 60, none the best: their mean is 30, their deviation √((400 + 100 + 900) / 2) = √700."""
     return [
         leave_run(tmp_path / "runs" / f"run{seed}", returns=(99.0, *[0.0] * 4, *[5.0] * 9, last), seed=seed)
@@ -43,13 +42,14 @@ def test_seeds_are_one_row(three_seeds: list[Path]) -> None:
 
 def test_the_table_shows_it(three_seeds: list[Path]) -> None:
     head, rule, row = cells(markdown(compare(three_seeds)[0]))
-    assert len(head) == len(rule) == len(row) == 14
+    assert len(head) == len(rule) == len(row) == 16
     shown = dict(zip(head, row, strict=True))
     assert shown == {
         "task": "halfcheetah-mixed",
         "method": "mopo",
         "agent": "SAC",
         "b": "20,000",
+        "epochs": "15",
         "updates": "15,000",
         "seeds": "3",
         "data mean": "1500.0",
@@ -60,47 +60,48 @@ def test_the_table_shows_it(three_seeds: list[Path]) -> None:
         "… last 10": "2.3",
         "paper": "6418.3",
         "seconds": "900",
+        "identity": compare(three_seeds)[0][0].identity[:8],
     }
     assert all(set(cell) <= {"-", ":"} for cell in rule)
 
 
-def test_the_lines_of_the_table_are_equally_long(three_seeds: list[Path], leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_the_lines_of_the_table_are_equally_long(three_seeds: list[Path], tmp_path: Path) -> None:
     """It is read in a terminal as well."""
     other = leave_run(tmp_path / "other", task="ant-angle", changed={"penalty_coef": 0.5}, agent="SBX-CrossQ")
     lines = markdown(compare([*three_seeds, other])[0]).splitlines()
     assert len({len(line) for line in lines}) == 1
 
 
-def test_one_seed_has_no_deviation(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     (row,), _ = compare([leave_run(tmp_path / "run", returns=(3.0,))])
     assert (row.last, row.last_std, row.last_10_std) == (3.0, None, None)
-    assert cells(markdown([row]))[2][8:10] == ["3.0", "3.0"]
+    assert cells(markdown([row]))[2][9:11] == ["3.0", "3.0"]
 
 
-def test_fewer_evaluations_are_all_averaged(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_fewer_evaluations_are_all_averaged(tmp_path: Path) -> None:
     (row,), _ = compare([leave_run(tmp_path / "run", returns=(2.0, 4.0, 9.0))])
     assert (row.last, row.last_10) == (9.0, 5.0)
 
 
-@pytest.mark.parametrize(
-    "difference",
-    [
-        {"task": "hopper-mixed"},
-        {"method": "mbpo"},
-        {"agent": "TD3"},
-        {"changed": {"penalty_coef": 2.0}},
-        {"dataset_fingerprint": "def"},
-        {"rollout_batch_size": 50_000},
-        {"returns": (1.0, 2.0, 3.0)},  # 3,000 updates
-    ],
-)
-def test_what_differs_is_not_averaged(difference: dict[str, object], leave_run: LeaveRun, tmp_path: Path) -> None:
-    rows, left_out = compare([leave_run(tmp_path / "a"), leave_run(tmp_path / "b", seed=1, **difference)])
-    assert [row.seeds for row in rows] == [1, 1]
-    assert left_out == []
+def test_what_differs_in_its_identity_is_not_averaged(tmp_path: Path) -> None:
+    """The identity alone decides: these two look the same in every column."""
+    runs = [leave_run(tmp_path / name, seed=seed, identity=name) for seed, name in enumerate("ab")]
+    rows, left_out = compare(runs)
+    assert ([(row.identity, row.seeds) for row in rows], left_out) == ([("a", 1), ("b", 1)], [])
 
 
-def test_a_repetition_is_no_further_seed(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_a_diverged_seed_stays_in_its_row(tmp_path: Path) -> None:
+    """To leave it out, or in a row of its own, would make a method that diverges look better than it is."""
+    good = leave_run(tmp_path / "a", returns=(1.0, 20.0))
+    diverged = leave_run(tmp_path / "b", seed=1, returns=(-40.0,), diverged_epoch=1)
+    (row,), _ = compare([diverged, good])
+    assert (row.seeds, row.diverged, row.updates) == (2, 1, 2000)
+    assert (row.last, row.last_10) == (-10.0, pytest.approx(-14.75))
+    head, _, line = cells(markdown([row]))
+    assert dict(zip(head, line, strict=True))["seeds"] == "2, 1 diverged"
+
+
+def test_a_repetition_is_no_further_seed(tmp_path: Path) -> None:
     """Twice the same run would halve the standard error for nothing."""
     first, again = leave_run(tmp_path / "a", returns=(1.0,)), leave_run(tmp_path / "b", returns=(2.0,))
     (row,), left_out = compare([first, again])
@@ -108,7 +109,7 @@ def test_a_repetition_is_no_further_seed(leave_run: LeaveRun, tmp_path: Path) ->
     assert left_out == [f"{again}: repeats seed 0 of {first}."]
 
 
-def test_bad_runs_are_named_and_the_others_reported(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_bad_runs_are_named_and_the_others_reported(tmp_path: Path) -> None:
     good, unfinished, damaged = (leave_run(tmp_path / name) for name in "abc")
     (unfinished / "result.json").unlink()
     (damaged / "result.json").write_text("{")
@@ -118,11 +119,12 @@ def test_bad_runs_are_named_and_the_others_reported(leave_run: LeaveRun, tmp_pat
     assert "unfinished" in left_out[0]
 
 
-def test_the_papers_number_belongs_to_the_method_as_it_is(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_the_papers_number_belongs_to_the_method_as_it_is(tmp_path: Path) -> None:
     """Beside other options, or a method the paper did not run on the task, it would mislead."""
     runs = [
         leave_run(tmp_path / "a", method="mbpo"),
         leave_run(tmp_path / "b", method="mbpo", changed={"horizon": 1}),
+        leave_run(tmp_path / "f", method="mbpo", changed={"learning_rate": 0.1}),
         leave_run(tmp_path / "c", method="mopo-oracle", task="hopper-mixed"),
         leave_run(tmp_path / "d", method="mopo-no-penalty", task="halfcheetah-jump"),
         leave_run(tmp_path / "e", method="mine", task="my-task"),
@@ -131,31 +133,42 @@ def test_the_papers_number_belongs_to_the_method_as_it_is(leave_run: LeaveRun, t
     assert papers == {
         ("halfcheetah-mixed", "mbpo"): 5598.4,
         ("halfcheetah-mixed", "mbpo, horizon=1"): None,
+        ("halfcheetah-mixed", "mbpo, learning_rate=0.1"): None,
         ("hopper-mixed", "mopo-oracle"): None,
         ("halfcheetah-jump", "mopo-no-penalty"): -980.8,
         ("my-task", "mine"): None,
     }
 
 
-def test_tasks_and_methods_come_in_the_papers_order(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_tasks_and_methods_come_in_the_papers_order(tmp_path: Path) -> None:
     settings = [("ant-angle", "mopo"), ("halfcheetah-mixed", "mbpo"), ("halfcheetah-mixed", "mopo"), ("zoo", "mopo")]
     runs = [leave_run(tmp_path / str(k), task=task, method=method) for k, (task, method) in enumerate(settings)]
     found = [(row.task, row.method) for row in compare(runs)[0]]
     assert found == [settings[2], settings[1], settings[0], settings[3]]
 
 
-def test_a_task_without_references_has_no_normalised_score(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_a_task_without_references_has_no_normalised_score(tmp_path: Path) -> None:
     rows, _ = compare([leave_run(tmp_path / "run", task="halfcheetah-jump")])
     assert (rows[0].normalised_last, rows[0].normalised_last_10) == (None, None)
-    assert cells(markdown(rows))[2][10:12] == ["–", "–"]
+    assert cells(markdown(rows))[2][11:13] == ["–", "–"]
 
 
-def test_runs_without_a_model_have_no_number_of_rollouts(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_returns_elsewhere_have_no_normalised_score(tmp_path: Path) -> None:
+    """D4RL's scale is of the robot; an evaluation in another environment says so by having none."""
+    folder = leave_run(tmp_path / "run", real_env="Walker2d-v5")
+    result = json.loads((folder / "result.json").read_text())
+    result["evaluations"][-1]["normalised"] = None
+    (folder / "result.json").write_text(json.dumps(result))
+    (row,), _ = compare([folder])
+    assert (row.normalised_last, row.normalised_last_10) == (None, None)
+
+
+def test_runs_without_a_model_have_no_number_of_rollouts(tmp_path: Path) -> None:
     """Markdown shows no table where a rule has no dash, as under a column that is one character wide."""
     rows, _ = compare([leave_run(tmp_path / "run", method="bear", agent="BEAR", rollout_batch_size=None)])
     _, rule, line = cells(markdown(rows))
     assert line[1:4] == ["bear", "BEAR", "–"]
-    assert line[12] == "4211.3"
+    assert line[13] == "4211.3"
     assert [cell for cell in rule if "-" not in cell] == []
     assert next(csv.DictReader(io.StringIO(csv_text(rows))))["rollout_batch_size"] == ""
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from helpers.runs import resolved
 
-from mopo_agents.runs import methods
-from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
-from mopo_agents.runs.methods import METHODS, Method, changed_options, get_method, resolve
-from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.methods import METHODS, get_method
+from mopo_env.errors import UnknownNameError
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.tasks import TASKS
 
@@ -42,7 +41,7 @@ def test_a_row_of_table_3(title: str) -> None:
     mixed, jump, penalty, lipschitz = TABLE_3[title]
     (method,) = [method for method in METHODS.values() if method.title == title]
     assert (method.paper_returns["halfcheetah-mixed"], method.paper_returns["halfcheetah-jump"]) == (mixed, jump)
-    assert resolve(TrainConfig(task="halfcheetah-mixed", method=method.name)).penalty == PENALTIES[penalty]
+    assert resolved("halfcheetah-mixed", method=method.name).penalty == PENALTIES[penalty]
     config = FitConfig(**method.fit)
     assert (config.lipschitz is not None) == lipschitz
     alone = "no ens." in title
@@ -82,9 +81,9 @@ def test_mbpo_has_horizons_and_returns_of_its_own(task: str) -> None:
     found_return, horizon, mopo_horizon = MBPO[task]
     assert METHODS["mbpo"].paper_returns[task] == found_return
     for name in ("mbpo", "mbpo-no-ens"):
-        assert resolve(TrainConfig(task=task, method=name)).horizon == horizon
+        assert resolved(task, method=name).horizon == horizon
     for name in ("mopo", "mopo-no-penalty", "mopo-no-lip"):
-        assert resolve(TrainConfig(task=task, method=name)).horizon == mopo_horizon
+        assert resolved(task, method=name).horizon == mopo_horizon
 
 
 @pytest.mark.parametrize("task", [task.name for task in TASKS.values() if task.paper_return is not None])
@@ -94,25 +93,8 @@ def test_mopos_returns_are_those_of_the_tasks(task: str) -> None:
     assert no_lip == {"halfcheetah-mixed": 6393.3, "halfcheetah-jump": 3912.3}.get(task, TASKS[task].paper_return)
 
 
-def test_what_is_given_comes_before_the_method_and_the_method_before_the_task() -> None:
-    plain = resolve(TrainConfig(task="MOPO-hopper-mixed", method="mbpo"))
-    assert (plain.task, plain.penalty, plain.horizon, plain.penalty_coef) == ("hopper-mixed", "none", 5, 5.0)
-    assert (plain.agent, plain.random_rollouts) == ("SAC", False)
-    options: dict[str, Any] = {"penalty": "learned-variance", "horizon": 2, "penalty_coef": 0.0, "agent": "TD3"}
-    given = resolve(TrainConfig(task="hopper-mixed", method="mbpo", random_rollouts=True, **options))
-    assert {name: getattr(given, name) for name in options} == options
-    assert given.random_rollouts is True
-    assert resolve(TrainConfig(task="ant-angle")).random_rollouts is True
-
-
-def test_resolving_twice_changes_nothing() -> None:
-    config = resolve(TrainConfig(task="hopper-mixed", method="mbpo", seed=3))
-    assert resolve(config) == config
-    assert config.seed == 3
-
-
 def test_without_a_method_it_is_what_the_papers_code_runs() -> None:
-    config = resolve(TrainConfig(task="halfcheetah-mixed"))
+    config = resolved("halfcheetah-mixed")
     assert (config.method, config.penalty, config.agent) == ("mopo-no-lip", "learned-variance", "SAC")
     assert METHODS["mopo-no-lip"].fit == {}
 
@@ -162,74 +144,13 @@ BASELINE_AGENTS = {"sac": "offline-SAC", "bear": "BEAR", "brac-p": "BRAC-p", "br
 def test_a_baseline_and_its_agent_name_each_other(name: str, agent: str) -> None:
     """SAC alone is MOPO's agent and not the baseline that the paper calls so."""
     assert METHODS[name].model_free
-    assert resolve(TrainConfig(task="hopper-mixed", method=name)).agent == agent
-    assert resolve(TrainConfig(task="hopper-mixed", agent=agent.lower())).method == name
-    assert resolve(TrainConfig(task="hopper-mixed", agent="SAC")).method == "mopo-no-lip"
+    assert resolved("hopper-mixed", method=name).agent == agent
+    assert resolved("hopper-mixed", agent=agent.lower()).method == name
+    assert resolved("hopper-mixed", agent="SAC").method == "mopo-no-lip"
 
 
 def test_nothing_but_the_baselines_is_without_a_model() -> None:
     assert [name for name, method in METHODS.items() if method.model_free] == list(BASELINE_AGENTS)
-
-
-def test_a_baseline_of_ones_own_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = Method(name="mine", title="Mine", train={"agent": "here.Mine"}, model_free=True)
-    monkeypatch.setitem(methods.METHODS, "mine", mine)
-    assert resolve(TrainConfig(task="hopper-mixed", agent="here.Mine")).method == "mine"
-
-
-def test_what_belongs_to_a_model_stays_open_without_one() -> None:
-    """The task's h and λ are silent defaults, and would be read as used if they were filled in."""
-    for task in ("hopper-medium", "ant-angle"):
-        config = resolve(TrainConfig(task=task, method="bear"))
-        assert resolve(config) == config
-        assert {getattr(config, name) for name in ("penalty", "horizon", "penalty_coef", "random_rollouts")} == {None}
-
-
-MODEL_CHOICES: dict[str, Any] = {
-    "rollout_batch_size": 8,
-    "horizon": 5,
-    "penalty_coef": 1.0,
-    "penalty": "none",
-    "penalty_members": "all",
-    "penalty_reward": False,
-    "penalty_units": "raw",
-    "halt_threshold": 1.0,
-    "halt_reward": 0.0,
-    "member_per": "rollout",
-    "deterministic": True,
-    "precision": "bfloat16",
-    "overlap": True,
-    "termination": "never",
-    "random_rollouts": False,
-    "real_ratio": 0.5,
-    "retain_epochs": 2,
-    "ensemble": "somewhere",
-}
-
-
-@pytest.mark.parametrize("name", MODEL_OPTIONS)
-def test_what_is_said_about_a_model_that_is_not_there_is_refused(name: str) -> None:
-    """Ignored in silence, it would pass for having made no difference. The method or its agent may have been named."""
-    choice = {name: MODEL_CHOICES[name]}
-    assert resolve(TrainConfig(task="hopper-mixed", **choice)).method == "mopo-no-lip"
-    choices: list[dict[str, Any]] = [{"method": "bear"}, {"agent": "BEAR"}]
-    for baseline in choices:
-        with pytest.raises(ConfigError, match=f"^{name}: BEAR learns from the dataset alone"):
-            resolve(TrainConfig(task="hopper-mixed", **baseline, **choice))
-
-
-def test_all_that_is_refused_is_named_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"^horizon, penalty_coef: BC learns"):
-        resolve(TrainConfig(task="hopper-mixed", method="bc", horizon=1, penalty_coef=1.0))
-
-
-def test_every_option_is_the_models_or_one_of_any_agent() -> None:
-    """An option added to the configuration must be put on one side or the other."""
-    anyones = {"task", "method", "agent", "epochs", "gradient_steps", "target_entropy", "standardise", "dataset"}
-    anyones |= {"real_env", "evaluate_every", "evaluation_episodes", "checkpoint_every", "seed", "device", "threads"}
-    options = {option.name for option in dataclasses.fields(TrainConfig)}
-    assert options - set(MODEL_OPTIONS) == anyones
-    assert len(MODEL_OPTIONS) == len(set(MODEL_OPTIONS)) == len(options) - len(anyones)
 
 
 def test_every_option_of_a_method_is_one() -> None:
@@ -244,35 +165,7 @@ def test_an_unknown_method_lists_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown method 'mopo-nolip'.*Did you mean 'mopo-no-lip'"):
         get_method("mopo-nolip")
     with pytest.raises(UnknownNameError, match="unknown method"):
-        resolve(TrainConfig(task="halfcheetah-mixed", method="mpo"))
-
-
-@pytest.mark.parametrize(
-    ("options", "changed"),
-    [
-        ({}, {}),
-        ({"epochs": 3, "seed": 9, "agent": "TD3", "evaluate_every": 0, "dataset": "data", "device": "cuda"}, {}),
-        ({"penalty": "learned-variance", "horizon": 5, "penalty_coef": 1.0}, {}),
-        ({"penalty": "none"}, {"penalty": "none"}),
-        ({"method": "mbpo", "penalty": "none"}, {}),
-        ({"method": "mbpo", "penalty": "ensemble-std"}, {"penalty": "ensemble-std"}),
-        ({"penalty_members": "elites", "penalty_units": "raw"}, {"penalty_members": "elites", "penalty_units": "raw"}),
-        ({"penalty_coef": 2.0, "horizon": 1}, {"penalty_coef": 2.0, "horizon": 1}),
-        ({"real_ratio": 0.5, "member_per": "rollout"}, {"real_ratio": 0.5, "member_per": "rollout"}),
-        ({"target_entropy": -3.0, "deterministic": True}, {"target_entropy": -3.0, "deterministic": True}),
-        ({"halt_threshold": 2.0, "ensemble": "mine"}, {"halt_threshold": 2.0, "ensemble": "mine"}),
-        ({"rollout_batch_size": 8}, {}),
-        ({"method": "bear"}, {}),
-        ({"agent": "bear", "epochs": 3, "gradient_steps": 7, "dataset": "data"}, {}),
-        ({"method": "brac-v", "standardise": True}, {"standardise": True}),
-        ({"method": "sac", "target_entropy": -3.0}, {"target_entropy": -3.0}),
-    ],
-)
-def test_what_makes_a_run_another_than_its_method(options: dict[str, Any], changed: dict[str, Any]) -> None:
-    """A report must not print the paper's number beside a run with other options."""
-    config = TrainConfig(task="halfcheetah-mixed", **options)
-    assert changed_options(config) == changed
-    assert changed_options(resolve(config)) == changed
+        resolved("halfcheetah-mixed", method="mpo")
 
 
 def test_the_code_of_the_page_runs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Discrete
-from helpers.runs import TASK, UPDATES, config, rows, run, small, weights
+from helpers.runs import MODEL_OPTIONS, TASK, UPDATES, config, recorded, rows, run, small, weights
 
 from mopo_agents.baselines import BEAR, OfflineSAC
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.config import MODEL_OPTIONS, TrainConfig
+from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS, Method
 from mopo_agents.runs.train import TrainResult, train
 from mopo_env._utils.store import read_artifact
@@ -80,7 +81,7 @@ def test_agents_without_a_model_leave_the_same_files(name: str, without_ensemble
 def test_the_record_of_a_run_without_a_model_claims_no_model(without_ensemble: Path, tmp_path: Path) -> None:
     """A horizon in the record of a run that rolled nothing out would be read as one that was used."""
     result = run_offline(without_ensemble, tmp_path / "run")
-    description = json.loads((result.folder / "config.json").read_text())
+    description = recorded(result.folder)
     assert TrainConfig.__dataclass_fields__.keys() <= description.keys()
     assert {description[name] for name in MODEL_OPTIONS} == {None}
     assert (description["agent"], description["gradient_steps"]) == ("BEAR", UPDATES)
@@ -136,10 +137,10 @@ def test_own_data_are_standardised_in_any_unit(name: str, tmp_path: Path) -> Non
             "truncations": np.arange(100) % 10 == 9,
         }
         save_transitions(Transitions(**columns), tmp_path / folder)
-        own = TrainConfig(task=str(tmp_path / folder), agent=name, epochs=2, gradient_steps=3)
-        result = train(own, folder=tmp_path / f"run-{folder}", agent_options=small(), progress=False)
+        own = TrainConfig(task=str(tmp_path / folder), agent=name, epochs=2, gradient_steps=3, agent_options=small())
+        result = train(own, folder=tmp_path / f"run-{folder}", progress=False)
         assert result.evaluations == ()
-        assert json.loads((result.folder / "config.json").read_text())["standardise"] is True
+        assert recorded(result.folder)["standardise"] is True
         policy = load_policy(result.folder)
         agents.append(policy.predict(states[:20] * factor, deterministic=True)[0])
     np.testing.assert_allclose(agents[0], agents[1], atol=1e-4)
@@ -209,7 +210,7 @@ class Mine(OfflineSAC):
 
 def run_mine(data: Path, folder: Path, **changes: Any) -> TrainResult:
     mine = config(data, epochs=1, rollout_batch_size=None, **changes)
-    return train(mine, folder=folder, agent_class=Mine, agent_options=small(), progress=False)
+    return train(mine, folder=folder, agent_class=Mine, progress=False)
 
 
 def test_a_class_of_ones_own_that_needs_no_model(
@@ -224,25 +225,24 @@ def test_a_class_of_ones_own_that_needs_no_model(
     mine = Method(name="mine", title="Mine", train={"agent": name}, model_free=True)
     monkeypatch.setitem(METHODS, "mine", mine)
     run_mine(without_ensemble, tmp_path / "entered")
-    found = [json.loads((tmp_path / run / "config.json").read_text()) for run in ("variant", "entered")]
+    found = [recorded(tmp_path / run) for run in ("variant", "entered")]
     assert [(one["method"], one["agent"]) for one in found] == [("sac", name), ("mine", name)]
 
 
 def test_a_known_class_is_as_good_as_its_name(without_ensemble: Path, tmp_path: Path) -> None:
     """Given as a class, BEAR must not pass for MOPO in the record."""
     bear = config(without_ensemble, epochs=1, rollout_batch_size=None)
-    train(bear, folder=tmp_path / "run", agent_class=BEAR, agent_options=small(), progress=False)
-    record = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (record["method"], record["agent"], record["changed"]) == ("bear", "BEAR", {})
+    train(bear, folder=tmp_path / "run", agent_class=BEAR, progress=False)
+    record = recorded(tmp_path / "run")
+    assert (record["method"], record["agent"], record["changed"]) == ("bear", "BEAR", small())
 
 
 def test_from_the_name_of_a_method_to_a_report(mopo: Mopo, without_ensemble: Path, tmp_path: Path) -> None:
     """By the command line alone: BC and BRAC-v beside MOPO on two bundled episodes, the paper's numbers with them."""
     data = tmp_path / "slice"
     whole = load_dataset(TASK)
-    save_transitions(
-        Transitions.from_episodes(itertools.islice(whole.episodes(), 2), action_space=whole.action_space), data
-    )
+    part = Transitions.from_episodes(itertools.islice(whole.episodes(), 2), action_space=whole.action_space)
+    save_transitions(replace(part, metadata={"name": TASK}), data)
     short = ["--dataset", data, "--epochs=1", "--gradient-steps=20", "--evaluation-episodes=1"]
     for method in ("bc", "brac-v"):
         code, out, _ = mopo("train", TASK, "--method", method, *short)
@@ -262,10 +262,12 @@ def test_from_the_name_of_a_method_to_a_report(mopo: Mopo, without_ensemble: Pat
     code, out, err = mopo("report", "--csv", tmp_path / "table.csv")
     assert (code, err) == (0, "")
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
-    assert [[*line[1:6], line[12]] for line in lines[2:]] == [
-        ["mopo-no-lip", "SAC", "8", "20", "1", "6393.3"],
-        ["brac-v", "BRAC-v", "–", "20", "1", "5413.8"],
-        ["bc", "BC", "–", "20", "1", "–"],
+    assert {line[0] for line in lines[2:]} == {f"{TASK} on slice"}
+    network, rest = "fit.num_members=2, fit.num_elites=1, fit.hidden_sizes=[8]", "evaluation_episodes=1"
+    assert [[*line[1:4], *line[5:7], line[13]] for line in lines[2:]] == [
+        [f"mopo-no-lip, {network}, {rest}", "SAC", "8", "20", "1", "–"],
+        [f"brac-v, {rest}", "BRAC-v", "–", "20", "1", "5413.8"],
+        [f"bc, {rest}", "BC", "–", "20", "1", "–"],
     ]
     assert [row["rollout_batch_size"] for row in rows(tmp_path / "table.csv")] == ["8", "", ""]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.runs import run as small_run
 
 from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.train import TrainResult, train
+from mopo_agents.runs.train import TrainResult
 from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -63,9 +63,8 @@ def folder(mopo: Mopo, tmp_path: Path) -> Path:
 
 
 def run(data: Path, **changes: Any) -> TrainResult:
-    options = {"epochs": 2, "gradient_steps": 1, "rollout_batch_size": B, "evaluation_episodes": 1}
-    config = TrainConfig(**{"task": str(data), **options, **changes})
-    return train(config, folder="run", agent_options={"policy_kwargs": {"net_arch": [8]}}, progress=False)
+    options = {"gradient_steps": 1, "rollout_batch_size": B, "dataset": None, "task": str(data), "evaluate_every": 10}
+    return small_run(data, Path("run"), **{**options, **changes})
 
 
 def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:
@@ -83,14 +82,15 @@ def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:
     )
     assert lines[1].startswith(f"{FELL} of ")
     assert "no rollout will" in lines[1]
-    assert [line.split("|")[1].strip() for line in lines[2:7]] == [
+    assert lines[2].startswith("SAC: rollouts by mopo_agents in batches, updates by mopo_agents")
+    assert [line.split("|")[1].strip() for line in lines[3:8]] == [
         "cart",
         "---",
         "dataset",
         "model, first epoch",
         "model, epoch 2",
     ]
-    assert lines[7].startswith("The policy was not evaluated")
+    assert lines[8].startswith("The policy was not evaluated")
     assert lines[-1] == "Policy, logs and result.json are in runs/cart-SAC-seed0."
     action, _ = load_policy(Path("runs/cart-SAC-seed0")).predict(np.array([100.0, 0.5], np.float32), deterministic=True)
     assert action.shape == (1,)
@@ -103,7 +103,7 @@ def test_from_a_log_to_a_policy(mopo: Mopo, folder: Path) -> None:
         f"recall {test['recall']:.3f}, F1 {test['f1']:.3f}"
     ) in out
     right = 1 - test["terminal_rows"] / test["rows"]
-    assert f"To call no row terminal has F1 0, and is right in {right:.1%} of the rows." in out
+    assert f"A rule that predicts no terminal row has F1 0 and is right in {right:.1%} of the rows." in out
     assert (
         out.splitlines()[-1] == f"The termination rule is in {folder}. Next: mopo train {folder} --termination learned"
     )

@@ -11,7 +11,9 @@ import pytest
 
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.runs.callback import EvaluationRow, ModelRow
+from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.report import plot_learning_curve, result_table
+from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import TrainResult
 from mopo_env.errors import MissingExtraError
 from mopo_env.tasks import Task, get_task
@@ -21,12 +23,15 @@ TASK = get_task("halfcheetah-mixed")  # D4RL's scale: 0 is −280.178953, 100 is
 
 def result(*, dataset_mean: float = 2000.0, returns: tuple[float, ...] | None = (4000.0, 6000.0)) -> TrainResult:
     rows = [
-        EvaluationRow(epoch=k, updates=1000 * k, seconds=60.0 * k, return_mean=900.0 * k, return_std=50.0, normalised=k)
+        EvaluationRow(
+            epoch=k, updates=1000 * k, seed=k, seconds=60.0 * k, return_mean=900.0 * k, return_std=50.0, normalised=k
+        )
         for k in range(1, 4)
     ]
     agent: Any = None
     final = None if returns is None else Evaluation(returns=returns, lengths=(1000,) * len(returns), normalised=0.0)
     return TrainResult(
+        run=resolve(TrainConfig(task=TASK.name)),
         folder=Path("run"),
         agent=agent,
         dataset_mean=dataset_mean,
@@ -104,7 +109,8 @@ def test_a_missing_matplotlib_names_the_line_that_installs_it(monkeypatch: pytes
     def without(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
+    run = result()
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(MissingExtraError, match=r'pip install "mopo-env\[plots\]"'):
-        plot_learning_curve(TASK, result(), tmp_path / "curve.png")
+        plot_learning_curve(TASK, run, tmp_path / "curve.png")
     assert not (tmp_path / "curve.png").exists()

@@ -8,36 +8,50 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.runs import leave_run
 
 from mopo_agents.runs.results import find_runs, read_run
 from mopo_env.errors import StoreError
 
 Change = Callable[[dict[str, Any], dict[str, Any]], Any]
-LeaveRun = Callable[..., Path]
 
 
-def test_a_run_is_read_as_it_was_left(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_a_run_is_read_as_it_was_left(tmp_path: Path) -> None:
     run = read_run(leave_run(tmp_path / "run", seed=3, agent="TD3"))
     assert (run.task, run.method, run.agent, run.seed, run.dataset) == ("halfcheetah-mixed", "mopo", "TD3", 3, "abc")
+    assert (run.epochs, run.diverged, run.has_scale, run.paper) == (15, False, True, 6418.3)
     assert (run.dataset_mean, run.dataset_max, run.returns) == (1500.0, 2700.0, (100.0, 200.0))
     assert (run.updates, run.seconds) == (2000, 120.0)
 
 
-def test_options_that_were_changed_are_part_of_the_methods_name(leave_run: LeaveRun, tmp_path: Path) -> None:
-    """Runs of other options must not be averaged, nor pass for the paper's method."""
-    run = read_run(leave_run(tmp_path / "run", changed={"penalty_coef": 2.0, "penalty": "none"}))
-    assert run.method == "mopo, penalty_coef=2.0, penalty=none"
+def test_what_was_changed_is_shown_with_the_method(tmp_path: Path) -> None:
+    """Runs of other options must not pass for the paper's method; how they are evaluated is said, and is no method."""
+    changed = {"penalty_coef": 2.0, "penalty": "none", "policy_kwargs": {"net_arch": [16]}}
+    run = read_run(leave_run(tmp_path / "run", changed=changed, evaluation_episodes=3))
+    shown = 'penalty_coef=2.0, penalty=none, policy_kwargs={"net_arch": [16]}, evaluation_episodes=3'
+    assert (run.method, run.label, run.paper) == ("mopo", f"mopo, {shown}", None)
+    assert read_run(leave_run(tmp_path / "other", evaluation_episodes=3)).paper == 6418.3
 
 
-def test_a_run_of_before_methods_had_names(leave_run: LeaveRun, tmp_path: Path) -> None:
-    """Its options say what it was."""
-    folder = leave_run(tmp_path / "run", penalty="none", horizon=5, penalty_coef=1.0)
-    for name, keys in (("config.json", ("method", "changed")), ("result.json", ("updates",))):
-        content = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({key: value for key, value in content.items() if key not in keys}))
-    run = read_run(folder)
-    assert run.method == "mopo-no-lip, penalty=none"
-    assert run.updates == 2000
+@pytest.mark.parametrize(
+    ("config", "setting", "paper"),
+    [
+        ({}, "halfcheetah-mixed", 6418.3),
+        ({"dataset": "/data/pump"}, "halfcheetah-mixed on pump", None),
+        ({"dataset": "/data/big", "dataset_task": "halfcheetah-mixed"}, "halfcheetah-mixed on big", 6418.3),
+        ({"dataset": "/data/big", "dataset_task": "halfcheetah-medium"}, "halfcheetah-mixed on big", None),
+        ({"real_env": "HalfCheetah-v4"}, "halfcheetah-mixed in HalfCheetah-v4", 6418.3),
+        ({"real_env": "Walker2d-v5"}, "halfcheetah-mixed in Walker2d-v5", None),
+        ({"task": "/data/pump"}, "pump", None),
+        ({"task": "/data/pump", "real_env": "Pump-v0"}, "pump in Pump-v0", None),
+    ],
+)
+def test_other_data_do_not_look_like_the_tasks(
+    config: dict[str, Any], setting: str, paper: float | None, tmp_path: Path
+) -> None:
+    """A return on one's own recording, or in another environment, is no result on the task of that name."""
+    run = read_run(leave_run(tmp_path / "run", **config))
+    assert (run.setting, run.paper) == (setting, paper)
 
 
 DAMAGE: dict[str, tuple[Change, str]] = {
@@ -49,13 +63,14 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "an evaluation without return": (lambda config, result: result["evaluations"][0].pop("return_mean"), "KeyError"),
     "no seed": (lambda config, result: config.pop("seed"), "KeyError: 'seed'"),
     "no task": (lambda config, result: config.pop("task"), "KeyError: 'task'"),
-    "changes are a list": (lambda config, result: config.update(changed=[1]), "AttributeError"),
+    "changes are a list": (lambda config, result: config.update(changed=[1]), "TypeError"),
+    "no identity": (lambda config, result: config.pop("identity"), "KeyError: 'identity'"),
     "changes are missing": (lambda config, result: config.pop("changed"), "KeyError: 'changed'"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_run_is_named_with_its_reason(leave_run: LeaveRun, damage: str, tmp_path: Path) -> None:
+def test_a_damaged_run_is_named_with_its_reason(damage: str, tmp_path: Path) -> None:
     folder = leave_run(tmp_path / "run")
     contents = [json.loads((folder / name).read_text()) for name in ("config.json", "result.json")]
     change, message = DAMAGE[damage]
@@ -69,7 +84,7 @@ def test_a_damaged_run_is_named_with_its_reason(leave_run: LeaveRun, damage: str
 
 @pytest.mark.parametrize("body", ["", "{", "[1]", "\x00\x01", '{"evaluations": NaN}', "7"])
 @pytest.mark.parametrize("name", ["config.json", "result.json"])
-def test_a_damaged_file_is_named(leave_run: LeaveRun, name: str, body: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named(name: str, body: str, tmp_path: Path) -> None:
     folder = leave_run(tmp_path / "run")
     (folder / name).write_text(body)
     with pytest.raises(StoreError) as refusal:
@@ -77,14 +92,14 @@ def test_a_damaged_file_is_named(leave_run: LeaveRun, name: str, body: str, tmp_
     assert str(folder) in str(refusal.value)
 
 
-def test_an_unfinished_run_is_named(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
     folder = leave_run(tmp_path / "run")
     (folder / "result.json").unlink()
     with pytest.raises(StoreError, match="unfinished, there is no"):
         read_run(folder)
 
 
-def test_runs_are_found_by_themselves_and_in_their_folder(leave_run: LeaveRun, tmp_path: Path) -> None:
+def test_runs_are_found_by_themselves_and_in_their_folder(tmp_path: Path) -> None:
     runs = [leave_run(tmp_path / "runs" / name) for name in ("b", "a", "c")]
     (tmp_path / "runs" / "notes").mkdir()
     assert find_runs([tmp_path / "runs"]) == sorted(runs)

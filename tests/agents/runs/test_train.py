@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import importlib.util
 import json
 import sys
@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import A2C, SAC
-from helpers.runs import TASK, UPDATES, B, config, rows, run, small, weights
+from helpers.runs import ON_POLICY, TASK, UPDATES, B, config, recorded, rows, run, small, weights
+from stable_baselines3 import SAC
+from torch import nn
 
 from mopo_agents.agents import make_agent
+from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy
-from mopo_agents.runs import preparation
 from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.identity import module_digest
 from mopo_agents.runs.methods import METHODS
 from mopo_agents.runs.train import TrainResult, train
 from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_env._utils.store import read_artifact
+from mopo_env.datasets import locate
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
 from mopo_env.envs.rollouts import Rollouts
@@ -36,6 +39,7 @@ from mopo_env.penalties.oracle import OraclePenalty
 from mopo_env.transitions import Transitions
 
 pytest.importorskip("mujoco")
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -55,6 +59,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_transitions(transitions, folder)
     save_ensemble(fit_ensemble(transitions, fit, progress=False), folder)
     return folder
+
+
+# What makes these runs others than the paper's: the nets are small.
+CHANGED = {**small(), "fit.num_members": 2, "fit.num_elites": 1, "fit.hidden_sizes": [8]}
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +85,12 @@ def test_a_run_leaves_its_files(finished: TrainResult) -> None:
 
 def test_config_json_holds_every_choice_as_it_was_resolved(finished: TrainResult, dataset: Path) -> None:
     """A mere reference to the task's defaults is no record: they may change between versions."""
-    description = json.loads((finished.folder / "config.json").read_text())
+    description = recorded(finished.folder)
     assert TrainConfig.__dataclass_fields__.keys() <= description.keys()
     expected = {"task": TASK, "agent": "SAC", "horizon": 5, "penalty_coef": 1.0, "rollout_batch_size": B, "seed": 3}
     assert {name: description[name] for name in expected} == expected
-    assert "'net_arch': [16]" in description["agent_options"]["policy_kwargs"]
+    assert description["agent_options"] == small()
+    assert (description["termination"], description["penalty_units"]) == ("halfcheetah", "raw")
     assert description["dataset_fingerprint"] == read_artifact(dataset, "dataset")[1]["fingerprint"]
 
 
@@ -120,7 +129,7 @@ def test_the_means_of_an_epoch_are_its_own(dataset: Path, tmp_path: Path, monkey
 def test_evaluations_csv_holds_the_evaluations(finished: TrainResult) -> None:
     (line,) = rows(finished.folder / "evaluations.csv")
     (row,) = finished.evaluations
-    assert list(line) == ["epoch", "updates", "seconds", "return_mean", "return_std", "normalised"]
+    assert list(line) == ["epoch", "updates", "seed", "seconds", "return_mean", "return_std", "normalised"]
     assert {name: float(value) for name, value in line.items()} == vars(row)
     assert (row.epoch, row.updates) == (2, 2 * UPDATES)
     assert finished.final is not None
@@ -189,7 +198,7 @@ def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
     assert (penalty.members, penalty.reward, penalty.units) == ("all", True, "normalised")
     assert (penalty.truth.env_id, penalty.truth.num_threads) == ("HalfCheetah-v5", 1)
     assert 0.0 < float(rows(tmp_path / "oracle" / "progress.csv")[0]["mopo/penalty_mean"]) <= penalty.max_error
-    assert json.loads((tmp_path / "oracle" / "config.json").read_text())["penalty"] == "oracle"
+    assert recorded(tmp_path / "oracle")["penalty"] == "oracle"
 
 
 def test_the_methods_with_the_oracle(dataset: Path, tmp_path: Path) -> None:
@@ -198,8 +207,8 @@ def test_the_methods_with_the_oracle(dataset: Path, tmp_path: Path) -> None:
         agent: Any = run(dataset, tmp_path / method, epochs=1, method=method).agent
         assert isinstance(agent.env.rollouts.penalized_model.penalty, OraclePenalty)
         assert len(list((tmp_path / "mopo").glob("ensembles/*"))) == folders
-        description = json.loads((tmp_path / method / "config.json").read_text())
-        assert (description["method"], description["changed"]) == (method, {})
+        description = recorded(tmp_path / method)
+        assert (description["method"], description["changed"]) == (method, CHANGED)
 
 
 def test_options_of_steps_and_penalty_reach_the_model(dataset: Path, tmp_path: Path) -> None:
@@ -214,7 +223,7 @@ def test_options_of_steps_and_penalty_reach_the_model(dataset: Path, tmp_path: P
     assert penalized_model.model.precision == "bfloat16"
     assert isinstance(agent, OverlappedRollouts)
     assert penalized_model.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
-    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    description = recorded(tmp_path / "run")
     assert {name: description[name] for name in (*options, *penalty)} == {**options, **penalty}
     rewards = penalized_model.transitions.rewards
     assert description["halt_reward"] == penalized_model.halt_reward == pytest.approx(-100 * np.abs(rewards).max())
@@ -226,16 +235,8 @@ def test_the_target_entropy_reaches_the_agent(dataset: Path, tmp_path: Path) -> 
     papers: Any = run(dataset, tmp_path / "papers", gradient_steps=20, target_entropy=-3.0).agent
     assert (default.target_entropy, papers.target_entropy) == (-6.0, -3.0)
     assert default.log_ent_coef.item() != papers.log_ent_coef.item()
-    description = json.loads((tmp_path / "papers" / "config.json").read_text())
-    assert (description["target_entropy"], description["changed"]) == (-3.0, {"target_entropy": -3.0})
-
-
-@pytest.mark.parametrize("agent", ["TD3", "PPO"])
-def test_a_target_entropy_of_an_agent_without_one_is_refused(agent: str, dataset: Path, tmp_path: Path) -> None:
-    """It would be accepted and do nothing."""
-    with pytest.raises(ConfigError, match=f"target_entropy: {agent} has none"):
-        run(dataset, tmp_path / "run", agent=agent, target_entropy=-3.0)
-    assert not (tmp_path / "run").exists()
+    description = recorded(tmp_path / "papers")
+    assert (description["target_entropy"], description["changed"]) == (-3.0, {**CHANGED, "target_entropy": -3.0})
 
 
 @pytest.mark.parametrize("real_ratio", [0.0, 0.5, 1.0])
@@ -260,14 +261,13 @@ def test_the_ends_of_the_real_ratio(real_ratio: float, dataset: Path, tmp_path: 
 
 def test_a_run_records_its_method(finished: TrainResult, dataset: Path, tmp_path: Path) -> None:
     """What a report groups by, and whether the paper's number belongs beside it."""
-    description = json.loads((finished.folder / "config.json").read_text())
-    assert (description["method"], description["changed"]) == ("mopo-no-lip", {})
-    assert description["ensemble_of_method"] is None
+    description = recorded(finished.folder)
+    assert (description["method"], description["changed"]) == ("mopo-no-lip", CHANGED)
     assert description["fit"]["hidden_sizes"] == [8]
     run(dataset, tmp_path / "run", epochs=1, method="mbpo", horizon=2, agent="TD3")
-    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    description = recorded(tmp_path / "run")
     assert (description["method"], description["penalty"], description["horizon"]) == ("mbpo", "none", 2)
-    assert (description["changed"], description["agent"]) == ({"horizon": 2}, "TD3")
+    assert (description["changed"], description["agent"]) == ({**CHANGED, "horizon": 2}, "TD3")
 
 
 def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -> None:
@@ -277,14 +277,14 @@ def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -
     bound = METHODS["mopo"].fit["lipschitz"]
     np.testing.assert_allclose(spectral_norms(model).prod(dim=0), bound, rtol=1e-4)
     (folder,) = (tmp_path / "mopo" / "ensembles").iterdir()
-    description = json.loads((tmp_path / "one" / "config.json").read_text())
-    assert (description["ensemble_of_method"], description["fit"]["lipschitz"]) == (str(folder), bound)
+    description = recorded(tmp_path / "one")
+    assert (description["ensemble_digest"], description["fit"]["lipschitz"]) == (module_digest(model), bound)
     changed = (folder / "ensemble.json").stat().st_mtime_ns
     run(dataset, tmp_path / "two", epochs=1, method="mopo-no-penalty")
     assert (folder / "ensemble.json").stat().st_mtime_ns == changed, "the same ensemble serves another method"
     own: Any = run(dataset, tmp_path / "three", epochs=1, method="mopo", ensemble=str(dataset)).agent
     assert own.env.rollouts.penalized_model.model.metadata["config"]["lipschitz"] is None
-    assert json.loads((tmp_path / "three" / "config.json").read_text())["changed"] == {"ensemble": str(dataset)}
+    assert recorded(tmp_path / "three")["changed"] == {**CHANGED, "fit.lipschitz": None}
 
 
 @pytest.mark.parametrize("wrong", [{"penalty": "ensemble-sdt"}, {"penalty": "none", "penalty_units": "raw"}])
@@ -395,29 +395,6 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    ("agent", "agent_class", "expected"),
-    [("SAC", None, 50_000), ("TQC", None, 50_000), ("PPO", None, 1_024), ("SAC", A2C, 1_024)],
-)
-def test_the_default_rollout_batch_depends_on_the_kind_of_agent(
-    agent: str, agent_class: Any, expected: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On-policy agents evaluate the critic once for each truncated rollout: 50,000 would take them minutes."""
-
-    def stop(*args: Any, **options: Any) -> Any:
-        assert options["rollout_batch_size"] == expected
-        raise Stop
-
-    monkeypatch.setattr(preparation, "make_agent", stop)
-    with pytest.raises(Stop):
-        train(
-            config(dataset, agent=agent, rollout_batch_size=None),
-            folder=tmp_path / "run",
-            agent_class=agent_class,
-            progress=False,
-        )
-
-
-@pytest.mark.parametrize(
     ("task", "choice", "expected"),
     [(TASK, None, False), (TASK, True, True), ("halfcheetah-jump", None, True), ("halfcheetah-jump", False, False)],
 )
@@ -430,7 +407,7 @@ def test_the_task_decides_who_rolls_out_unless_told(
         assert options["random_rollouts"] is expected
         raise Stop
 
-    monkeypatch.setattr(preparation, "make_agent", stop)
+    monkeypatch.setattr("mopo_agents.runs.train.make_agent", stop)
     with pytest.raises(Stop):
         run(dataset, tmp_path / "run", task=task, random_rollouts=choice)
 
@@ -438,9 +415,8 @@ def test_the_task_decides_who_rolls_out_unless_told(
 def test_ppo_can_be_trained(dataset: Path, tmp_path: Path) -> None:
     """On-policy agents have no buffer and count updates otherwise; the epochs and files are the same."""
     result = train(
-        config(dataset, agent="PPO", checkpoint_every=1),
+        config(dataset, **ON_POLICY, checkpoint_every=1, agent_options={"batch_size": 40, **small()}),
         folder=tmp_path / "run",
-        agent_options={"batch_size": 40, **small()},
         progress=False,
     )
     assert result.agent.num_timesteps == 2 * B * 5
@@ -458,11 +434,10 @@ def test_an_agent_of_ones_own_can_be_trained(dataset: Path, tmp_path: Path) -> N
         config(dataset, epochs=1),
         folder=tmp_path / "run",
         agent_class=MySAC,
-        agent_options=small(),
         progress=False,
     )
     assert isinstance(result.agent, MySAC)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["agent"].endswith("MySAC")
+    assert recorded(tmp_path / "run")["agent"].endswith("MySAC")
 
 
 @pytest.mark.parametrize(
@@ -520,7 +495,7 @@ def test_a_run_that_fails_closes_its_logs_too(dataset: Path, tmp_path: Path, mon
     def interrupt(*args: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparation, "make_agent", make)
+    monkeypatch.setattr("mopo_agents.runs.train.make_agent", make)
     with pytest.raises(KeyboardInterrupt):
         run(dataset, tmp_path / "run", epochs=1)
     assert made[0].logger.output_formats == []
@@ -538,3 +513,90 @@ def test_an_ensemble_and_a_dataset_may_lie_apart(dataset: Path, tmp_path: Path) 
         run(alone, tmp_path / "run", epochs=1)
     run(alone, tmp_path / "run", epochs=1, ensemble=str(ensemble))
     assert (tmp_path / "run" / "result.json").is_file()
+
+
+# ---------------------------------------------------------------- one way for a run's options
+
+
+def test_a_run_resolves_its_task_once(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further time is another chance to resolve it otherwise: with other options, or after a file has changed."""
+    named: list[Any] = []
+    find = locate._named
+    monkeypatch.setattr(locate, "_named", lambda name, ensemble: named.append(name) or find(name, ensemble))
+    run(dataset, tmp_path / "run", epochs=1, evaluate_every=1, checkpoint_every=1)
+    assert named == [TASK]
+
+
+def test_a_run_can_be_repeated_from_its_record(dataset: Path, tmp_path: Path) -> None:
+    """All that was chosen is in config.json, as data: the same identity, and the same weights bit for bit."""
+    options: dict[str, Any] = {"agent_options": {**small(), "learning_rate": 1e-4, "tau": 0.01}, "method": "mopo"}
+    first = run(dataset, tmp_path / "first", penalty_members="elites", seed=3, **options)
+    record = recorded(first.folder)
+    known = {name: record[name] for name in TrainConfig.__dataclass_fields__ if record[name] is not None}
+    again = train(TrainConfig(**known), folder=tmp_path / "again", progress=False)
+    assert recorded(again.folder) == record
+    expected, found = weights(first.agent), weights(again.agent)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_seeds_share_an_identity(finished: TrainResult, dataset: Path, tmp_path: Path) -> None:
+    """And runs of another learning rate do not: they were once averaged as seeds."""
+    options: dict[str, Any] = {"evaluate_every": 2, "checkpoint_every": 0}
+    seed = run(dataset, tmp_path / "seed", seed=4, **options)
+    other = run(dataset, tmp_path / "other", seed=5, agent_options={**small(), "learning_rate": 1e-5}, **options)
+    identities = [recorded(result.folder)["identity"] for result in (finished, seed, other)]
+    assert identities[0] == identities[1] != identities[2]
+
+
+def test_an_on_policy_record_claims_no_buffer(dataset: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path / "run", epochs=1, agent_options={"batch_size": 40, **small()}, **ON_POLICY)
+    record = recorded(tmp_path / "run")
+    assert {record[name] for name in ("gradient_steps", "real_ratio", "retain_epochs", "random_rollouts")} == {None}
+    assert (record["rollout_batch_size"], record["horizon"]) == (B, 5)
+
+
+class Curved(SAC):
+    """An agent whose policy has no form in JSON."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "policy_kwargs": {"activation_fn": nn.Tanh, "net_arch": [4]}})
+
+
+def test_a_policy_that_cannot_be_saved_is_not_trained(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was once trained for hours, and lost at the first save."""
+    monkeypatch.setattr(Curved, "learn", lambda *args, **options: pytest.fail("training began"))
+    with pytest.raises(ConfigError, match=r"policy_kwargs cannot be saved here.*Tanh"):
+        train(config(dataset), folder=tmp_path / "run", agent_class=Curved, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_number_of_threads_is_left_as_found(fails: bool, dataset: Path, tmp_path: Path) -> None:
+    """Whoever trains in a notebook computes other things as well."""
+    torch.set_num_threads(2)
+    try:
+        with contextlib.suppress(MopoError):
+            run(dataset, tmp_path / "run", epochs=1, ensemble="nowhere" if fails else None)
+        assert torch.get_num_threads() == 2
+        assert (tmp_path / "run").exists() == (not fails)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_each_evaluation_of_a_run_has_starts_of_its_own(dataset: Path, tmp_path: Path) -> None:
+    """The same ten starts each time would leave their luck in every average; the command line repeats any of them."""
+    result = run(dataset, tmp_path / "run", evaluate_every=1, seed=3)
+    seeds = [row.seed for row in result.evaluations]
+    assert seeds == [evaluation_seed(3, 1), evaluation_seed(3, 2)]
+    assert seeds[0] != seeds[1]
+    again = evaluate(load_policy(tmp_path / "run"), TASK, episodes=1, seed=seeds[1])
+    assert result.final is not None
+    assert again.returns == result.final.returns
+
+
+def test_without_a_folder_a_run_finds_one(dataset: Path) -> None:
+    """As on the command line, and never one that is there."""
+    folders = [train(config(dataset, epochs=1), progress=False).folder for _ in range(2)]
+    assert folders == [Path("runs") / f"{TASK}-SAC-seed0", Path("runs") / f"{TASK}-SAC-seed0-2"]

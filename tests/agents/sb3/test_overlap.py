@@ -11,6 +11,7 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.sac.policies import SACPolicy
 
 from mopo_agents.agents import make_agent
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts
@@ -124,7 +125,7 @@ def test_logs_are_of_the_step_that_is_told() -> None:
     agent, told = make(), []
 
     def look(local: Any, _: Any) -> bool:
-        told.append((float(local["rewards"].mean()), float(agent.env.rollouts.last_step.rewards.mean())))
+        told.append((float(local["rewards"].mean()), float(local["infos"].step.rewards.mean())))
         return True
 
     agent.learn(3 * B * H, log_interval=None, callback=look)
@@ -176,13 +177,51 @@ def test_it_can_be_saved(tmp_path: Any) -> None:
         {"learning_starts": 5},
         {"use_sde": True},
         {"name": "TD3", "action_noise": NormalActionNoise(np.zeros(1), np.ones(1))},
-        {"name": "PPO", "batch_size": B},
+        {"name": "PPO", "batch_size": B, "gradient_steps": None, "retain_epochs": None},
+        {"policy": type("Mine", (SACPolicy,), {"_predict": lambda self, rows, deterministic=False: rows[:, :1]})},
+        {"fast": False},
     ],
 )
 def test_who_chooses_otherwise_is_refused(options: dict[str, Any]) -> None:
-    """Noise or random actions would silently be left out."""
+    """Noise, random actions or a policy's own choice would silently be left out."""
     with pytest.raises(ConfigError, match="overlap"):
         make(**options)
+
+
+def test_a_hook_of_later_is_refused_too() -> None:
+    """The actor is asked for its distribution, past hooks on its `forward`."""
+    agent = make()
+    agent.actor.register_forward_hook(lambda module, inputs, output: 0.5 * output)
+    with pytest.raises(ConfigError, match=r"overlap: .* without hooks"):
+        agent.learn(B * H, log_interval=None)
+    agent = make()
+    agent.policy._predict = lambda rows, deterministic=False: rows[:, :1]
+    with pytest.raises(ConfigError, match="overlap"):
+        agent.learn(B * H, log_interval=None)
+
+
+@pytest.mark.parametrize("asked_for", [True, False], ids=["asked for", "left over"])
+def test_an_error_in_the_thread_is_raised_once(monkeypatch: pytest.MonkeyPatch, asked_for: bool) -> None:
+    """By the run that needs the rollouts; one that starts anew has nothing to do with it."""
+    agent, advance = make(), Rollouts.advance
+
+    def fail(self: Rollouts, actions: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("the model failed")
+        return advance(self, actions)
+
+    def fail_to_update(*_: Any, **__: Any) -> None:
+        raise ValueError("the updates failed")
+
+    monkeypatch.setattr(Rollouts, "advance", fail)
+    if not asked_for:
+        monkeypatch.setattr(type(agent), "train", fail_to_update)
+    with pytest.raises(ValueError, match="the model failed" if asked_for else "the updates failed"):
+        agent.learn(3 * B * H, log_interval=None)
+    assert (agent._pending is None) == asked_for
+    monkeypatch.undo()
+    agent.learn(B * H, log_interval=None)
+    assert agent.num_timesteps == B * H
 
 
 def test_without_it_nothing_is_put_before_the_agent() -> None:

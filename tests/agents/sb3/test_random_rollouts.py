@@ -12,10 +12,11 @@ import torch
 from gymnasium.spaces import Box
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, get_agent_class, make_agent
 from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.sb3.mixins import with_random_rollouts
+from mopo_agents.sb3.compose import compose
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
@@ -46,7 +47,9 @@ def penalized_model() -> PenalizedModel:
 
 def small(agent: Any = "SAC", **options: Any) -> Any:
     defaults = {"policy_kwargs": {"net_arch": [8]}, "random_rollouts": True}
-    sizes = {"horizon": H, "rollout_batch_size": B, "gradient_steps": UPDATES}
+    sizes: dict[str, Any] = {"horizon": H, "rollout_batch_size": B}
+    if not issubclass(get_agent_class(agent), OnPolicyAlgorithm):
+        sizes["gradient_steps"] = UPDATES
     return make_agent(agent, penalized_model(), **{**sizes, **defaults, **options})
 
 
@@ -159,8 +162,9 @@ def test_the_class_goes_by_its_own_name() -> None:
         """An agent of a user's own."""
 
     for agent_class in (SAC, get_agent_class("CrossQ"), Mine):
-        assert agent_name(with_random_rollouts(agent_class)) == agent_name(agent_class)
-        assert with_random_rollouts(agent_class).__doc__ == agent_class.__doc__
+        composed = compose(agent_class, random_rollouts=True)
+        assert agent_name(composed) == agent_name(agent_class)
+        assert composed.__doc__ == agent_class.__doc__
 
 
 def test_policies_and_agents_can_be_saved(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def rollout(agent: Any, epochs: int = 1) -> np.ndarray:
 def follow(agent: Any) -> list[list[torch.Tensor]]:
     """Record network and target after every update, each as one vector."""
     records: list[list[torch.Tensor]] = []
-    name = NETWORKS[type(agent).__name__]
+    name = NETWORKS[agent_name(type(agent))]
     networks = [getattr(agent, name), getattr(agent, f"{name}_target")]
 
     def record(*_: Any) -> None:

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from helpers.transitions import ARRAYS, arrays_of, transitions
 
 from mopo_env.datasets.card import problems
 from mopo_env.datasets.card.problems import PROBLEMS, find_problems
 from mopo_env.tasks import get_task
-from mopo_env.transitions import Episode, Transitions
+from mopo_env.transitions import Transitions
 
 HOPPER = get_task("hopper-mixed")
 Change = Callable[[dict[str, Any]], None]
 
 
-def sound(*, episodes: int = 12, steps: int = 100, seed: int = 0) -> Transitions:
-    """Episodes that nothing is wrong with: some cut off, the last of them; none looks like Hopper falling."""
-    random = np.random.default_rng(seed)
-    return Transitions.from_episodes(
-        [
-            Episode(
-                # As Hopper stands: its height above 0.7, its angle below 0.2.
-                observations=np.array([1.2, 0.0, 0.0]) + random.uniform(-0.15, 0.15, (steps + 1, 3)),
-                actions=random.uniform(-1, 1, (steps, 2)),
-                rewards=random.normal(size=steps),
-            )
-            for _ in range(episodes)
-        ]
-    )
+def sound(rows: int = 1200, **changes: Any) -> Transitions:
+    """Episodes of 100 steps that nothing is wrong with: all are cut off, and none looks like Hopper falling."""
+    # As Hopper stands: its height above 0.7, its angle below 0.2.
+    states = np.array([1.2, 0.0, 0.0]) + np.random.default_rng(0).uniform(-0.15, 0.15, (rows + 1, 3))
+    content: dict[str, Any] = {"observations": states[:-1], "next_observations": states[1:]}
+    return transitions(widths=(3, 2), truncations=np.arange(rows) % 100 == 99, **{**content, **changes})
 
 
-def changed(change: Change, base: Transitions | None = None) -> Transitions:
-    """Return a dataset whose arrays, copied, went through a function."""
-    base = sound() if base is None else base
-    names = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
-    content = {name: getattr(base, name).copy() for name in names}
-    content |= {"action_space": base.action_space, "metadata": {}}
+def changed(change: Change, **given: Any) -> Transitions:
+    """Return a sound dataset whose arrays, copied, went through a function."""
+    content = arrays_of(sound())
     change(content)
-    return Transitions(**content)
+    return Transitions(**content, **given)
 
 
 def setting(name: str, index: Any, value: Any) -> Change:
@@ -66,7 +55,7 @@ def move_a_state(row: int, column: int, value: float) -> Change:
 
 
 def repeat_episode(content: dict[str, Any]) -> None:
-    for name in ("observations", "actions", "rewards", "next_observations", "terminations", "truncations"):
+    for name in ARRAYS:
         content[name][500:600] = content[name][200:300]
 
 
@@ -97,8 +86,8 @@ def half_at_bounds(content: dict[str, Any]) -> None:
 
 # The check, a dataset it must fire for, and what it must say.
 FIRING: dict[str, tuple[Transitions, list[str]]] = {
-    "few_rows": (sound(steps=10), ["only 120 rows", "4 outputs"]),
-    "rows_dropped": (dataclasses.replace(sound(), metadata={"rows_dropped": 1234}), ["1,234 rows", "termination"]),
+    "few_rows": (sound(120), ["only 120 rows", "4 outputs"]),
+    "rows_dropped": (sound(metadata={"rows_dropped": 1234}), ["1,234 rows", "terminated"]),
     "no_ends": (changed(unflag), ["no row but the last"]),
     "single_step_episodes": (
         changed(setting("truncations", [699, 700], True)),
@@ -130,7 +119,6 @@ FIRING: dict[str, tuple[Transitions, list[str]]] = {
 }
 # What comes with it, and rightly: these mistakes have several faces.
 COMPANIONS = {
-    "no_ends": {"broken_succession"},
     "duplicate_episodes": {"duplicate_rows"},
     "duplicate_rows": {"broken_succession"},
 }
@@ -147,16 +135,16 @@ def test_every_check_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", FIRING)
 def test_the_check_fires_alone_and_says_where(name: str) -> None:
-    transitions, parts = FIRING[name]
-    found = {problem.name: problem.text for problem in find_problems(transitions, HOPPER)}
+    data, parts = FIRING[name]
+    found = {problem.name: problem.text for problem in find_problems(data, HOPPER)}
     assert set(found) == {name} | COMPANIONS.get(name, set())
     for part in parts:
         assert part in found[name]
 
 
 def test_without_a_task_there_is_no_rule() -> None:
-    transitions, _ = FIRING["terminations_against_the_rule"]
-    assert find_problems(transitions) == ()
+    data, _ = FIRING["terminations_against_the_rule"]
+    assert find_problems(data) == ()
 
 
 class TestTerminations:
@@ -183,10 +171,7 @@ class TestTerminations:
         assert "not terminal by" in str(self.text(fall, "halfcheetah-mixed"))
 
     def test_data_of_another_system(self) -> None:
-        narrow = Transitions.from_episodes(
-            [Episode(observations=np.zeros((5, 1)), actions=np.zeros((4, 1)), rewards=np.zeros(4))]
-        )
-        text = problems.terminations_against_the_rule(narrow, HOPPER)
+        text = problems.terminations_against_the_rule(transitions(widths=(1, 1)), HOPPER)
         assert text is not None
         assert "does not fit observations of width 1" in text
 
@@ -239,11 +224,10 @@ def test_a_sensor_that_is_mostly_at_rest_has_no_scale_to_be_far_in() -> None:
 
 @pytest.mark.parametrize("rows_dropped", [0, None, "many", -3])
 def test_metadata_may_hold_anything(rows_dropped: Any) -> None:
-    transitions = dataclasses.replace(sound(), metadata={"rows_dropped": rows_dropped})
-    assert problems.rows_dropped(transitions, None) is None
+    assert problems.rows_dropped(sound(metadata={"rows_dropped": rows_dropped}), None) is None
 
 
 def test_bounds_other_than_one() -> None:
     """What counts as a bound is the action space's to say."""
-    wide = changed(lambda content: content.update(action_space=Box(-5, 5, (2,))), changed(half_at_bounds))
+    wide = changed(half_at_bounds, action_space=Box(-5, 5, (2,)))
     assert problems.actions_at_bounds(wide, None) is None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from helpers.damage import cut_anywhere, errors_with_little_memory
+from helpers.damage import HOSTILE_REWARDS, cut_anywhere, errors_with_little_memory, replace_rewards
 from helpers.minari_files import ID, write_three_episodes
 
 from mopo_env import load_minari
@@ -53,16 +54,6 @@ def poke(name: str, index: Any, value: Any) -> Change:
     return change
 
 
-def link(name: str, target: Any) -> Change:
-    """Replace an array of an episode by a link."""
-
-    def change(episode: h5py.Group) -> None:
-        del episode[name]
-        episode[name] = target
-
-    return change
-
-
 def replace_episode(make: Callable[[h5py.File], Any]) -> Change:
     """Replace the whole episode."""
 
@@ -78,18 +69,6 @@ def empty(episode: h5py.Group) -> None:
     for name in ("actions", "rewards", "terminations", "truncations"):
         put(name, episode[name][:0])(episode)
     put("observations", episode["observations"][:1])(episode)
-
-
-def virtual(episode: h5py.Group) -> None:
-    del episode["rewards"]
-    source = h5py.VirtualLayout((5,), "f4")
-    source[:] = h5py.VirtualSource("other.h5", "secret", (5,))
-    episode.create_virtual_dataset("rewards", source)
-
-
-def half_written(episode: h5py.Group) -> None:
-    declare("rewards", (5,), chunks=(2,))(episode)
-    episode["rewards"][:2] = 1
 
 
 def damage(folder: Path, change: Change) -> None:
@@ -119,23 +98,25 @@ def test_untouched_loads(folder: Path) -> None:
         (poke("rewards", 2, 1e300), ["rewards: found inf", "finite in float32"]),
         (poke("actions", (2, 0), np.nan), ["actions: found nan", "episode 1, step 2"]),
         (poke("actions", (2, 0), 9.0), ["actions: found [9.]", "episode 1, step 2", "outside"]),
-        (put("rewards", np.zeros(4)), ["episode 1: ", "6 observations, 5 actions and 4 rewards"]),
-        (put("rewards", np.zeros((5, 1))), ["episode 1: ", "rewards: found the shape (5, 1)", "1 dimensions"]),
-        (put("actions", np.zeros((4, 1), np.float32)), ["episode 1: ", "6 observations, 4 actions and 5 rewards"]),
-        (put("actions", np.zeros(5, np.float32)), ["episode 1: ", "actions: found the shape (5,)", "2 dimensions"]),
-        (put("actions", np.zeros((5, 2), np.float32)), ["episode 1: ", "actions: found the shape (5, 2)", "(1,)"]),
-        (put("observations", np.zeros((5, 3), np.float32)), ["episode 1: ", "5 observations, 5 actions"]),
-        (put("observations", np.zeros((6, 4), np.float32)), ["episode 1: ", "observations: ", "(6, 4)", "(3,)"]),
+        (put("rewards", np.zeros(4)), ["episode 1: rewards: found the shape (4,), expected (5,) for 5 actions"]),
+        (put("rewards", np.zeros((5, 1))), ["episode 1: rewards: found the shape (5, 1), expected (5,)"]),
+        (put("rewards", 0.0), ["episode 1: rewards: found the shape (), expected (5,)"]),
+        (put("actions", np.zeros((4, 1), np.float32)), ["episode 1: observations: ", "(6, 3), expected (5, 3) for 4"]),
+        (put("actions", np.zeros(5, np.float32)), ["episode 1: actions: found the shape (5,), expected (5, 1)"]),
+        (put("actions", np.float32(0)), ["episode 1: actions: found the shape ()", "at least one action"]),
+        (put("actions", np.zeros((5, 2), np.float32)), ["episode 1: actions: found the shape (5, 2)", "(5, 1)"]),
+        (put("observations", np.zeros((5, 3), np.float32)), ["episode 1: observations: ", "(5, 3), expected (6, 3)"]),
+        (put("observations", np.zeros((6, 4), np.float32)), ["episode 1: observations: ", "(6, 4), expected (6, 3)"]),
         (put("observations", np.full((6, 3), b"x")), ["episode 1: ", "observations: found the type |S1"]),
         (put("observations", np.zeros((6, 3), bool)), ["episode 1: ", "observations: found the type bool"]),
         (put("terminations", np.ones(5, bool)), ["episode 1: ", "ended at step 0 of 5"]),
         (poke("terminations", 1, True), ["episode 1: ", "ended at step 1 of 5"]),
         (poke("truncations", 3, True), ["episode 1: ", "ended at step 3 of 5"]),
-        (put("terminations", np.zeros(4, bool)), ["episode 1: ", "4 terminations and 5 truncations for 5 steps"]),
-        (put("truncations", np.zeros(6, bool)), ["episode 1: ", "5 terminations and 6 truncations"]),
-        (put("terminations", np.array([0, 0, 0, 0, 2])), ["episode 1: ", "terminations: found [0 0 0 0 2]"]),
+        (put("terminations", np.zeros(4, bool)), ["episode 1: terminations: found the shape (4,), expected (5,)"]),
+        (put("truncations", np.zeros(6, bool)), ["episode 1: truncations: found the shape (6,), expected (5,)"]),
+        (put("terminations", np.array([0, 0, 0, 0, 2])), ["episode 1: terminations, step 4: found 2, expected bool"]),
         (put("truncations", np.zeros(5, np.float32)), ["episode 1: ", "truncations: found the type float32"]),
-        (empty, ["episode 1: ", "1 observations, 0 actions", "at least one action"]),
+        (empty, ["episode 1: actions: found the shape (0, 1)", "at least one action"]),
         (lambda episode: episode.pop("rewards"), ["episode 1: ", "rewards: missing"]),
         (lambda episode: episode.parent.pop("episode_1"), ["found 2 episodes", "the metadata say 3"]),
         (lambda episode: episode.file.move("episode_1", "episode_7"), ["episode 1: ", "episode_1: missing"]),
@@ -148,33 +129,11 @@ def test_damage(folder: Path, change: Change, parts: list[str]) -> None:
         assert part in message
 
 
-HOSTILE: dict[str, tuple[Change, str]] = {
-    "soft link": (link("rewards", h5py.SoftLink("/episode_0/rewards")), "SoftLink to '/episode_0/rewards'"),
-    "soft link loop": (link("rewards", h5py.SoftLink("/episode_1/rewards")), "SoftLink to '/episode_1/rewards'"),
-    "external link": (link("rewards", h5py.ExternalLink("other.h5", "secret")), "ExternalLink to 'other.h5:secret'"),
-    "external storage": (declare("rewards", (5,), external=[("secret.txt", 0, 20)]), "in another file, 'secret.txt'"),
-    "virtual": (virtual, "found a virtual array"),
-    "group": (lambda episode: (episode.pop("rewards"), episode.create_group("rewards")), "found a group"),
-    "named type": (link("rewards", np.dtype("f4")), "found a datatype"),
-    "no data": (put("rewards", h5py.Empty("f4")), "found no data"),
-    "never written": (declare("rewards", (5,)), "stores only 0 bytes"),
-    "half written": (half_written, "20 bytes, but the file stores only 8"),
-    "4 TB of chunks": (declare("rewards", (10**12,), chunks=(1024,)), "stores only 0 bytes"),
-    "4 TB packed": (declare("rewards", (10**12,), chunks=(1024,), compression="gzip"), "stores only 0 bytes"),
-    "unknown filter": (put("rewards", np.zeros(5), chunks=(5,), scaleoffset=2), "found the HDF5 filters"),
-    "variable length": (declare("rewards", (5,), h5py.vlen_dtype(np.float32)), "found the type object"),
-    "records": (declare("rewards", (5,), [("a", "f4")]), "found the type"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE_REWARDS)
 def test_hostile_arrays_are_refused(folder: Path, name: str) -> None:
-    """Minari's own reader follows every one of these that leads to five numbers."""
-    with h5py.File(folder / "other.h5", "w") as file:
-        file["secret"] = np.zeros(5, dtype=np.float32)
-    (folder / "secret.txt").write_bytes(bytes(20))
-    change, expected = HOSTILE[name]
-    message = refusal(folder, change)
+    """Minari's own reader follows most of these that lead to five numbers."""
+    make, expected = HOSTILE_REWARDS[name]
+    message = refusal(folder, partial(replace_rewards, make=make))
     assert f"{folder / 'main_data.hdf5'}: episode 1: rewards: " in message
     assert expected in message
 
@@ -263,6 +222,30 @@ BOMBS: dict[str, Change] = {
     ),
     "unpacked": declare("rewards", (10**9,), chunks=(1024,)),
 }
+
+
+def test_one_stored_episode_under_many_names(folder: Path) -> None:
+    """Each name is an honest episode of equal numbers, which pack well; together they would fill the memory."""
+    steps, names = 100_000, 300
+    with h5py.File(folder / "main_data.hdf5", "a") as file:
+        for index in range(3):
+            del file[f"episode_{index}"]
+        episode = file.create_group("episode_0")
+        for name, width in {"observations": 3, "actions": 1}.items():
+            shape = (steps + (name == "observations"), width)
+            episode.create_dataset(name, data=np.zeros(shape, np.float32), compression="gzip")
+        for name, dtype in {"rewards": "f4", "terminations": "?", "truncations": "?"}.items():
+            episode.create_dataset(name, data=np.zeros(steps, dtype), compression="gzip")
+        for index in range(1, names):
+            file[f"episode_{index}"] = episode
+    path = folder / "metadata.json"
+    sizes = {"total_episodes": names, "total_steps": steps}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **sizes}))
+    with pytest.raises(DatasetError, match="episode 1: found 200,000 steps so far, but the metadata say 100,000"):
+        load_minari(ID)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "total_steps": names * steps}))
+    with pytest.raises(DatasetError, match=r"say 30,000,000 steps of 5 numbers.*exhaust memory"):
+        load_minari(ID)
 
 
 def test_bombs_are_refused_before_memory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

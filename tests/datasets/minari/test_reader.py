@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from helpers.minari_files import ID, write_minari
+from helpers.minari_files import ID, write_minari, write_three_episodes
+from helpers.transitions import transitions
 
+from mopo_env.datasets.folders import user_folder
+from mopo_env.datasets.minari import reader
 from mopo_env.datasets.minari.reader import has_minari_dataset, load_minari, save_minari
 from mopo_env.errors import DatasetError
 from mopo_env.toys import LinearGaussianSystem
-from mopo_env.transitions import Episode, Transitions
+from mopo_env.transitions import Transitions
 
 
 def recorded(**options: Any) -> Transitions:
     """Three episodes of 5, 1 and 4 steps, of which the second terminates."""
-    random = np.random.default_rng(0)
-    episodes = [
-        Episode(
-            observations=random.normal(size=(steps + 1, 3)),
-            actions=random.uniform(-2, 2, (steps, 1)),
-            rewards=random.normal(size=steps),
-            terminated=terminated,
-        )
-        for steps, terminated in ((5, False), (1, True), (4, False))
-    ]
-    return Transitions.from_episodes(
-        episodes, action_space=Box(-2, 2, (1,)), observation_space=Box(-50, 50, (3,)), **options
-    )
+    content: dict[str, Any] = {
+        "terminations": np.arange(10) == 5,
+        "truncations": np.isin(np.arange(10), (4, 9)),
+        "action_space": Box(-2, 2, (1,)),
+        "observation_space": Box(-50, 50, (2,)),
+    }
+    return transitions(**{**content, **options})
 
 
 @pytest.fixture
@@ -61,25 +60,25 @@ class TestRoundTrip:
 
     def test_content(self, root: Path) -> None:
         """The fingerprint covers arrays, flags and spaces."""
-        transitions = recorded()
+        expected = recorded()
         assert not has_minari_dataset(ID)
-        assert save_minari(transitions, ID) == root / "mopo" / "toy-v0"
+        assert save_minari(expected, ID) == root / "mopo" / "toy-v0"
         assert has_minari_dataset(ID)
         loaded = load_minari(ID)
-        assert loaded.fingerprint == transitions.fingerprint
+        assert loaded.fingerprint == expected.fingerprint
         assert loaded.terminations.nonzero()[0].tolist() == [5]
         assert loaded.truncations.nonzero()[0].tolist() == [4, 9]
         assert loaded.action_space == Box(-2, 2, (1,))
 
     def test_minari_itself_reads_what_we_wrote(self) -> None:
         """It is an exchange format: others must find whole episodes, spaces and flags in it."""
-        transitions = recorded()
-        save_minari(transitions, ID)
+        expected = recorded()
+        save_minari(expected, ID)
         dataset = minari.load_dataset(ID)
         assert (dataset.total_episodes, dataset.total_steps) == (3, 10)
-        assert dataset.observation_space == transitions.observation_space
-        assert dataset.action_space == transitions.action_space
-        for theirs, ours in zip(dataset.iterate_episodes(), transitions.episodes(), strict=True):
+        assert dataset.observation_space == expected.observation_space
+        assert dataset.action_space == expected.action_space
+        for theirs, ours in zip(dataset.iterate_episodes(), expected.episodes(), strict=True):
             np.testing.assert_array_equal(theirs.observations, ours.observations, strict=True)
             np.testing.assert_array_equal(theirs.actions, ours.actions, strict=True)
             np.testing.assert_array_equal(theirs.rewards, ours.rewards)
@@ -103,18 +102,8 @@ class TestRoundTrip:
         assert loaded.observation_space.dtype == np.float32
 
     def test_unfinished_last_episode_counts_as_cut_off(self) -> None:
-        transitions = recorded()
-        arrays = {name: getattr(transitions, name) for name in ("observations", "actions", "rewards")}
-        open_ended = Transitions(
-            **arrays,
-            next_observations=transitions.next_observations,
-            terminations=transitions.terminations,
-            truncations=np.arange(10) == 4,
-            action_space=transitions.action_space,
-            observation_space=transitions.observation_space,
-        )
-        save_minari(open_ended, ID)
-        assert load_minari(ID).fingerprint == transitions.fingerprint
+        save_minari(recorded(truncations=np.arange(10) == 4), ID)
+        assert load_minari(ID).fingerprint == recorded().fingerprint
 
     def test_metadata(self) -> None:
         save_minari(recorded(metadata={"recipe": "mixed", "note": "x"}), ID)
@@ -162,41 +151,16 @@ class TestSaveRefusals:
 
     def test_rows_that_are_no_whole_episodes(self, root: Path) -> None:
         """Minari stores one observation for two rows; shuffled rows would come back as other transitions."""
-        transitions = recorded()
-        next_observations = transitions.next_observations.copy()
+        next_observations = recorded().next_observations.copy()
         next_observations[7] += 1
-        broken = Transitions(
-            observations=transitions.observations,
-            actions=transitions.actions,
-            rewards=transitions.rewards,
-            next_observations=next_observations,
-            terminations=transitions.terminations,
-            truncations=transitions.truncations,
-            action_space=transitions.action_space,
-        )
         with pytest.raises(DatasetError) as caught:
-            save_minari(broken, ID)
-        for part in ("episode 2, step 1 (row 7)", "no whole episodes", "truncated", "save_transitions"):
+            save_minari(recorded(next_observations=next_observations), ID)
+        for part in ("episode 2, step 1 (row 7)", "not whole episodes", "truncated", "save_transitions"):
             assert part in str(caught.value)
         assert files_below(root) == set()
 
     @pytest.mark.parametrize(
-        "dataset_id",
-        [
-            "../x-v0",
-            "a/../../x-v0",
-            "/x-v0",
-            "x",
-            "mopo/x",
-            "x-v",
-            "x-v0/",
-            "x.y-v0",
-            "a b-v0",
-            "",
-            "x-v0\n",
-            "q/x-v0",
-            "mm//x-v0",
-        ],
+        "dataset_id", ["../x-v0", "a/../../x-v0", "/x-v0", "x", "mopo/x", "x-v0/", "x.y-v0", "", "x-v0\n", "q/x-v0"]
     )
     def test_malformed_ids(self, root: Path, tmp_path: Path, dataset_id: str) -> None:
         """Above all those that would leave the folder; and those that Minari refuses only after making it."""
@@ -228,3 +192,62 @@ def test_default_folder_is_minaris(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert path == tmp_path / "home" / ".minari" / "datasets" / ID
     assert has_minari_dataset(ID)
     assert load_minari(ID).fingerprint == recorded().fingerprint
+
+
+class TestFlatCopy:
+    """Datasets of many episodes are read once; the copy never hides a change."""
+
+    @pytest.fixture
+    def folder(self, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(reader, "_WORTH_KEEPING", 3)
+        return write_three_episodes()
+
+    def test_the_copy_equals_the_source(self, folder: Path) -> None:
+        first, second = load_minari(ID), load_minari(ID)
+        assert (user_folder() / "minari-cache" / ID / "dataset.json").is_file()
+        assert first.fingerprint == second.fingerprint
+        assert first.metadata == second.metadata
+
+    def test_few_episodes_are_not_kept(self) -> None:
+        """They are read in no time, and a copy of everything would fill the disk."""
+        write_three_episodes()
+        load_minari(ID)
+        assert not user_folder().exists()
+
+    def test_the_copy_is_what_is_read(self, folder: Path) -> None:
+        """Or the tests below would pass without any copy: same size, same time, other content."""
+        path = folder / "main_data.hdf5"
+        expected, state = load_minari(ID).fingerprint, path.stat()
+        self.change_a_reward(path)
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert path.stat().st_size == state.st_size
+        assert load_minari(ID).fingerprint == expected
+
+    def test_a_changed_file_is_read_again(self, folder: Path) -> None:
+        before = load_minari(ID)
+        self.change_a_reward(folder / "main_data.hdf5")
+        changed = load_minari(ID)
+        assert (changed.rewards != before.rewards).nonzero()[0].tolist() == [7]
+        assert load_minari(ID).fingerprint == changed.fingerprint
+
+    def test_changed_metadata_are_read_again(self, folder: Path) -> None:
+        load_minari(ID)
+        path = folder / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "total_steps": 16}))
+        with pytest.raises(DatasetError, match="say 16"):
+            load_minari(ID)
+
+    def test_a_dataset_of_the_same_id_elsewhere_is_another(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = load_minari(ID)
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "elsewhere"))
+        other = write_three_episodes() / "main_data.hdf5"
+        self.change_a_reward(other)
+        os.utime(other, ns=(0, (folder / "main_data.hdf5").stat().st_mtime_ns))
+        assert load_minari(ID).fingerprint != first.fingerprint
+
+    @staticmethod
+    def change_a_reward(path: Path) -> None:
+        with h5py.File(path, "a") as file:
+            file["episode_1/rewards"][2] = np.float64(5)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mopo_env.errors import StoreError
 from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env.errors import StoreError
 
 __all__ = ["AppendLog"]
 

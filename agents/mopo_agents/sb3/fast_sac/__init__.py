@@ -1,5 +1,5 @@
 """SAC's update with its gradients written out: what Stable-Baselines3 computes, in two thirds of the time.
 
-`update` is the algorithm. `dense_networks` evaluates and differentiates, `squashed_gaussian` draws actions,
-`flat_adam` steps.
+`gate` says which agents it is for, `update` is the algorithm. `dense_networks` evaluates and differentiates,
+`flat_adam` steps; actions are drawn by `mopo_agents.sb3.squashed_gaussian`.
 """

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
-from torch import Tensor, nn
+from torch import Tensor
 
-from mopo_agents.sb3.fast_sac.dense_networks import DenseNetworks, dense_layers, scatter
-from mopo_agents.sb3.fast_sac.flat_adam import FlatAdam, adam_options
-from mopo_agents.sb3.fast_sac.squashed_gaussian import draw_actions
-from mopo_agents.sb3.mixins import apply_mixin
-from mopo_agents.sb3.standardise import Standardise
+from mopo_agents.sb3.fast_sac.dense_networks import DenseNetworks, scatter
+from mopo_agents.sb3.fast_sac.flat_adam import FlatAdam
+from mopo_agents.sb3.fast_sac.gate import obstacle, sac_layers
+from mopo_agents.sb3.mixins import FastPath
+from mopo_agents.sb3.squashed_gaussian import draw_actions
 
-__all__ = ["FastSAC", "SACUpdate", "with_fast_updates"]
+__all__ = ["FastSAC", "SACUpdate"]
 
 
-class FastSAC(SAC):
-    """Put before SAC's class, this computes the updates by `SACUpdate`, wherever the agent is one that it can update.
+class FastSAC(FastPath, SAC):
+    """Put before SAC's class, this replaces its `train` by `SACUpdate`, unless `gate.obstacle` finds a reason not to.
 
     Losses and parameters agree with Stable-Baselines3's to rounding, and draws are the same.
     """
 
+    @staticmethod
+    def fits(agent_class: type[BaseAlgorithm]) -> bool:
+        """Return whether a class updates as SAC does."""
+        return issubclass(agent_class, SAC) and agent_class.train is SAC.train
+
+    def replaced(self) -> dict[str, str]:
+        """Add what runs for updates."""
+        reason = obstacle(self)
+        ours = "by mopo_agents with written-out gradients"
+        return {**super().replaced(), "updates": ours if reason is None else f"by the agent's own code, since {reason}"}
+
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Do the updates of an epoch (paper, Algorithm 2, line 11)."""
-        if not SACUpdate.can_do(self) or self.replay_buffer is None:
+        if self.replay_buffer is None or obstacle(self) is not None:
             super().train(gradient_steps, batch_size)
             return
         self.policy.set_training_mode(True)
@@ -45,13 +53,6 @@ class FastSAC(SAC):
             self.logger.record(f"train/{name}", float(sum_over_steps) / max(gradient_steps, 1))
 
 
-def with_fast_updates(agent_class: type[BaseAlgorithm]) -> type[BaseAlgorithm]:
-    """Return a subclass of SAC's that updates by `SACUpdate`; a class with updates of its own is returned as it is."""
-    if not issubclass(agent_class, SAC) or agent_class.train is not SAC.train:
-        return agent_class
-    return apply_mixin(FastSAC, agent_class)
-
-
 class SACUpdate:
     """Updates of one agent of SAC, on copies of its networks; `write_back` gives the agent what was learned.
 
@@ -66,7 +67,7 @@ class SACUpdate:
         """Copy the agent's networks, and the state of its optimizers."""
         self._agent = agent
         self._actor, self._critics, self._targets = (
-            DenseNetworks(side_by_side, num_networks=count) for side_by_side, count in _layers(agent) or ()
+            DenseNetworks(side_by_side, num_networks=count) for side_by_side, count in sac_layers(agent) or ()
         )
         parts = [
             (part.optimizer, networks.parameters, networks.values, networks.gradients)
@@ -82,22 +83,6 @@ class SACUpdate:
         self._critic_adam = FlatAdam([parts.pop(1)])
         self._actor_adam = FlatAdam(parts)  # and the entropy coefficient's, which can as well wait for the actor's
         self.sums = {name: torch.zeros((), device=agent.device) for name in names}
-
-    @staticmethod
-    def can_do(agent: SAC) -> bool:
-        """Return whether the agent has the networks and optimizers that SAC has by default, of whatever widths."""
-        if agent.get_vec_normalize_env() is not None or _layers(agent) is None:
-            return False
-        extractors = [type(part.features_extractor) for part in (agent.actor, agent.critic)]
-        if extractors not in ([FlattenExtractor] * 2, [Standardise] * 2):
-            return False
-        steps: list[tuple[Any, list[Tensor]]] = [
-            (part.optimizer, list(part.parameters())) for part in (agent.actor, agent.critic)
-        ]
-        if agent.ent_coef_optimizer is not None and agent.log_ent_coef is not None:
-            steps.append((agent.ent_coef_optimizer, [agent.log_ent_coef]))
-        options = [adam_options(optimizer, parameters) for optimizer, parameters in steps]
-        return None not in options and all(found == options[0] for found in options)
 
     def __call__(self, batch: ReplayBufferSamples, *, move_target: bool) -> None:
         """Do one update; autograd must be off."""
@@ -142,20 +127,3 @@ class SACUpdate:
         for adam in (self._critic_adam, self._actor_adam):
             adam.write_back()
         scatter(self._targets.values, self._targets.parameters)
-
-
-_Layers = list[list[nn.Linear]]
-
-
-def _layers(agent: SAC) -> list[tuple[_Layers, int]] | None:
-    """Return the layers of actor, critics and targets, and how many networks each is; None if any is not dense."""
-    heads: Any = (agent.actor.mu, agent.actor.log_std)
-    policy = [dense_layers([*agent.actor.latent_pi, head]) for head in heads]
-    critics, targets = (
-        [dense_layers(net.children()) for net in part.q_networks] for part in (agent.critic, agent.critic_target)
-    )
-    if any(layers is None for layers in (*policy, *critics, *targets)):
-        return None
-    side_by_side = [[list(layer) for layer in zip(*networks, strict=True)] for networks in (policy, critics, targets)]
-    side_by_side[0][:-1] = [[layer] for layer, _ in side_by_side[0][:-1]]  # the heads share all layers but the last
-    return list(zip(side_by_side, (1, len(critics), len(targets)), strict=True))

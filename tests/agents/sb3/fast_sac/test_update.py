@@ -10,12 +10,18 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.sac.policies import Actor, SACPolicy
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mopo_agents.agents import make_agent
 from mopo_agents.replay_buffer import MixedReplayBuffer
-from mopo_agents.sb3.fast_sac.update import FastSAC, SACUpdate, with_fast_updates
+from mopo_agents.sb3.compose import compose
+from mopo_agents.sb3.fast_sac.gate import obstacle
+from mopo_agents.sb3.fast_sac.update import FastSAC
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.toys import StubEnsemble
@@ -55,15 +61,16 @@ def make(kind: type[SAC], **options: Any) -> Any:
     return agent
 
 
-def trained(kind: type[SAC], num_updates: int, *, spoil: Callable[[Any], None] | None = None, **options: Any) -> Any:
-    """Return an agent after so many updates, all on the same rows and draws."""
-    agent = make(kind, **options)
+def trained(num_updates: int, *, stock: bool = False, spoil: Callable[[Any], Any] | None = None, **options: Any) -> Any:
+    """Return an agent after so many updates, all on the same rows and draws; stock: by Stable-Baselines3's own code."""
+    agent = make(SAC, **options)
+    assert isinstance(agent, FastSAC)
     if spoil is not None:
         spoil(agent)
     agent.replay_buffer._generator.manual_seed(7)
     with torch.random.fork_rng():
         torch.random.default_generator.manual_seed(8)
-        agent.train(num_updates, batch_size=BATCH)
+        (SAC if stock else type(agent)).train(agent, num_updates, batch_size=BATCH)
         agent.draw_after = torch.rand(1)
     return agent
 
@@ -121,10 +128,8 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_one_update_is_that_of_stable_baselines(case: str) -> None:
     """Adam's first moments are a tenth of the gradients: here a factor or a missing term cannot hide."""
-    found, expected = (trained(kind, 1, **CASES[case]) for kind in (SAC, PlainSAC))
-    assert isinstance(found, FastSAC)
-    assert not isinstance(expected, FastSAC)
-    assert SACUpdate.can_do(found)
+    found, expected = (trained(1, stock=stock, **CASES[case]) for stock in (False, True))
+    assert obstacle(found) is None
     assert_same(found, expected, tolerance=2e-4)
     assert torch.equal(found.draw_after, expected.draw_after), "both must have drawn the same numbers"
 
@@ -132,7 +137,7 @@ def test_one_update_is_that_of_stable_baselines(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_twenty_updates_are_those_of_stable_baselines(case: str) -> None:
     """Rounding grows with the updates; a step of Adam moves a weight by 3e-4, so a wrong one would show."""
-    found, expected = (trained(kind, 20, **CASES[case]) for kind in (SAC, PlainSAC))
+    found, expected = (trained(20, stock=stock, **CASES[case]) for stock in (False, True))
     assert_same(found, expected, tolerance=2e-3)
     before = make(SAC, **{name: value for name, value in CASES[case].items() if name != "spoil"})
     weights = everything(before)
@@ -174,6 +179,87 @@ class OtherExtractor(FlattenExtractor):
     """Someone's own, which may compute anything."""
 
 
+class OwnActor(Actor):
+    """Someone's own, with other names inside and a mean that is halved."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.body = self.latent_pi
+        del self.latent_pi
+
+    def get_action_dist_params(self, obs: Any) -> Any:
+        latent = self.body(self.extract_features(obs, self.features_extractor))
+        return 0.5 * self.mu(latent), self.log_std(latent).clamp(-20, 2), {}
+
+
+class OwnCritic(ContinuousCritic):
+    def forward(self, obs: Tensor, actions: Tensor) -> Any:
+        return tuple(0.5 * value for value in super().forward(obs, actions))
+
+
+class ActorPolicy(SACPolicy):
+    def make_actor(self, features_extractor: Any = None) -> Actor:
+        return OwnActor(**self._update_features_extractor(self.actor_kwargs, features_extractor))
+
+
+class CriticPolicy(SACPolicy):
+    def make_critic(self, features_extractor: Any = None) -> ContinuousCritic:
+        return OwnCritic(**self._update_features_extractor(self.critic_kwargs, features_extractor))
+
+
+class OwnPolicy(SACPolicy):
+    """The same parts, put together by someone else."""
+
+
+def halve(*given: Any) -> Any:
+    """Return half of the last thing that a hook of whatever kind was given."""
+    last = given[-1]
+    return tuple(0.5 * part for part in last) if isinstance(last, tuple | list) else 0.5 * last
+
+
+def halve_weights(optimizer: Any, *_: Any) -> None:
+    with torch.no_grad():
+        for tensor in optimizer.param_groups[0]["params"]:
+            tensor.mul_(0.5)
+
+
+def clip_gradient(tensor: Tensor) -> None:
+    assert tensor.grad is not None
+    tensor.grad.clamp_(-1e-8, 1e-8)
+
+
+def first_layer(agent: Any) -> Any:
+    return agent.critic.q_networks[0][0]
+
+
+def set_distribution(agent: Any) -> None:
+    kept = agent.actor.get_action_dist_params
+    agent.actor.get_action_dist_params = lambda obs: (0.5 * kept(obs)[0], *kept(obs)[1:])
+
+
+def set_step(agent: Any) -> None:
+    kept = agent.actor.optimizer.step
+    agent.actor.optimizer.step = lambda: (halve_weights(agent.actor.optimizer), kept())
+
+
+CHANGED: dict[str, Callable[[Any], Any]] = {
+    "a frozen actor's layer": lambda agent: agent.actor.latent_pi[0].requires_grad_(False),
+    "a frozen critic's weight": lambda agent: first_layer(agent).weight.requires_grad_(False),
+    "a tensor's hook": lambda agent: first_layer(agent).weight.register_hook(lambda g: 1e-9 * g),
+    "a hook after accumulation": lambda agent: first_layer(agent).weight.register_post_accumulate_grad_hook(
+        clip_gradient
+    ),
+    "a hook of the entropy coefficient": lambda agent: agent.log_ent_coef.register_hook(lambda g: -g),
+    "a forward hook": lambda agent: agent.actor.mu.register_forward_hook(halve),
+    "a hook before forward": lambda agent: first_layer(agent).register_forward_pre_hook(halve),
+    "a target's forward hook": lambda agent: agent.critic_target.register_forward_hook(halve),
+    "a backward hook": lambda agent: agent.actor.mu.register_full_backward_hook(lambda m, by_in, by_out: (-by_in[0],)),
+    "a hook before backward": lambda agent: agent.actor.mu.register_full_backward_pre_hook(lambda m, by: (-by[0],)),
+    "a hook before the optimizer": lambda agent: agent.actor.optimizer.register_step_pre_hook(halve_weights),
+    "a hook after the optimizer": lambda agent: agent.critic.optimizer.register_step_post_hook(halve_weights),
+    "a distribution set on the actor": set_distribution,
+    "a step set on the optimizer": set_step,
+}
 OTHERS: dict[str, dict[str, Any]] = {
     "gSDE": {"use_sde": True},
     "another activation": {"policy_kwargs": {"activation_fn": nn.Tanh}},
@@ -181,25 +267,43 @@ OTHERS: dict[str, dict[str, Any]] = {
     "weight decay": {"policy_kwargs": {"optimizer_kwargs": {"weight_decay": 0.1}}},
     "an optimizer unlike the entropy coefficient's": {"policy_kwargs": {"optimizer_kwargs": {"eps": 1e-5}}},
     "another extractor": {"policy_kwargs": {"features_extractor_class": OtherExtractor}},
+    "another policy": {"policy": OwnPolicy},
+    "another actor, without latent_pi": {"policy": ActorPolicy},
+    "another critic": {"policy": CriticPolicy},
+    **{case: {"spoil": spoil} for case, spoil in CHANGED.items()},
 }
 
 
 @pytest.mark.parametrize("case", OTHERS)
 def test_what_is_not_plain_is_left_to_stable_baselines(case: str) -> None:
-    """Else it would be updated as something it is not."""
-    found, expected = (trained(kind, 3, **OTHERS[case]) for kind in (SAC, PlainSAC))
-    assert isinstance(found, FastSAC)
-    assert not SACUpdate.can_do(found)
-    for name, tensor in everything(expected).items():
-        assert torch.equal(everything(found)[name], tensor), name
+    """Else it would be updated as something it is not: hooks are how users clip gradients, freezing how they tune."""
+    found, expected = (trained(3, stock=stock, **OTHERS[case]) for stock in (False, True))
+    assert obstacle(found) is not None
+    ours, theirs = everything(found), everything(expected)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+    if case in CHANGED:
+        plain = everything(trained(3, stock=True))
+        assert any(not torch.equal(plain[name], tensor) for name, tensor in theirs.items()), "nothing was changed"
+
+
+def test_hooks_on_everything_are_seen_too() -> None:
+    """PyTorch has hooks for all modules, and for all optimizers, at once."""
+    agent = make(SAC)
+    for register in (register_module_forward_hook, register_optimizer_step_pre_hook):
+        handle = register(lambda *_: None)
+        try:
+            assert obstacle(agent) is not None
+        finally:
+            handle.remove()
+        assert obstacle(agent) is None
 
 
 def test_classes_that_update_by_themselves_are_left_alone() -> None:
-    assert with_fast_updates(PlainSAC) is PlainSAC
-    assert with_fast_updates(TD3) is TD3
     mine = type("Mine", (SAC,), {})
-    assert issubclass(with_fast_updates(mine), mine)
-    assert with_fast_updates(mine).__name__ == "Mine"
+    assert [FastSAC.fits(kind) for kind in (SAC, mine, PlainSAC, TD3)] == [True, True, False, False]
+    assert not issubclass(compose(PlainSAC), FastSAC)
 
 
 def test_actions_of_any_bounds_are_learned_on_the_same_scale() -> None:

@@ -1,7 +1,8 @@
-"""SAC's actions: drawn from a Gaussian and squashed by tanh, with their densities and the gradient through both.
+"""Actions that are the tanh of a Gaussian: drawing them, their density, and its gradient written out.
 
-Densities are Stable-Baselines3's, with its small constant, and gradients are written out; `baselines.tanh_gaussian` is
-exact where tanh saturates, and made for autograd.
+`raw` is the Gaussian's side, before the tanh; an action lies in −1…1, as agents keep them. There are two densities:
+`log_prob` is exact where the tanh saturates, and made for autograd; `draw_actions` has Stable-Baselines3's, with its
+small constant, and the gradient written out.
 """
 
 from __future__ import annotations
@@ -10,18 +11,54 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import Tensor
 
-__all__ = ["DrawnActions", "draw_actions"]
+__all__ = ["DrawnActions", "draw", "draw_actions", "log_prob", "squash", "unsquash"]
 
 _TINY = 1e-6  # keeps the logarithm of Stable-Baselines3's densities finite where tanh saturates
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
+def squash(
+    mean: Float[Tensor, "*#batch action"],
+    log_std: Float[Tensor, "*#batch action"],
+    noise: Float[Tensor, "*#batch action"],
+) -> Float[Tensor, "*#batch action"]:
+    """Return the actions tanh(μ + σ·ε) of given noise; shapes broadcast."""
+    return (mean + log_std.exp() * noise).tanh()
+
+
+def draw(
+    mean: Float[Tensor, "batch action"], log_std: Float[Tensor, "batch action"], num_samples: int
+) -> Float[Tensor, "batch sample action"]:
+    """Draw raw actions, from the generator that the agent's seed set; gradients reach mean and standard deviation."""
+    noise = torch.randn(mean.shape[0], num_samples, mean.shape[1], device=mean.device)
+    return mean[:, None] + log_std.exp()[:, None] * noise
+
+
+def log_prob(
+    raw: Float[Tensor, "batch sample action"],
+    mean: Float[Tensor, "batch action"],
+    log_std: Float[Tensor, "batch action"],
+) -> Float[Tensor, "batch sample"]:
+    """Return the log density of tanh(raw), by the change of variables log N(raw) − Σ log(1 − tanh²(raw))."""
+    standardised = (raw - mean[:, None]) * (-log_std).exp()[:, None]
+    gaussian = -0.5 * standardised.square() - log_std[:, None] - _LOG_SQRT_2PI
+    # log(1 − tanh²(x)) = 2·(log 2 − x − softplus(−2x)), which does not cancel where the tanh saturates.
+    stretch = 2.0 * (math.log(2.0) - raw - F.softplus(-2.0 * raw))
+    return (gaussian - stretch).sum(dim=-1)
+
+
+def unsquash(actions: Float[Tensor, "*batch action"], margin: float) -> Float[Tensor, "*batch action"]:
+    """Return actions before the tanh; those nearer to a bound than `margin` are moved away, as it is infinite there."""
+    return actions.clamp(margin - 1.0, 1.0 - margin).atanh()
+
+
 class DrawnActions(NamedTuple):
-    """Actions of a policy that draws from a Gaussian and squashes what it drew by tanh.
+    """Actions that `draw_actions` drew, with what their gradient needs.
 
     Attributes:
         actions: a = tanh(u), u = μ + σ·ε.

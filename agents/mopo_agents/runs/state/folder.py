@@ -1,16 +1,17 @@
-"""A folder of unfinished work belongs to the options it was begun with."""
+"""A folder of unfinished work belongs to the options it was begun with, and goes as a whole."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mopo_agents._utils.trees import flatten
-from mopo_env.errors import ConfigError
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
+from mopo_env.errors import ConfigError
 
-__all__ = ["claim_folder"]
+__all__ = ["claim_folder", "remove_folder"]
 
 _NAME = "configuration"
 
@@ -44,3 +45,12 @@ def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
             f"{folder} holds unfinished work of other options ({'; '.join(differences)}). Use those again to go on, "
             "choose another folder, or remove this one to start anew."
         )
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder whose work is done, if it is there; a crash at any moment leaves all of it or nothing to find."""
+    removed = folder.with_name(f".{folder.name}-removed")
+    shutil.rmtree(removed, ignore_errors=True)  # what such a crash left
+    if folder.is_dir():
+        folder.rename(removed)
+        shutil.rmtree(removed)

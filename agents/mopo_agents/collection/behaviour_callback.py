@@ -12,18 +12,18 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from tqdm import tqdm
 
-from mopo_agents.runs.state.checkpoint import Checkpoint
+from mopo_agents.collection.checkpoint import Checkpoint
 
-__all__ = ["THRESHOLD_EPISODES", "Finished", "TrainingWatch"]
+__all__ = ["THRESHOLD_EPISODES", "BehaviourCallback", "TrainingFinished"]
 
 THRESHOLD_EPISODES = 10
 
 
-class Finished(Exception):
+class TrainingFinished(Exception):
     """Ends `learn` between two steps: a callback that returns False would lose the row of the step it ends at."""
 
 
-class TrainingWatch(BaseCallback):
+class BehaviourCallback(BaseCallback):
     """Stands between two steps: looks at returns, saves, and ends the run; it touches nothing of the agent.
 
     Attributes:
@@ -63,10 +63,10 @@ class TrainingWatch(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # Off-policy agents update after a rollout, so all of the last step is done when the next rollout starts.
-        self._look_at_returns()
+        self._check_threshold()
         if self.is_finished:
             self._save()
-            raise Finished
+            raise TrainingFinished
         if self._interrupted():
             self._save()
             raise KeyboardInterrupt
@@ -74,10 +74,10 @@ class TrainingWatch(BaseCallback):
             self._save()
 
     def _on_training_end(self) -> None:
-        self._look_at_returns()
+        self._check_threshold()
         self._save()
 
-    def _look_at_returns(self) -> None:
+    def _check_threshold(self) -> None:
         returns = self._env.episode_returns
         if len(returns) == self._episodes:
             return

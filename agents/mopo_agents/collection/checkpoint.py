@@ -1,7 +1,7 @@
-"""A training run on disk, from which the same run goes on bit for bit.
+"""The training of a behaviour policy on disk, from which it goes on bit for bit.
 
-The replay buffer, which is nearly all of it, is appended to a log; the rest is one small artifact that is replaced. It
-is written after the rows and says how many of them count, so that a crash in between costs nothing.
+The replay buffer, which is nearly all of it, is appended to a log; the rest is one small state file that is replaced.
+It is written after the rows and says how many of them count, so that a crash in between costs nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
+from mopo_agents.collection.environment_state import environment_state, set_environment_state
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
 from mopo_agents.runs.state.append_log import AppendLog
-from mopo_agents.runs.state.environment_state import environment_state, set_environment_state
 from mopo_agents.runs.state.generators import global_generators, set_global_generators
-from mopo_agents._utils.trees import flatten, unflatten
-from mopo_env.errors import ConfigError, MopoError, StoreError
-from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_agents.runs.state.state_file import read_state, restoring, write_state
+from mopo_env.errors import ConfigError
 
 __all__ = ["Checkpoint"]
 
@@ -29,7 +28,7 @@ _ROWS = ("observations", "next_observations", "actions", "rewards", "dones", "ti
 
 
 class Checkpoint:
-    """Where one run of one agent in one environment goes on from.
+    """Where the training of one agent in one environment goes on from.
 
     Saving moves no generator and changes nothing of the run: with checkpoints or without, it ends with the same bits.
     """
@@ -56,18 +55,14 @@ class Checkpoint:
         if rows > self._log.position:
             new = slice(self._log.position, rows)
             self._log.append({name: getattr(buffer, name)[new] for name in _ROWS}, length=new.stop - new.start)
-        state = flatten(
-            {
-                "agent": agent_state(agent),
-                "environment": environment_state(env),
-                "generators": global_generators(),
-                "rows": rows,
-                "notes": notes,
-            }
-        )
-        tensors = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-        numbers = {name: value for name, value in state.items() if name not in tensors}
-        write_artifact(self._folder, _NAME, tensors, numbers)
+        state = {
+            "agent": agent_state(agent),
+            "environment": environment_state(env),
+            "generators": global_generators(),
+            "rows": rows,
+            "notes": notes,
+        }
+        write_state(self._folder, _NAME, state)
 
     def restore(self, agent: OffPolicyAlgorithm, env: gym.Env[Any, Any]) -> dict[str, Any] | None:
         """Put a new agent and its new environment where the run stood.
@@ -79,11 +74,10 @@ class Checkpoint:
             ConfigError: If the agent has no room for all rows.
             StoreError: If the files are damaged, or are those of another kind of run.
         """
-        if not (self._folder / f"{_NAME}.json").is_file():
+        state, buffer = read_state(self._folder, _NAME), _buffer_of(agent)
+        if state is None:
             return None
-        tensors, numbers = read_artifact(self._folder, _NAME)
-        state, buffer = unflatten({**numbers, **tensors}), _buffer_of(agent)
-        try:
+        with restoring(self._folder):
             rows: int = state["rows"]
             parts = self._log.read(until=rows)
             if rows > buffer.buffer_size:
@@ -95,10 +89,6 @@ class Checkpoint:
             set_environment_state(env, state["environment"])
             set_agent_state(agent, state["agent"])
             set_global_generators(state["generators"])
-        except MopoError:
-            raise
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise StoreError(f"{self._folder}: the checkpoint does not fit this run: {error}.") from error
         return dict(state.get("notes", {}))
 
 

@@ -1,0 +1,198 @@
+"""What a run is, decided once: `resolve` fills in what a `TrainConfig` leaves open, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from mopo_agents.agents import agent_name, get_agent_class
+from mopo_agents.baselines.offline import OfflineAgent
+from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
+from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
+from mopo_env.datasets.locate import resolve_task
+from mopo_env.envs.make import dataset_of
+from mopo_env.errors import ConfigError
+from mopo_env.penalties import ORACLE, get_penalty
+from mopo_env.penalties.oracle import OraclePenalty
+from mopo_env.tasks import Task
+
+__all__ = ["ResolvedRun", "resolve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRun:
+    """A training run in which nothing is left open.
+
+    Attributes:
+        config: Every option; what the method, the task, the agent or the penalty decides is filled in.
+        task: The task, with this run's h, λ, termination, rollout policy and real environment.
+        method: The method.
+        agent_class: The agent's class.
+        agent_options: What the class is given beside what MOPO sets.
+        dataset: Where the data are: a task's name, a folder or a Minari id.
+        rollout_batch_size: b.
+        standardise: Whether the policy scales observations.
+        changed: The options that make the run another than its method, by name.
+    """
+
+    config: TrainConfig
+    task: Task
+    method: Method
+    agent_class: type[BaseAlgorithm]
+    agent_options: Mapping[str, Any]
+    dataset: str | Path
+    rollout_batch_size: int
+    standardise: bool
+    changed: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """A name for the run's folder; the default method is left out of it, and the agent of a method that is one."""
+        method = [self.method.name] * (self.method.name != DEFAULT_METHOD)
+        agent = [str(self.config.agent)] * (not self.method.model_free)
+        return "-".join([self.task.label, *method, *agent, f"seed{self.config.seed}"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option by name; None where the agent has no use for it."""
+        lacking = _lacking(self.agent_class)
+        return {name: None if needs & lacking else getattr(self.config, name) for name, needs in NEEDS.items()}
+
+    @property
+    def penalty(self) -> dict[str, Any]:
+        """The penalty's name and options, as `resolve_penalty` takes them."""
+        given = {key: getattr(self.config, name) for name, key in _PENALTY_OPTIONS.items()}
+        return {"name": self.config.penalty, **{key: value for key, value in given.items() if value is not None}}
+
+
+def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None) -> ResolvedRun:
+    """Decide everything about a run that can be decided without its data.
+
+    What is given explicitly comes first, then the method, then the task.
+
+    Args:
+        config: The run.
+        agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
+
+    Raises:
+        UnknownNameError: If there is no such task, method, agent or penalty.
+        MissingExtraError: If the agent's package is not installed.
+        ConfigError: If the agent has no use for an option, or does not follow the method, or two datasets are named.
+    """
+    named = config.agent if agent_class is None else agent_name(get_agent_class(agent_class))
+    method = method_of_agent(named) if config.method is None else get_method(config.method)
+    task = resolve_task(config.task, ensemble=config.ensemble, real_env=config.real_env)
+    agent_class = get_agent_class(agent_class or named or method.train.get("agent") or task.agent)
+    _check_method(method, agent_class)
+    _check_options(config, agent_class)
+    filled, plain = (_fill(options, task, method, agent_class) for options in (config, TrainConfig(task=config.task)))
+    expected = {**vars(plain), **_penalty_defaults(filled.penalty), "agent_options": filled.agent_options}
+    changed = {
+        name: getattr(filled, name)
+        for name, role in ROLES.items()
+        if role == "method" and getattr(filled, name) != expected[name]
+    }
+    if not issubclass(agent_class, OfflineAgent):
+        of_run: dict[str, Any] = {name: getattr(filled, name) for name in ("horizon", "penalty_coef", "termination")}
+        task = replace(task, rollout_policy="random" if filled.random_rollouts else "agent", **of_run)
+    target_entropy = {} if config.target_entropy is None else {"target_entropy": config.target_entropy}
+    return ResolvedRun(
+        config=filled,
+        task=task,
+        method=method,
+        agent_class=agent_class,
+        agent_options={**target_entropy, **config.agent_options},
+        dataset=dataset_of(task, config.dataset),
+        rollout_batch_size=filled.rollout_batch_size or 0,
+        standardise=bool(filled.standardise),
+        changed={**changed, **config.agent_options},
+    )
+
+
+def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[BaseAlgorithm]) -> TrainConfig:
+    """Return the configuration with what is open filled in, as far as the agent has a use for it."""
+    decided = {
+        "method": method.name,
+        # On-policy agents evaluate the critic once for each truncated rollout: many short rollouts are slow for them.
+        "rollout_batch_size": 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000,
+        "horizon": method.horizons.get(task.name, task.horizon),
+        "penalty_coef": task.penalty_coef,
+        "penalty": "learned-variance",
+        "termination": task.termination,
+        "random_rollouts": task.rollout_policy == "random",
+        # Columns of own data have units. SBX's policies cannot scale them.
+        "standardise": task.recipe is None and not agent_class.__module__.startswith("sbx."),
+        "real_env": task.real_env_id,
+        **method.train,
+    }
+    lacking = _lacking(agent_class) & {"model"}
+    still_open = {
+        name: value for name, value in decided.items() if getattr(config, name) is None and not NEEDS[name] & lacking
+    }
+    filled = replace(config, **{**still_open, "task": task.name, "agent": agent_name(agent_class)})
+    defaults = _penalty_defaults(filled.penalty)
+    return replace(filled, **{name: value for name, value in defaults.items() if getattr(filled, name) is None})
+
+
+def _penalty_defaults(penalty: str | None) -> dict[str, Any]:
+    if penalty is None:
+        return {}
+    source = OraclePenalty if penalty == ORACLE else get_penalty(penalty)
+    return {name: getattr(source, key, None) for name, key in _PENALTY_OPTIONS.items()}
+
+
+_PENALTY_OPTIONS = {"penalty_members": "members", "penalty_reward": "reward", "penalty_units": "units"}
+
+
+def _lacking(agent_class: type[BaseAlgorithm]) -> set[Need]:
+    """Return what options may need and this agent does not have."""
+    if issubclass(agent_class, OfflineAgent):
+        return {"model"}
+    return {"off-policy"} if issubclass(agent_class, OnPolicyAlgorithm) else set()
+
+
+def _check_options(config: TrainConfig, agent_class: type[BaseAlgorithm]) -> None:
+    """Refuse what would pass for having made no difference, were it ignored."""
+    name, lacking = agent_name(agent_class), _lacking(agent_class)
+    given = [option.name for option in fields(config) if getattr(config, option.name) != option.default]
+    unusable = [option for option in given if NEEDS[option] & lacking]
+    if "off-policy" in lacking and config.random_rollouts is False:
+        unusable.remove("random_rollouts")  # the agent rolls out: what an on-policy agent does, and a task may not
+    if unusable:
+        why = (
+            f"{name} learns from the dataset alone, so there is no model"
+            if "model" in lacking
+            else f"{name} is on-policy: it learns from its latest rollouts alone, so there is no replay buffer"
+        )
+        raise ConfigError(f"{', '.join(unusable)}: {why} for which this could be chosen. Leave it out.")
+    # Classes of the baselines hand on to their parent what they do not know.
+    signatures = [inspect.signature(kind).parameters for kind in agent_class.__mro__]
+    if config.target_entropy is not None and not any("target_entropy" in parameters for parameters in signatures):
+        raise ConfigError(
+            f"target_entropy: {name} has none. Leave it out, or choose an agent that has one, such as SAC, TQC or "
+            "CrossQ."
+        )
+
+
+def _check_method(method: Method, agent_class: type[BaseAlgorithm]) -> None:
+    """Refuse an agent under the name of a method that it does not follow: a report would take it for another."""
+    name = agent_name(agent_class)
+    if not method.model_free:
+        if issubclass(agent_class, OfflineAgent):
+            raise ConfigError(
+                f"method: {method.name} trains in a model, but {name} learns from the dataset alone. Choose one of "
+                f"{', '.join(other.name for other in METHODS.values() if other.model_free)}, or enter a method for it "
+                "in mopo_agents.runs.methods.METHODS."
+            )
+        return
+    own = method.train["agent"]
+    if name != own and not issubclass(agent_class, get_agent_class(own)):
+        raise ConfigError(
+            f"agent: the method {method.name} is {own}, found {name}. Leave the agent out, or the method."
+        )
