@@ -99,8 +99,8 @@ def fit_ensemble(
                 updates += 1
             errors, likelihoods = data.holdout_errors(ensemble)
             _check_finite(likelihoods, epoch, transitions)
-            # The paper's code compares squared errors in raw units, which the columns with large numbers decide.
-            scores = likelihoods.mean(dim=1) if scaled else errors.mean(dim=1)
+            # The paper's code compares squared errors in raw units. Columns with large numbers decide these.
+            scores = likelihoods.mean(dim=1) if scaled else errors.mean(dim=1).log().float()
             history.append(scores.tolist())
             improved = best.update(scores, errors, config.min_improvement if config.schedule == "constant" else 0.0)
             epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
@@ -114,7 +114,7 @@ def fit_ensemble(
     scale.fold_into(ensemble)
     elites = best.scores.argsort()[: config.num_elites]
     ensemble.elites = elites.to(ensemble.device)
-    unexplained = best.errors[elites].mean(dim=0) / ensemble.target_std.cpu().square()
+    unexplained = best.errors[elites].mean(dim=0) / ensemble.target_std.cpu().double().square()
     _warn_of_columns(unexplained, ensemble.target_std.cpu(), transitions)
     ensemble.metadata = {
         "config": asdict(config),
@@ -229,7 +229,8 @@ class _FitData:
         mean, logvar = ensemble(inputs)
         ensemble.train()
         error = mean - self._holdout_targets
-        return (error * self._scale.std).square().mean(dim=1).cpu(), negative_log_likelihood(error, logvar).cpu()
+        raw = (error * self._scale.std).double()  # squares of large numbers overflow float32
+        return raw.square().mean(dim=1).cpu(), negative_log_likelihood(error, logvar).cpu()
 
 
 class _BestSnapshots:
@@ -240,7 +241,7 @@ class _BestSnapshots:
 
     def __init__(self, ensemble: GaussianEnsemble) -> None:
         self.scores = torch.full((ensemble.num_members,), torch.inf)
-        self.errors = torch.full((ensemble.num_members, len(ensemble.max_logvar)), torch.inf)
+        self.errors = torch.full((ensemble.num_members, len(ensemble.max_logvar)), torch.inf, dtype=torch.float64)
         self._parameters = {
             name: parameter for name, parameter in ensemble.named_parameters() if not name.endswith("_logvar")
         }
@@ -250,9 +251,10 @@ class _BestSnapshots:
     def update(
         self, scores: Float[Tensor, " member"], errors: Float[Tensor, "member output"], min_improvement: float
     ) -> bool:
-        """Keep the members that improved enough; return whether any did."""
-        first = self.scores.isinf()
-        improved = first | (scores < self.scores - min_improvement * self.scores.abs())
+        """Keep the members that improved by a share of their error, or for the first time; return whether any did."""
+        # Both scores are logarithms: to lose 1 % of an error is to lose −ln(1 − 0.01).
+        needed = math.inf if min_improvement == 1.0 else -math.log1p(-min_improvement)
+        improved = self.scores.isinf() | (scores < self.scores - needed)
         self.scores[improved], self.errors[improved] = scores[improved], errors[improved]
         for name, parameter in self._parameters.items():
             self._snapshots[name][improved] = parameter[improved]
