@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DivergenceError, FitWarning
+from mopo_env.models.card.card import output_names
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.lipschitz import bake, regularise
@@ -122,6 +123,7 @@ def fit_ensemble(
         "dataset_name": transitions.metadata.get("name"),
         "observation_space": str(transitions.observation_space),
         "action_space": str(transitions.action_space),
+        "holdout_rows": sorted(holdout.tolist()),
         "holdout_score": best.scores.tolist(),
         "holdout_score_history": history,
         "holdout_mse": best.errors.mean(dim=1).tolist(),
@@ -271,9 +273,7 @@ def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, trans
     """Stop a fit whose numbers are lost; weights that are not finite show in the likelihood of some column."""
     broken = ~likelihoods.isfinite().all(dim=0)
     if broken.any():
-        names = ", ".join(
-            name for name, wrong in zip(_column_names(transitions), broken.tolist(), strict=True) if wrong
-        )
+        names = ", ".join(name for name, wrong in zip(output_names(transitions), broken.tolist(), strict=True) if wrong)
         raise DivergenceError(
             f"the fit diverged in epoch {epoch}: the likelihood is not finite in {names}. Look for outliers there with "
             "`mopo data show`, or lower the learning rate."
@@ -283,19 +283,14 @@ def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, trans
 def _warn_of_columns(
     unexplained: Float[Tensor, " output"], spread: Float[Tensor, " output"], transitions: Transitions
 ) -> None:
-    for name, share, std in zip(_column_names(transitions), unexplained.tolist(), spread.tolist(), strict=True):
+    for name, share, std in zip(output_names(transitions), unexplained.tolist(), spread.tolist(), strict=True):
         if share > LEARNED_NOTHING:
             warnings.warn(
-                f"the fit learned nothing about {name}: on the hold-out its squared error is {share:.2f} of the "
+                f"the fit learned nothing about {name!r}: on the hold-out its squared error is {share:.2f} of the "
                 f"variance, whose standard deviation is {std:.3g}. Its prediction is no better than its mean.",
                 FitWarning,
                 stacklevel=3,
             )
-
-
-def _column_names(transitions: Transitions) -> list[str]:
-    """Return what the columns of the targets are called."""
-    return [*(f"the change of observation {index}" for index in range(transitions.observation_dim)), "the reward"]
 
 
 def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:

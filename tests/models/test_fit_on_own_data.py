@@ -78,7 +78,7 @@ def test_a_reward_that_cannot_be_learned_spoils_nothing_else(rewards: np.ndarray
 def test_a_column_about_which_nothing_was_learned_is_named() -> None:
     """A model that predicts a column by its mean is of no use there, and looks like any other."""
     noise = np.random.default_rng(0).normal(size=2000)
-    with pytest.warns(FitWarning, match="learned nothing about the reward: .* variance"):
+    with pytest.warns(FitWarning, match="learned nothing about 'reward': .* variance"):
         fit(with_rewards(noise))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -94,5 +94,5 @@ def test_large_rewards_are_fitted() -> None:
 
 
 def test_a_fit_that_diverges_stops_and_names_epoch_and_column() -> None:
-    with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .* in .*the reward"):
+    with pytest.raises(DivergenceError, match=r"diverged in epoch 1: .* in .*reward"):
         fit(with_rewards(1e25 * np.random.default_rng(0).normal(size=400)), scale_targets=False)
