@@ -121,7 +121,7 @@ def test_a_record_gives_the_same_configuration() -> None:
 def test_a_record_from_before_there_were_schedules_had_a_constant_rate() -> None:
     """Methods refit a dataset's ensemble as it was fitted, with one option changed."""
     assert FitConfig.from_recorded({"learning_rate": 1e-3}).schedule == "constant"
-    assert FitConfig.from_recorded({"schedule": "cosine"}) == FitConfig()
+    assert FitConfig.from_recorded({"schedule": "cosine", "beta": 0.5}) == FitConfig()
 
 
 def test_small_data_are_given_as_many_updates_as_they_need() -> None:
