@@ -13,6 +13,8 @@ from types import ModuleType
 __all__ = [
     "ConfigError",
     "DatasetError",
+    "DivergenceError",
+    "FitWarning",
     "InputError",
     "MissingExtraError",
     "MopoError",
@@ -58,6 +60,14 @@ class SpaceMismatchError(DatasetError):
 
 class StoreError(MopoError, RuntimeError):
     """Raised when a file of ours is missing, damaged, of a newer format, or cannot be written."""
+
+
+class DivergenceError(MopoError, RuntimeError):
+    """Raised when weights or losses cease to be finite."""
+
+
+class FitWarning(UserWarning):
+    """Says that a fit ended, but that its model is of little use for some column."""
 
 
 class InputError(MopoError, ValueError):

@@ -19,8 +19,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 def mean_and_std(rows: Float[Tensor, "row column"]) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
     """Return the means and standard deviations of columns, for scaling; a constant column has 1."""
-    mean, std = rows.mean(dim=0), rows.std(dim=0, correction=0)
-    return mean, torch.where(std < 1e-12, torch.ones_like(std), std)
+    wide = rows.double()  # squares of large numbers overflow float32, and small spreads around them vanish in it
+    mean, std = wide.mean(dim=0), wide.std(dim=0, correction=0)
+    is_constant = std <= 1e-7 * mean.abs() + 1e-30
+    return mean.to(rows), torch.where(is_constant, torch.ones_like(std), std).to(rows)
 
 
 def save_module(module: nn.Module, folder: Path | str, name: str, architecture: tuple[str, ...]) -> Path:

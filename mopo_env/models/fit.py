@@ -1,6 +1,7 @@
 """Fit a `GaussianEnsemble` to a dataset by maximum likelihood (paper, Algorithm 2, line 1)."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -12,13 +13,21 @@ from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.tensors import mean_and_std
+from mopo_env.errors import DivergenceError, FitWarning
+from mopo_env.models.card.card import output_names
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.lipschitz import bake, regularise
 from mopo_env.models.optimizer import make_optimizer, make_schedule
 from mopo_env.transitions import Transitions
 
-__all__ = ["fit_ensemble", "gaussian_loss"]
+__all__ = ["fit_ensemble", "gaussian_loss", "negative_log_likelihood"]
+
+BETA_ENDS = 0.8
+"""Share of the fit over which β falls to zero; the rest is plain likelihood, so that the variances settle."""
+
+LEARNED_NOTHING = 0.99
+"""A fit is said to have learned nothing about a column if it leaves this share of its variance unexplained, or more."""
 
 
 def fit_ensemble(
@@ -30,6 +39,8 @@ def fit_ensemble(
 ) -> GaussianEnsemble:
     """Fit every member on its own bootstrap, keep each at its best epoch, and choose the elites.
 
+    Inputs and targets are normalised, so that columns in different units count alike. The heads answer in raw units.
+
     Args:
         transitions: D_env.
         config: How to fit; default: `FitConfig()`.
@@ -37,8 +48,15 @@ def fit_ensemble(
         progress: Whether to show a progress bar.
 
     Returns:
-        The ensemble; its `metadata` holds the configuration, the dataset's fingerprint, the hold-out errors and
-        their history. On the CPU the same dataset and configuration give the same weights, bit for bit.
+        The ensemble. Its `metadata` holds the configuration, the dataset's fingerprint, each member's score and mean
+        squared error on the hold-out, and the history of the scores. On the CPU the same dataset and configuration
+        give the same weights, bit for bit.
+
+    Raises:
+        DivergenceError: If weights or losses cease to be finite; the message names epoch and columns.
+
+    Warns:
+        FitWarning: If a column is predicted no better than by its mean.
     """
     config, device = config or FitConfig(), check_device(device)
     generator = torch.Generator().manual_seed(config.seed)
@@ -63,42 +81,53 @@ def fit_ensemble(
     data = _FitData(ensemble, inputs, targets, train, holdout, device, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
     num_epochs = config.epochs_for(len(train))
+    num_updates = num_epochs * math.ceil(len(train) / config.batch_size)
     optimizer = make_optimizer(ensemble, config)
-    schedule = make_schedule(optimizer, config, num_epochs * math.ceil(len(train) / config.batch_size))
+    schedule = make_schedule(optimizer, config, num_updates)
     best = _BestSnapshots(ensemble)
     history: list[list[float]] = []
 
-    best.update(data.holdout_errors(ensemble), 0.0)  # whatever comes first is the best so far
-    epochs_without_improvement = 0
+    updates = epochs_without_improvement = 0
     with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
-        for _ in range(num_epochs):
+        for epoch in range(1, num_epochs + 1):
             for rows in _batches(bootstraps, config.batch_size, generator, ensemble.device):
-                loss = data.loss(ensemble, rows, config)
+                beta = config.beta * max(0.0, 1.0 - updates / (BETA_ENDS * num_updates))
+                loss = data.loss(ensemble, rows, config, beta)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-            errors = data.holdout_errors(ensemble)
-            history.append([float(error) for error in errors])
-            improved = best.update(errors, config.min_improvement)
+                updates += 1
+            errors, likelihoods = data.holdout_errors(ensemble)
+            _check_finite(likelihoods, epoch, transitions)
+            # The paper's code compares squared errors in raw units. Columns with large numbers decide these.
+            scores = likelihoods.mean(dim=1) if scaled else errors.mean(dim=1).log().float()
+            history.append(scores.tolist())
+            improved = best.update(scores, errors, config.min_improvement if config.schedule == "constant" else 0.0)
             epochs_without_improvement = 0 if improved else epochs_without_improvement + 1
             bar.update()
-            bar.set_postfix({"hold-out MSE": f"{float(best.errors.sort().values[: config.num_elites].mean()):.4g}"})
+            bar.set_postfix({"hold-out score": f"{float(best.scores.sort().values[: config.num_elites].mean()):.4g}"})
             if config.schedule == "constant" and epochs_without_improvement > config.patience:
                 break
     best.restore()
     if config.lipschitz is not None:
         bake(ensemble)
     scale.fold_into(ensemble)
-    ensemble.elites = best.errors.argsort()[: config.num_elites].to(ensemble.device)
+    elites = best.scores.argsort()[: config.num_elites]
+    ensemble.elites = elites.to(ensemble.device)
+    unexplained = best.errors[elites].mean(dim=0) / ensemble.target_std.cpu().double().square()
+    _warn_of_columns(unexplained, ensemble.target_std.cpu(), transitions)
     ensemble.metadata = {
         "config": asdict(config),
         "dataset_fingerprint": transitions.fingerprint,
         "dataset_name": transitions.metadata.get("name"),
         "observation_space": str(transitions.observation_space),
         "action_space": str(transitions.action_space),
-        "holdout_mse": best.errors.tolist(),
-        "holdout_mse_history": history,
+        "holdout_rows": sorted(holdout.tolist()),
+        "holdout_score": best.scores.tolist(),
+        "holdout_score_history": history,
+        "holdout_mse": best.errors.mean(dim=1).tolist(),
+        "holdout_unexplained": unexplained.tolist(),
         "epochs": len(history),
     }
     return ensemble.requires_grad_(False)
@@ -108,13 +137,28 @@ def gaussian_loss(
     mean: Float[Tensor, "member batch output"],
     logvar: Float[Tensor, "member batch output"],
     targets: Float[Tensor, "member batch output"],
+    beta: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood of diagonal Gaussians: a mean over rows and outputs, summed over members.
 
     Constants and the factor ½ are left out, as in the paper's code, where the other terms are weighed against this.
+    A likelihood learns the mean slowest where the variance is large. With β the gradient by the mean, and only that,
+    is multiplied by σ^(2β) (Seitzer et al., 2022, weigh the variance's gradient too, which makes it too large).
     """
     squared_error = (mean - targets).square()
-    return torch.addcmul(logvar, squared_error, torch.exp(-logvar)).mean(dim=(1, 2)).sum()
+    if beta == 0.0:
+        return torch.addcmul(logvar, squared_error, torch.exp(-logvar)).mean(dim=(1, 2)).sum()
+    fixed = logvar.detach()
+    by_mean = squared_error * torch.exp((beta - 1.0) * fixed)
+    by_variance = torch.addcmul(logvar, squared_error.detach(), torch.exp(-logvar))
+    return (by_mean + by_variance).mean(dim=(1, 2)).sum()
+
+
+def negative_log_likelihood(
+    error: Float[Tensor, "member batch output"], logvar: Float[Tensor, "member batch output"]
+) -> Float[Tensor, "member output"]:
+    """Return −ln N(error | 0, σ²), a mean over rows."""
+    return 0.5 * (math.log(2.0 * math.pi) + logvar + error.square() * torch.exp(-logvar)).mean(dim=1)
 
 
 class _TargetScale:
@@ -166,41 +210,54 @@ class _FitData:
         self._inputs, self._targets = normalised[train], targets[train]
         self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
 
-    def loss(self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig) -> Tensor:
+    def loss(
+        self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig, beta: float
+    ) -> Tensor:
         mean, logvar = ensemble(self._inputs[rows])
         bounds = ensemble.max_logvar.sum() - ensemble.min_logvar.sum()
-        loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows]) + config.logvar_bound_coef * bounds
+        loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows], beta) + config.logvar_bound_coef * bounds
         return loss
 
     @torch.no_grad()
-    def holdout_errors(self, ensemble: GaussianEnsemble) -> Float[Tensor, " member"]:
-        """Return each member's mean squared error on the hold-out, raw units, on the CPU."""
+    def holdout_errors(
+        self, ensemble: GaussianEnsemble
+    ) -> tuple[Float[Tensor, "member output"], Float[Tensor, "member output"]]:
+        """Return each member's mean squared error, raw units, and negative log-likelihood on the hold-out.
+
+        The likelihood is that of the targets as the networks learn them, so that columns count alike.
+        """
         inputs = self._holdout_inputs.expand(ensemble.num_members, *self._holdout_inputs.shape)
         ensemble.eval()
-        mean, _ = ensemble(inputs)
+        mean, logvar = ensemble(inputs)
         ensemble.train()
-        errors: Tensor = ((mean - self._holdout_targets) * self._scale.std).square().mean(dim=(1, 2))
-        return errors.cpu()
+        error = mean - self._holdout_targets
+        raw = (error * self._scale.std).double()  # squares of large numbers overflow float32
+        return raw.square().mean(dim=1).cpu(), negative_log_likelihood(error, logvar).cpu()
 
 
 class _BestSnapshots:
-    """Each member's parameters at the epoch of its smallest hold-out error.
+    """Each member's parameters at the epoch of its smallest score; there is none before the first epoch.
 
     The bounds of the log-variance belong to all members and are kept as they end.
     """
 
     def __init__(self, ensemble: GaussianEnsemble) -> None:
-        self.errors = torch.full((ensemble.num_members,), torch.inf)
+        self.scores = torch.full((ensemble.num_members,), torch.inf)
+        self.errors = torch.full((ensemble.num_members, len(ensemble.max_logvar)), torch.inf, dtype=torch.float64)
         self._parameters = {
             name: parameter for name, parameter in ensemble.named_parameters() if not name.endswith("_logvar")
         }
         self._snapshots = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     @torch.no_grad()
-    def update(self, errors: Float[Tensor, " member"], min_improvement: float) -> bool:
-        """Keep the members that improved enough; return whether any did."""
-        improved = errors < self.errors * (1.0 - min_improvement)
-        self.errors[improved] = errors[improved]
+    def update(
+        self, scores: Float[Tensor, " member"], errors: Float[Tensor, "member output"], min_improvement: float
+    ) -> bool:
+        """Keep the members that improved by a share of their error, or for the first time; return whether any did."""
+        # Both scores are logarithms: to lose 1 % of an error is to lose −ln(1 − 0.01).
+        needed = math.inf if min_improvement == 1.0 else -math.log1p(-min_improvement)
+        improved = self.scores.isinf() | (scores < self.scores - needed)
+        self.scores[improved], self.errors[improved] = scores[improved], errors[improved]
         for name, parameter in self._parameters.items():
             self._snapshots[name][improved] = parameter[improved]
         return bool(improved.any())
@@ -210,6 +267,30 @@ class _BestSnapshots:
         """Set every member back to its best epoch."""
         for name, parameter in self._parameters.items():
             parameter.copy_(self._snapshots[name])
+
+
+def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, transitions: Transitions) -> None:
+    """Stop a fit whose numbers are lost; weights that are not finite show in the likelihood of some column."""
+    broken = ~likelihoods.isfinite().all(dim=0)
+    if broken.any():
+        names = ", ".join(name for name, wrong in zip(output_names(transitions), broken.tolist(), strict=True) if wrong)
+        raise DivergenceError(
+            f"the fit diverged in epoch {epoch}: the likelihood is not finite in {names}. Look for outliers there with "
+            "`mopo data show`, or lower the learning rate."
+        )
+
+
+def _warn_of_columns(
+    unexplained: Float[Tensor, " output"], spread: Float[Tensor, " output"], transitions: Transitions
+) -> None:
+    for name, share, std in zip(output_names(transitions), unexplained.tolist(), spread.tolist(), strict=True):
+        if share > LEARNED_NOTHING:
+            warnings.warn(
+                f"the fit learned nothing about {name!r}: on the hold-out its squared error is {share:.2f} of the "
+                f"variance, whose standard deviation is {std:.3g}. Its prediction is no better than its mean.",
+                FitWarning,
+                stacklevel=3,
+            )
 
 
 def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:

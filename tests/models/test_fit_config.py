@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mopo_env.errors import ConfigError
-from mopo_env.models.fit_config import FitConfig
+from mopo_env.models.fit_config import PRESETS, FitConfig
 
 NAN, INF = float("nan"), float("inf")
 # What people really write: strings from a file, booleans, 1e3 where an integer is due, NaN from a computation.
@@ -26,6 +26,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
     *[("schedule", value) for value in ("linear", "Cosine", None, 1, True)],
     *[("num_elites", value) for value in (8, "all")],
     *[("num_members", value) for value in ("7",)],
+    *[("beta", value) for value in (*NOT_A_NUMBER, -0.1, 1.1)],
     *[("learning_rate", value) for value in (*NOT_A_NUMBER, 0.0, -1e-3)],
     *[("logvar_bound_coef", value) for value in (*NOT_A_NUMBER, -0.01)],
     *[("min_improvement", value) for value in (*NOT_A_NUMBER, -0.01, 1.5)],
@@ -101,7 +102,14 @@ def test_networks_and_losses_are_those_of_the_papers_code() -> None:
     assert config.weight_decay == (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
     assert config.logvar_bound_coef == 0.01
     assert (config.holdout_size, config.patience, config.min_improvement) == (1000, 5, 0.01)
-    assert (config.lipschitz, config.scale_targets) == (None, False)
+    assert config.lipschitz is None
+
+
+def test_the_papers_preset_is_what_its_code_does() -> None:
+    """Whoever compares with the paper's numbers must be able to fit as it did, in one word."""
+    config = FitConfig(**PRESETS["paper"])
+    assert (config.schedule, config.learning_rate, config.batch_size) == ("constant", 1e-3, 256)
+    assert (config.beta, config.scale_targets) == (0.0, False)
 
 
 def test_a_record_gives_the_same_configuration() -> None:
@@ -113,7 +121,7 @@ def test_a_record_gives_the_same_configuration() -> None:
 def test_a_record_from_before_there_were_schedules_had_a_constant_rate() -> None:
     """Methods refit a dataset's ensemble as it was fitted, with one option changed."""
     assert FitConfig.from_recorded({"learning_rate": 1e-3}).schedule == "constant"
-    assert FitConfig.from_recorded({"schedule": "cosine"}) == FitConfig()
+    assert FitConfig.from_recorded({"schedule": "cosine", "beta": 0.5}) == FitConfig()
 
 
 def test_small_data_are_given_as_many_updates_as_they_need() -> None:

@@ -177,13 +177,13 @@ def test_the_head_of_the_variance_is_left_alone() -> None:
 def test_the_recorded_errors_are_those_of_the_weights_that_are_kept() -> None:
     """Members are kept at their best epoch; an error of other weights than the baked ones would choose it wrongly."""
     transitions = SYSTEM.transitions(num_episodes=20, num_steps=30, seed=0)
-    ensemble = fit(2.0, transitions, learning_rate=0.05, max_epochs=6, patience=6, min_improvement=0.0)
+    ensemble = fit(2.0, transitions, learning_rate=0.5, max_epochs=6, patience=6, min_improvement=0.0)
     order = torch.randperm(len(transitions), generator=_after_the_weights())[: len(transitions) // 5]
     observations, actions = torch.tensor(transitions.observations)[order], torch.tensor(transitions.actions)[order]
     outcome = np.column_stack([transitions.next_observations, transitions.rewards])[order]
     errors = (ensemble.predict(observations, actions).mean.numpy() - outcome) ** 2
     np.testing.assert_allclose(errors.mean(axis=(1, 2)), ensemble.metadata["holdout_mse"], rtol=1e-4)
-    history = np.array(ensemble.metadata["holdout_mse_history"])
+    history = np.array(ensemble.metadata["holdout_score_history"])
     assert (history.argmin(axis=0) < len(history) - 1).any(), "some member must be restored for this to mean anything"
 
 
@@ -223,7 +223,7 @@ def test_scaled_targets_make_units_irrelevant_and_answers_stay_raw(bound: float 
 
 def test_unscaled_targets_do_not() -> None:
     """Otherwise the test above could not fail."""
-    plain, large = (fit(None, magnified(factor)) for factor in (1.0, 1024.0))
+    plain, large = (fit(None, magnified(factor), scale_targets=False) for factor in (1.0, 1024.0))
     observations, actions = torch.zeros(1, 2), torch.zeros(1, 1)
     ratio = large.predict(observations, actions).std / plain.predict(observations, actions).std / 1024.0
     assert (ratio - 1).abs().max() > 0.3

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
+import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.hints import terminal_rows_hint
+from mopo_env._utils.options import Units
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.datasets.locate import load_dataset
-from mopo_env.errors import ConfigError
-from mopo_env.models.fit_config import FitConfig
+from mopo_env.errors import ConfigError, FitWarning
+from mopo_env.models.fit_config import PRESETS, FitConfig
 from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["fit_dataset", "fit_termination_rule"]
+__all__ = ["fit_dataset", "fit_termination_rule", "model_app"]
+
+model_app = tyro.extras.SubcommandApp()
+
+Preset = Literal["default", "paper"]
 
 
 def fit_dataset(
@@ -24,6 +33,7 @@ def fit_dataset(
     *,
     out: Path | None = None,
     device: str = "cpu",
+    preset: Preset = "default",
     config: OmitArgPrefixes[FitConfig] = FitConfig(),  # noqa: B008  # frozen
 ) -> None:
     """Fit an ensemble of dynamics models to a dataset.
@@ -32,14 +42,19 @@ def fit_dataset(
         dataset: A task's name, the folder of a dataset, or a Minari id.
         out: Folder for the dataset and the ensemble. None: the dataset's own folder.
         device: Where to compute, such as cpu or cuda.
+        preset: default, or paper for what the paper's code does. Options that you give come before the preset's.
         config: How to fit.
     """
     transitions, folder = load_dataset(dataset), out or _own_folder(dataset)
+    config = _with_preset(config, preset)
     from mopo_env.datasets.files import save_transitions
+    from mopo_env.models.card.card import model_card
     from mopo_env.models.ensemble import save_ensemble
     from mopo_env.models.fit import fit_ensemble
 
-    ensemble = fit_ensemble(transitions, config, device=device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # the card says the same
+        ensemble = fit_ensemble(transitions, config, device=device)
     source = find_folder(dataset)
     if source is None or folder.resolve() != source.resolve():
         save_transitions(transitions, folder)
@@ -49,10 +64,37 @@ def fit_dataset(
         f"{ensemble.metadata['epochs']} epochs; hold-out mean squared error of the elites, raw units: "
         f"{sum(errors) / len(errors):.4g}"
     )
+    for problem in model_card(ensemble, transitions).problems:
+        print(f"! {problem}")
+    print(f"The model's report card: mopo model show {folder}")
     hint = "" if transitions.metadata.get("name") in TASKS else terminal_rows_hint(transitions, folder)
     if hint:
         print(hint)
     print(f"Dataset and ensemble are in {folder}. Next: mopo train {_train_arguments(transitions, folder)}")
+
+
+@model_app.command(name="show")
+def show_model(
+    folder: Positional[str],
+    /,
+    *,
+    penalty: str = "learned-variance",
+    units: Units | None = None,
+) -> None:
+    """Show how wrong a fitted ensemble is, column by column, and whether its penalty tells where.
+
+    Args:
+        folder: A task's name, or the folder of a dataset and its ensemble.
+        penalty: The penalty to compare with the true error; `mopo train --help` lists them.
+        units: Of the penalty, raw or normalised. None: the penalty's own.
+    """
+    transitions = load_dataset(folder)
+    from mopo_env.envs.make import load_shared_ensemble
+    from mopo_env.models.card.card import model_card
+    from mopo_env.models.card.text import card_text
+    from mopo_env.penalties import make_penalty
+
+    print(card_text(model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))))
 
 
 def fit_termination_rule(
@@ -88,6 +130,15 @@ def fit_termination_rule(
     )
     arguments = _train_arguments(transitions, folder)
     print(f"The termination rule is in {folder}. Next: mopo train {arguments} --termination learned")
+
+
+def _with_preset(config: FitConfig, preset: Preset) -> FitConfig:
+    """Return a preset with the options in which a configuration differs from the default."""
+    default = FitConfig()
+    given = {option.name: getattr(config, option.name) for option in fields(FitConfig)}
+    return FitConfig(
+        **PRESETS[preset] | {name: value for name, value in given.items() if value != getattr(default, name)}
+    )
 
 
 def _own_folder(dataset: str) -> Path:

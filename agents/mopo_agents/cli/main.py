@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents.cli.data import data_app, summary
-from mopo_agents.cli.fit import fit_dataset, fit_termination_rule
+from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
@@ -89,6 +89,7 @@ app.command(data_app, name="data", help="Show a dataset, or import D4RL's or you
 
 
 app.command(name="fit")(fit_dataset)
+app.command(model_app, name="model", help="Show how good a fitted model is.")
 app.command(name="fit-termination")(fit_termination_rule)
 
 

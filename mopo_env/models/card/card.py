@@ -1,0 +1,194 @@
+"""The model report card: how wrong a fitted model is, column by column, and whether it knows.
+
+It needs no simulator. The judges are the hold-out, which the fit never saw, and recorded episodes, which the model
+follows with the recorded actions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mopo_env.errors import ConfigError, SpaceMismatchError
+from mopo_env.models.card.problems import find_problems
+from mopo_env.models.card.scores import ColumnScore, ModelCard, RolloutScore, WorstRow
+from mopo_env.models.ensemble import GaussianEnsemble
+from mopo_env.penalties import EnsemblePenalty, Penalty, get_penalty
+from mopo_env.transitions import Transitions
+
+__all__ = ["model_card", "output_names", "rank_correlation"]
+
+_STARTS = 500
+_OUTSIDE = 0.1
+"""A state is outside the data if a column leaves its range by more than this share of the range."""
+
+
+def model_card(
+    ensemble: GaussianEnsemble,
+    transitions: Transitions,
+    *,
+    penalty: str | dict[str, Any] | Penalty = "learned-variance",
+    lengths: Sequence[int] = (1, 2, 5, 10, 20, 50, 100),
+    seed: int = 0,
+) -> ModelCard:
+    """Judge an ensemble by the data that it was fitted to.
+
+    Args:
+        ensemble: As `fit_ensemble` returns it.
+        transitions: The dataset of the fit.
+        penalty: Whose values are compared with the true error.
+        lengths: Steps after which rollouts are compared with the recording.
+        seed: Of the starts of the rollouts and of their draws.
+
+    Raises:
+        SpaceMismatchError: If the ensemble was fitted to other data.
+        ConfigError: If the ensemble does not say which rows its fit never saw.
+    """
+    if ensemble.metadata.get("dataset_fingerprint") != transitions.fingerprint:
+        raise SpaceMismatchError("the ensemble was fitted to other data than these. Pass the dataset of the fit.")
+    rows = np.array(ensemble.metadata.get("holdout_rows", []), dtype=np.int64)
+    if len(rows) == 0:
+        raise ConfigError("the ensemble does not say which rows its fit never saw. Fit it again with this version.")
+    function, generator = get_penalty(penalty), torch.Generator(ensemble.device).manual_seed(seed)
+    prediction = ensemble.predict(*_inputs(ensemble, transitions, rows))
+    truth = _outcomes(ensemble, transitions, rows)
+    error, std = prediction.mean[ensemble.elites] - truth, prediction.std[ensemble.elites]
+    spread = _spread(ensemble, transitions)
+    penalties, distance = function(prediction), (error.mean(dim=0) / spread).norm(dim=1)
+    history = np.array(ensemble.metadata.get("holdout_score_history", []))
+    card = ModelCard(
+        rows=len(rows),
+        columns=tuple(_columns(error, std, spread, transitions, rows, _units(function, spread))),
+        rollouts=tuple(_rollouts(ensemble, transitions, function, lengths, generator)),
+        worst=tuple(_worst(error / std, transitions, rows)),
+        rank_correlation=rank_correlation(penalties.cpu().numpy(), distance.cpu().numpy()),
+        penalty_quantiles=tuple(np.quantile(penalties.cpu().numpy(), (0.05, 0.5, 0.95)).tolist()),
+        best_epochs=(tuple((history.argmin(axis=0) + 1).tolist()), len(history)) if len(history) else ((), 0),
+    )
+    return replace(card, problems=find_problems(card))
+
+
+def output_names(transitions: Transitions) -> list[str]:
+    """Return what the columns of a model's output are called: the dataset's names if it has some, else numbers."""
+    named = transitions.metadata.get("columns")
+    names = named.get("observations", []) if isinstance(named, dict) else []
+    if len(names) != transitions.observation_dim:
+        names = [f"observation {index}" for index in range(transitions.observation_dim)]
+    return [*map(str, names), "reward"]
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Spearman's rank correlation; 0 where one of the two is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    ranks = [values.argsort().argsort() for values in (first, second)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _inputs(
+    ensemble: GaussianEnsemble, transitions: Transitions, rows: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    actions = transitions.encoded_actions()[rows]
+    return (
+        torch.tensor(transitions.observations[rows], device=ensemble.device),
+        torch.tensor(actions, device=ensemble.device),
+    )
+
+
+def _outcomes(ensemble: GaussianEnsemble, transitions: Transitions, rows: np.ndarray) -> torch.Tensor:
+    columns = [transitions.next_observations[rows], transitions.rewards[rows, None]]
+    return torch.tensor(np.concatenate(columns, axis=1), device=ensemble.device)
+
+
+def _spread(ensemble: GaussianEnsemble, transitions: Transitions) -> torch.Tensor:
+    """Return the standard deviations of the changes and the reward; 1 where there is none."""
+    change = transitions.next_observations.astype(np.float64) - transitions.observations
+    spread = np.append(change.std(axis=0), transitions.rewards.astype(np.float64).std())
+    return torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32, device=ensemble.device)
+
+
+def _units(penalty: Penalty, spread: torch.Tensor) -> torch.Tensor:
+    """Return what the penalty divides standard deviations by."""
+    normalised = isinstance(penalty, EnsemblePenalty) and penalty.units == "normalised"
+    return spread if normalised else torch.ones_like(spread)
+
+
+def _columns(
+    error: torch.Tensor,
+    std: torch.Tensor,
+    spread: torch.Tensor,
+    transitions: Transitions,
+    rows: np.ndarray,
+    units: torch.Tensor,
+) -> Iterator[ColumnScore]:
+    change = transitions.next_observations[rows].astype(np.float64) - transitions.observations[rows]
+    rewards = transitions.rewards[rows].astype(np.float64)
+    unchanged = np.append(np.sqrt((change**2).mean(axis=0)), np.sqrt(((rewards - rewards.mean()) ** 2).mean()))
+    z = error / std
+    likelihood = (0.5 * z.square() + (std / spread).log()).mean(dim=(0, 1)) + 0.5 * math.log(2 * math.pi)
+    share = (std / units).square().mean(dim=(0, 1))
+    numbers = {
+        "rmse": error.square().mean(dim=(0, 1)).sqrt(),
+        "unchanged": torch.from_numpy(unchanged),
+        "spread": spread,
+        "nll": likelihood,
+        "z2": z.square().mean(dim=(0, 1)),
+        "within_68": (z.abs() < 1.0).float().mean(dim=(0, 1)),
+        "within_95": (z.abs() < 1.96).float().mean(dim=(0, 1)),
+        "penalty_share": share / share.sum(),
+    }
+    for index, name in enumerate(output_names(transitions)):
+        yield ColumnScore(name=name, **{key: float(value[index]) for key, value in numbers.items()})
+
+
+def _rollouts(
+    ensemble: GaussianEnsemble,
+    transitions: Transitions,
+    penalty: Penalty,
+    lengths: Sequence[int],
+    generator: torch.Generator,
+) -> Iterator[RolloutScore]:
+    """Follow recorded episodes from random states in them, with their actions, and compare."""
+    rows = np.arange(len(transitions))
+    left = transitions.episode_ends[np.searchsorted(transitions.episode_ends, rows)] - rows + 1
+    starts = np.random.default_rng(generator.initial_seed()).choice(rows, size=_STARTS)
+    low, high = (getattr(transitions.observations, end)(axis=0) for end in ("min", "max"))
+    margin = _OUTSIDE * (high - low)
+    scale = np.where(high > low, transitions.observations.std(axis=0, dtype=np.float64), 1.0)
+    states = torch.tensor(transitions.observations[starts], device=ensemble.device)
+    members = ensemble.elites[torch.randint(len(ensemble.elites), (len(starts),), generator=generator)]
+    gone = np.zeros(len(starts), dtype=bool)
+    for step in range(1, max(lengths) + 1):
+        going = left[starts] >= step
+        starts, states, members, gone = starts[going], states[going], members[going], gone[going]
+        if len(starts) == 0:
+            return
+        at = starts + step - 1
+        actions = torch.tensor(transitions.encoded_actions()[at], device=ensemble.device)
+        prediction = ensemble.predict(states, actions)
+        states, _ = prediction.sample_from(members, generator)
+        found = states.cpu().numpy()
+        gone |= ~np.isfinite(found).all(axis=1) | ((found < low - margin) | (found > high + margin)).any(axis=1)
+        if step in lengths:
+            error = np.linalg.norm((found - transitions.next_observations[at]) / scale, axis=1)
+            yield RolloutScore(
+                steps=step,
+                error=float(np.median(error)),
+                penalty=float(np.median(penalty(prediction).cpu().numpy())),
+                outside=float(gone.mean()),
+                rollouts=len(starts),
+            )
+
+
+def _worst(z: torch.Tensor, transitions: Transitions, rows: np.ndarray) -> Iterator[WorstRow]:
+    errors, names = z.abs().mean(dim=0).cpu().numpy(), output_names(transitions)
+    for index in errors.max(axis=1).argsort()[::-1][:10]:
+        column = int(errors[index].argmax())
+        yield WorstRow(
+            where=transitions.locate(int(rows[index])), column=names[column], error=float(errors[index, column])
+        )
