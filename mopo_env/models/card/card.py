@@ -53,7 +53,7 @@ def model_card(
         raise SpaceMismatchError("the ensemble was fitted to other data than these. Pass the dataset of the fit.")
     rows = np.array(ensemble.metadata.get("holdout_rows", []), dtype=np.int64)
     if len(rows) == 0:
-        raise ConfigError("the ensemble does not say which rows its fit never saw. Fit it again with this version.")
+        raise ConfigError("the ensemble does not say which rows its fit never saw. Fit it again with `mopo fit`.")
     function, generator = get_penalty(penalty), torch.Generator(ensemble.device).manual_seed(seed)
     prediction = ensemble.predict(*_inputs(ensemble, transitions, rows))
     truth = _outcomes(ensemble, transitions, rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from helpers.agents import FELL, halfcheetah_rows
 from helpers.runs import TASK
+from helpers.thermal_log import thermal_log
 
 from mopo_agents.policies import load_policy
 from mopo_env._utils.store import read_artifact
@@ -26,6 +27,50 @@ B = 16
 
 
 Mopo = Callable[..., tuple[int, str, str]]
+
+
+def test_a_fit_says_what_is_wrong_with_the_model(mopo: Mopo, tmp_path: Path) -> None:
+    """A log in °C and Pa, fitted in raw units, once ended happily with a model that was of no use."""
+    save_transitions(thermal_log(), tmp_path / "log")
+    small = [
+        "--hidden-sizes",
+        "32",
+        "32",
+        "--weight-decay",
+        "1e-5",
+        "1e-5",
+        "1e-5",
+        "--num-members=3",
+        "--num-elites=2",
+    ]
+    code, out, _ = mopo("fit", tmp_path / "log", *small, "--preset=paper", "--out", tmp_path / "paper")
+    assert code == 0
+    assert "! the predicted standard deviation of 'observation 2' is" in out
+
+    code, out, _ = mopo("fit", tmp_path / "log", *small)
+    assert [line for line in out.splitlines() if line.startswith("!")] == [
+        "! 'observation 2' has 100.00% of the predicted variance, so the penalty sees nothing else. Use a penalty in "
+        "normalised units."
+    ]
+    code, out, _ = mopo("model", "show", tmp_path / "log", "--units", "normalised")
+    assert code == 0
+    assert out.splitlines()[-1] == "Nothing looks wrong."
+
+
+def test_an_ensemble_that_cannot_be_judged_says_so(mopo: Mopo) -> None:
+    """The bundled ensembles do not say which rows their fit never saw."""
+    code, _, err = mopo("model", "show", "halfcheetah-mixed")
+    assert code == 2
+    assert err == "mopo: the ensemble does not say which rows its fit never saw. Fit it again with `mopo fit`.\n"
+
+
+def test_given_options_come_before_the_presets(mopo: Mopo, tmp_path: Path) -> None:
+    """The paper's way with another batch is the paper's way with another batch."""
+    save_transitions(thermal_log(rows=200), tmp_path)
+    assert mopo("fit", tmp_path, *TINY_FIT, "--preset=paper", "--batch-size=64")[0] == 0
+    config = read_artifact(tmp_path, "ensemble")[1]["config"]
+    assert (config["schedule"], config["beta"], config["scale_targets"]) == ("constant", 0.0, False)
+    assert (config["batch_size"], config["max_epochs"]) == (64, 1)
 
 
 def test_from_a_log_to_a_policy(mopo: Mopo, cart: Path) -> None:
