@@ -27,7 +27,7 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, MissingExtraError, UnknownNameError
 from mopo_env.toys import LinearGaussianSystem, StubEnsemble
 
-B, H, UPDATES = 16, 5, 4
+B, H, UPDATES = 16, 4, 4
 TORCH_OFF_POLICY = ["SAC", "TD3", "DDPG", "TQC", "CrossQ"]
 SBX = [name for name in AGENTS if name.startswith("SBX-")]
 OTHER_SBX = [pytest.param(name, marks=pytest.mark.slow) for name in SBX if name != "SBX-SAC"]  # each compiles long
@@ -109,6 +109,7 @@ def test_one_learn_is_so_many_epochs(name: str, toy: PenalizedModel) -> None:
     before = None if name in SBX else weights(agent)
     agent.learn(2 * B * H, log_interval=None)
     assert agent.num_timesteps == 2 * B * H
+    assert (agent.env.num_envs, agent.env.rollouts.horizon) == (B, H)
     assert agent._n_updates == 2 * UPDATES
     assert isinstance(agent.replay_buffer, MixedReplayBuffer)
     assert agent.replay_buffer.size() * agent.replay_buffer.n_envs == 2 * B * H

@@ -178,6 +178,11 @@ def test_from_data_to_a_policy(mopo: Mopo, data: Path, tmp_path: Path) -> None:
     assert "MOPO-halfcheetah-jump, 1 episodes: return " in out
     assert "normalised" not in out
 
+    # Data of D4RL are nearest to v4; its returns are kept beside those of v5.
+    code, out, _ = mopo("evaluate", folder, "--real-env", "HalfCheetah-v4", "--episodes", 1)
+    assert (code, f"MOPO-{TASK} in HalfCheetah-v4, 1 episodes: return " in out) == (0, True)
+    assert (folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").is_file()
+
     # The same command again is a new run in a new folder; its agent can have options of its own.
     options = ["--evaluate-every=0", "--agent-options", '{"learning_rate": 1e-4}']
     code, out, _ = mopo("train", TASK, "--dataset", data, *TINY_RUN, *options)

@@ -139,11 +139,6 @@ class TestResume:
         interrupt(tmp_path, 20, between=True)
         assert_same(train(folder=tmp_path), straight)
 
-    @pytest.mark.parametrize("task", ["halfcheetah-mixed", "walker2d-mixed", "ant-angle"])
-    def test_with_other_robots(self, tmp_path: Path, task: str) -> None:
-        interrupt(tmp_path, 55, task=task)
-        assert_same(train(task, folder=tmp_path), train(task))
-
     def test_a_finished_run_is_only_read(self, straight: Behaviour, tmp_path: Path) -> None:
         """Rolling out comes after training, and may be interrupted too."""
         train(folder=tmp_path)

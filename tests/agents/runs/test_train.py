@@ -80,12 +80,13 @@ def test_every_option_reaches_what_it_is_for(dataset: Path, tmp_path: Path) -> N
     model: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6, "penalty_coef": 2.5}
     penalty = {"penalty": "ensemble-std", "penalty_members": "elites", "penalty_reward": False, "penalty_units": "raw"}
     others = {"horizon": 4, "retain_epochs": 2, "real_ratio": 0.5, "target_entropy": -3.0, "random_rollouts": False}
-    others |= {"precision": "bfloat16", "overlap": True}
+    others |= {"precision": "bfloat16", "overlap": True, "termination": "hopper"}
     agent: Any = run(dataset, tmp_path / "run", epochs=3, **model, **penalty, **others).agent
     penalized_model, buffer = agent.env.rollouts.penalized_model, agent.replay_buffer
     assert {name: getattr(penalized_model, name) for name in model} == model
     assert penalized_model.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
-    assert penalized_model.model.precision == "bfloat16"
+    assert (penalized_model.model.precision, penalized_model.termination) == ("bfloat16", hopper)
+    assert agent.env.rollouts.horizon == 4
     assert isinstance(agent, OverlappedRollouts)
     assert (agent.num_timesteps, agent._n_updates, agent.target_entropy) == (3 * B * 4, 3 * UPDATES, -3.0)
     assert (buffer.full, buffer.buffer_size * buffer.n_envs, buffer.real_ratio) == (True, 2 * B * 4, 0.5)
@@ -339,12 +340,6 @@ def test_without_a_folder_a_run_finds_one(dataset: Path) -> None:
 def run_own(data: Path, **changes: Any) -> TrainResult:
     options = {"gradient_steps": 1, "rollout_batch_size": B, "dataset": None, "task": str(data), "evaluate_every": 10}
     return small_run(data, Path("run"), **{**options, **changes})
-
-
-def test_termination_can_be_chosen(cart: Path) -> None:
-    agent: Any = run_own(cart, termination="hopper", epochs=1).agent
-    assert agent.env.rollouts.penalized_model.termination is hopper
-    assert json.loads(Path("run/config.json").read_text())["termination"] == "hopper"
 
 
 def test_an_environment_that_the_user_names_evaluates(mopo: Callable[..., tuple[int, str, str]], cart: Path) -> None:

@@ -16,7 +16,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.sb3.compose import compose
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
 
@@ -131,18 +130,6 @@ def test_on_policy_agents_refuse(agent: Any) -> None:
         small(agent)
 
 
-def test_the_class_goes_by_its_own_name() -> None:
-    """Files and tables hold the agent's name, which must lead back to a class."""
-
-    class Mine(SAC):
-        """An agent of a user's own."""
-
-    for agent_class in (SAC, get_agent_class("CrossQ"), Mine):
-        composed = compose(agent_class, random_rollouts=True)
-        assert agent_name(composed) == agent_name(agent_class)
-        assert composed.__doc__ == agent_class.__doc__
-
-
 def test_policies_and_agents_can_be_saved(tmp_path: Path) -> None:
     """Both ways, ours and SB3's, and SB3's also into the plain class."""
     agent = small()
@@ -163,15 +150,11 @@ def test_policies_and_agents_can_be_saved(tmp_path: Path) -> None:
 
 
 @quiet_jax
-def test_sbx_agents_roll_out_at_random_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_sbx_agents_roll_out_at_random_too(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = small("SBX-SAC")
     raw, stored = rollout_actions(agent, monkeypatch, epochs=3)
     np.testing.assert_allclose(raw, LOW + (stored + 1) / 2 * (HIGH - LOW), atol=1e-5)
     for column in stored.T:
         assert chi_square(column) < 43.8
     assert agent._n_updates == 3 * UPDATES
-    assert agent_name(type(agent)) == "SBX-SAC"
-    save_policy(agent, tmp_path)
-    states = np.zeros((3, 3), np.float32)
-    expected, _ = agent.predict(states, deterministic=True)
-    np.testing.assert_allclose(load_policy(tmp_path).predict(states, deterministic=True)[0], expected, atol=1e-6)
+    assert agent_name(type(agent)) == "SBX-SAC", "else its policy would be saved under no name"

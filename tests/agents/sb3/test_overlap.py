@@ -14,8 +14,6 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.sac.policies import SACPolicy
 
-from mopo_agents.sb3.batched_rollouts import BatchedRollouts
-from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError
 
@@ -218,10 +216,3 @@ def test_an_error_in_the_thread_is_raised_once(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.undo()
     agent.learn(B * H, log_interval=None)
     assert agent.num_timesteps == B * H
-
-
-def test_without_it_nothing_is_put_before_the_agent() -> None:
-    assert isinstance(make(), OverlappedRollouts)
-    plain = make(overlap=False)
-    assert isinstance(plain, BatchedRollouts)
-    assert not isinstance(plain, OverlappedRollouts)

@@ -35,15 +35,6 @@ from mopo_env.errors import ConfigError, StoreError
 from mopo_env.toys import StubEnsemble
 
 
-class TestTrees:
-    """Nested state as flat names."""
-
-    def test_round_trip(self) -> None:
-        nested = {"a": {"b": 1, "c": {"d": [2]}}, "e": None}
-        assert flatten(nested) == {"a/b": 1, "a/c/d": [2], "e": None}
-        assert unflatten(flatten(nested)) == nested
-
-
 class TestGenerators:
     """The generators that belong to the user's program."""
 
