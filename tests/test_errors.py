@@ -17,6 +17,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Er
 BUILTIN_BASES = {
     "ConfigError": ValueError,
     "DatasetError": ValueError,
+    "DivergenceError": RuntimeError,
     "InputError": ValueError,
     "MissingExtraError": ImportError,
     "SpaceMismatchError": ValueError,
