@@ -33,7 +33,8 @@ Mopo = Callable[..., tuple[int, str, str]]
 def test_a_fit_says_what_is_wrong_with_the_model(mopo: Mopo, tmp_path: Path) -> None:
     """A log in °C and Pa, fitted in raw units, once ended happily with a model that was of no use."""
     save_transitions(thermal_log(), tmp_path / "log")
-    small = "--hidden-sizes 32 32 --weight-decay 0 0 0 --num-members=3 --num-elites=2".split()
+    widths = ["--hidden-sizes", "32", "32", "--weight-decay", "0", "0", "0"]
+    small = [*widths, "--num-members=3", "--num-elites=2"]
     code, out, _ = mopo("fit", tmp_path / "log", *small, "--preset=paper", "--out", tmp_path / "paper")
     assert code == 0
     assert "! the predicted standard deviation of 'observation 2' is" in out
