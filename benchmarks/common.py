@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +22,6 @@ from mopo_env import GaussianEnsemble, PenalizedModel, Transitions
 
 OBSERVATION_DIM, ACTION_DIM, MEMBERS = 17, 6, 7
 COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations")
-# The paper's code uses this constant rate, and so do the bundled ensembles.
-PAPER_RATE: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3, "batch_size": 256}
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)

@@ -17,7 +17,6 @@ from common import (
     MEMBERS,
     MODEL_FLOPS,
     OBSERVATION_DIM,
-    PAPER_RATE,
     elite_errors,
     header,
     holdout_error,
@@ -32,6 +31,7 @@ from common import (
 )
 
 from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
+from mopo_env.models.fit_config import PRESETS
 
 # Forward, then backward: the weights and inputs of each layer, without the inputs of the first.
 A_ROW = 3 * MODEL_FLOPS - network_flops(OBSERVATION_DIM + ACTION_DIM, 200, num_networks=MEMBERS)
@@ -93,7 +93,7 @@ def _quality(task: str, paper_epochs: tuple[int, ...], epochs: tuple[int, ...], 
     unseen = episode % 10 == 9
     known, unknown = select_rows(data, ~unseen), select_rows(data, unseen)
     rows = []
-    for name, options, lengths in (("constant", PAPER_RATE, paper_epochs), ("cosine", {}, epochs)):
+    for name, options, lengths in (("constant", PRESETS["paper"], paper_epochs), ("cosine", {}, epochs)):
         for length in lengths:
             config = FitConfig(max_epochs=length, patience=length, seed=seed, **options)
             made: list[GaussianEnsemble] = []

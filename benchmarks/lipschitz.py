@@ -12,10 +12,11 @@ import sys
 
 import torch
 import tyro
-from common import PAPER_RATE, elite_errors, header, holdout_error, once, select_rows, table
+from common import elite_errors, header, holdout_error, once, select_rows, table
 
 from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
 from mopo_env.models.fit import gaussian_loss
+from mopo_env.models.fit_config import PRESETS
 from mopo_env.models.lipschitz import regularise, spectral_norms
 
 COLUMNS = ["targets", "bound", "product found", "hold-out, raw", "hold-out", "later data", "log-likelihood"]
@@ -37,7 +38,11 @@ def main(
     rows = []
     for scaled, bound in ((False, None), (True, None), *((True, bound) for bound in bounds)):
         config = FitConfig(
-            **PAPER_RATE, scale_targets=scaled, lipschitz=bound, max_epochs=epochs, patience=epochs, seed=seed
+            **PRESETS["paper"] | {"scale_targets": scaled},
+            lipschitz=bound,
+            max_epochs=epochs,
+            patience=epochs,
+            seed=seed,
         )
         ensemble = fit_ensemble(first, config, progress=False)
         products = spectral_norms(ensemble).double().prod(dim=0)
