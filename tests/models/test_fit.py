@@ -13,8 +13,9 @@ import torch
 
 import mopo_env.models.fit
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
-from mopo_env.models.fit import fit_ensemble, gaussian_loss
+from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
+from mopo_env.models.losses import gaussian_loss
 from mopo_env.penalties import ensemble_disagreement, learned_variance
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Transitions
