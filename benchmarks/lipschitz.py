@@ -15,9 +15,9 @@ import tyro
 from common import elite_errors, header, holdout_error, once, select_rows, table
 
 from mopo_env import FitConfig, GaussianEnsemble, Transitions, fit_ensemble, load_dataset
-from mopo_env.models.losses import gaussian_loss
 from mopo_env.models.fit_config import PRESETS
 from mopo_env.models.lipschitz import regularise, spectral_norms
+from mopo_env.models.losses import gaussian_loss
 
 COLUMNS = ["targets", "bound", "product found", "hold-out, raw", "hold-out", "later data", "log-likelihood"]
 
