@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mopo_env.envs.make import make_env, make_penalized_model, make_vector_env
     from mopo_env.envs.penalized_model import PenalizedModel
     from mopo_env.envs.vector_env import PenalizedModelVectorEnv
+    from mopo_env.models.card.card import model_card
+    from mopo_env.models.card.scores import ModelCard
     from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble, save_ensemble
     from mopo_env.models.fit import fit_ensemble
     from mopo_env.models.fit_config import FitConfig
@@ -45,6 +47,8 @@ _HOMES = {
     "mopo_env.datasets.minari.reader": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
     "mopo_env.datasets.tables": ("load_table",),
+    "mopo_env.models.card.card": ("model_card",),
+    "mopo_env.models.card.scores": ("ModelCard",),
     "mopo_env.models.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),
     "mopo_env.envs.env": ("PenalizedModelEnv",),
     "mopo_env.models.fit": ("fit_ensemble",),
@@ -72,6 +76,7 @@ __all__ = [
     "FunctionModel",
     "GaussianEnsemble",
     "LearnedTermination",
+    "ModelCard",
     "OraclePenalty",
     "PenalizedModel",
     "PenalizedModelEnv",
@@ -97,6 +102,7 @@ __all__ = [
     "make_penalized_model",
     "make_penalty",
     "make_vector_env",
+    "model_card",
     "relabel",
     "resolve_task",
     "save_ensemble",

@@ -80,6 +80,7 @@ def show_model(
     *,
     penalty: str = "learned-variance",
     units: Units | None = None,
+    plot: Path | None = None,
 ) -> None:
     """Show how wrong a fitted ensemble is, column by column, and whether its penalty tells where.
 
@@ -87,6 +88,7 @@ def show_model(
         folder: A task's name, or the folder of a dataset and its ensemble.
         penalty: The penalty to compare with the true error; `mopo train --help` lists them.
         units: Of the penalty, raw or normalised. None: the penalty's own.
+        plot: Also draw a picture into this file, such as card.png.
     """
     transitions = load_dataset(folder)
     from mopo_env.envs.make import load_shared_ensemble
@@ -94,7 +96,12 @@ def show_model(
     from mopo_env.models.card.text import card_text
     from mopo_env.penalties import make_penalty
 
-    print(card_text(model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))))
+    card = model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))
+    print(card_text(card))
+    if plot is not None:
+        from mopo_env.models.card.plot import plot_card
+
+        print(f"Picture: {plot_card(card, plot)}")
 
 
 def fit_termination_rule(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 from helpers.thermal_log import thermal_log
 
-from mopo_env.errors import ConfigError, SpaceMismatchError
+from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
 from mopo_env.models.card.card import model_card, output_names, rank_correlation
+from mopo_env.models.card.plot import plot_card
 from mopo_env.models.card.scores import ModelCard
 from mopo_env.models.card.text import card_text
 from mopo_env.models.ensemble import GaussianEnsemble
@@ -97,6 +99,14 @@ def test_rollouts_that_leave_the_data_are_counted(log: Transitions) -> None:
     assert [score.steps for score in card.rollouts] == [1, 2, 5]
     assert card.rollouts[-1].outside > 0.9
     assert any("of the rollouts leave the data's range within" in problem for problem in card.problems)
+
+
+def test_the_picture_has_a_bar_for_every_column(healthy: ModelCard, tmp_path: Path) -> None:
+    """The file is a picture, and a folder that is not there is said to be the reason if it cannot be written."""
+    pytest.importorskip("matplotlib")
+    assert plot_card(healthy, tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(StoreError, match=r"nowhere.*the picture cannot be written"):
+        plot_card(healthy, tmp_path / "nowhere" / "card.png")
 
 
 def test_other_data_are_refused(log: Transitions) -> None:
