@@ -60,12 +60,6 @@ def peak_line(peaks: Sequence[float]) -> str:
     return f"peak of one matrix product: {statistics.median(peaks) / 1e9:.0f} GFLOP/s"
 
 
-def rank_correlation(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Return Spearman's correlation, which uses only the order of the values."""
-    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
-    return float(torch.corrcoef(ranks)[0, 1])
-
-
 def network_flops(*widths: int, num_networks: int = 1) -> int:
     """Return the floating-point operations for one row through dense networks with layers of these widths."""
     return 2 * num_networks * sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))

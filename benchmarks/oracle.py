@@ -15,10 +15,11 @@ from types import SimpleNamespace
 import gymnasium as gym
 import numpy as np
 import torch
-from common import header, median_and_spread, rank_correlation, seconds, table
+from common import header, median_and_spread, seconds, table
 
 from mopo_env import OraclePenalty, Transitions, TrueDynamics, load_dataset, make_penalized_model
 from mopo_env.datasets.folders import find_folder
+from mopo_env.models.card.card import rank_correlation
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
 from mopo_env.real.real_env import make_env_by_id
@@ -76,7 +77,7 @@ class Study:
                 self.task,
                 self.actions,
                 steps,
-                *(f"{rank_correlation(penalty, error):+.2f}" for penalty in penalties),
+                *(f"{rank_correlation(penalty.numpy(), error.numpy()):+.2f}" for penalty in penalties),
             ]
 
     def _error(self, prediction: GaussianPrediction, truth: GaussianPrediction, combine: str) -> torch.Tensor:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from common import PAPER_RATE, header, rank_correlation, table
+from common import header, table
 
 from mopo_env import FitConfig, fit_ensemble, load_dataset
+from mopo_env.models.card.card import rank_correlation
+from mopo_env.models.fit_config import PRESETS
 from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import PENALTIES
 from mopo_env.toys import LinearGaussianSystem
@@ -30,7 +32,13 @@ def main() -> None:
 def _off_the_data() -> list[list[str]]:
     cases = [_linear_case(seed) for seed in SEEDS]
     return [
-        [name, *(f"{rank_correlation(distance, penalty(prediction)):+.2f}" for distance, prediction in cases)]
+        [
+            name,
+            *(
+                f"{rank_correlation(distance.numpy(), penalty(prediction).numpy()):+.2f}"
+                for distance, prediction in cases
+            ),
+        ]
         for name, penalty in PENALTIES.items()
         if name != "none"
     ]
@@ -44,7 +52,7 @@ def _linear_case(seed: int) -> tuple[torch.Tensor, GaussianPrediction]:
         weight_decay=(2.5e-5, 5e-5, 1e-4),
         max_epochs=60,
         seed=seed,
-        **PAPER_RATE,
+        **PRESETS["paper"],
     )
     ensemble = fit_ensemble(transitions, config, progress=False)
     generator = torch.Generator().manual_seed(seed)

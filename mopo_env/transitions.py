@@ -149,6 +149,15 @@ class Transitions:
         """Return the width of an action as the model sees it; for discrete actions, their number."""
         return encoded_width(self.action_space)
 
+    @property
+    def observation_names(self) -> list[str]:
+        """Return the names of the columns, if the metadata hold them as those of a table do; otherwise numbers."""
+        named = self.metadata.get("columns")
+        names = named.get("observations") if isinstance(named, Mapping) else None
+        if isinstance(names, list | tuple) and len(names) == self.observation_dim:
+            return [str(name) for name in names]
+        return [f"observation {index}" for index in range(self.observation_dim)]
+
     def encoded_actions(self) -> np.ndarray:
         """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
 

@@ -37,6 +37,15 @@ def test_a_device_that_fails_is_an_error_and_nobody_waits_for_ever() -> None:
     assert "cuda" in done.stderr.lower()
 
 
+@pytest.mark.parametrize("script", sorted(SCRIPT.parent.glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_finds_what_it_imports(script: Path) -> None:
+    """Nothing else runs most of them: one that asks for a name which is gone would fail when its numbers are wanted."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path])}
+    code = f"import importlib; importlib.import_module({script.stem!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is something to measure")
 def test_without_a_gpu_nothing_is_claimed() -> None:
     done = run()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mopo_env._utils.spaces import as_float32_box
 from mopo_env.errors import DatasetError
+from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Episode, Transitions
 
 FLOATING = ["observations", "actions", "rewards", "next_observations"]
@@ -452,3 +453,16 @@ def test_from_episodes_refusals(make: Callable[[], list[Episode]], parts: list[s
         Transitions.from_episodes(make())
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "columns", [None, 5, {}, {"observations": 5}, {"observations": ["one"]}, {"observations": "ab"}]
+)
+def test_columns_without_names_are_numbered(columns: Any) -> None:
+    """Metadata come from files, so anything may stand there."""
+    found = dataclasses.replace(
+        LinearGaussianSystem().transitions(num_episodes=2, num_steps=2), metadata={"columns": columns}
+    )
+    assert found.observation_names == ["observation 0", "observation 1"]
+    named = dataclasses.replace(found, metadata={"columns": {"observations": ["place", "speed"]}})
+    assert named.observation_names == ["place", "speed"]

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DivergenceError, FitWarning
-from mopo_env.models.card.card import output_names
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.lipschitz import bake, regularise
@@ -68,6 +67,7 @@ def fit_ensemble(
         hidden_sizes=config.hidden_sizes,
         generator=generator,
     )
+    names = [*transitions.observation_names, "reward"]
     inputs, targets = _regression_arrays(transitions)
     holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
     order = torch.randperm(len(inputs), generator=generator)
@@ -100,7 +100,7 @@ def fit_ensemble(
                 schedule.step()
                 updates += 1
             errors, likelihoods = data.holdout_errors(ensemble)
-            _check_finite(likelihoods, epoch, transitions)
+            _check_finite(likelihoods, epoch, names)
             # The paper's code compares squared errors in raw units. Columns with large numbers decide these.
             scores = likelihoods.mean(dim=1) if scaled else errors.mean(dim=1).log().float()
             history.append(scores.tolist())
@@ -117,7 +117,7 @@ def fit_ensemble(
     elites = best.scores.argsort()[: config.num_elites]
     ensemble.elites = elites.to(ensemble.device)
     unexplained = best.errors[elites].mean(dim=0) / ensemble.target_std.cpu().double().square()
-    _warn_of_columns(unexplained, ensemble.target_std.cpu(), transitions)
+    _warn_of_columns(unexplained, ensemble.target_std.cpu(), names)
     ensemble.metadata = {
         "config": asdict(config),
         "dataset_fingerprint": transitions.fingerprint,
@@ -242,21 +242,19 @@ class _BestSnapshots:
             parameter.copy_(self._snapshots[name])
 
 
-def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, transitions: Transitions) -> None:
+def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, names: list[str]) -> None:
     """Stop a fit whose numbers are lost; weights that are not finite show in the likelihood of some column."""
-    broken = ~likelihoods.isfinite().all(dim=0)
-    if broken.any():
-        names = ", ".join(name for name, wrong in zip(output_names(transitions), broken.tolist(), strict=True) if wrong)
+    finite = likelihoods.isfinite().all(dim=0).tolist()
+    broken = [name for name, is_finite in zip(names, finite, strict=True) if not is_finite]
+    if broken:
         raise DivergenceError(
-            f"the fit diverged in epoch {epoch}: the likelihood is not finite in {names}. Look for outliers there with "
-            "`mopo data show`, or lower the learning rate."
+            f"the fit diverged in epoch {epoch}: the likelihood is not finite in {', '.join(broken)}. Look for "
+            "outliers there with `mopo data show`, or lower the learning rate."
         )
 
 
-def _warn_of_columns(
-    unexplained: Float[Tensor, " output"], spread: Float[Tensor, " output"], transitions: Transitions
-) -> None:
-    for name, share, std in zip(output_names(transitions), unexplained.tolist(), spread.tolist(), strict=True):
+def _warn_of_columns(unexplained: Float[Tensor, " output"], spread: Float[Tensor, " output"], names: list[str]) -> None:
+    for name, share, std in zip(names, unexplained.tolist(), spread.tolist(), strict=True):
         if share > LEARNED_NOTHING:
             warnings.warn(
                 f"the fit learned nothing about {name!r}: on the hold-out its squared error is {share:.2f} of the "

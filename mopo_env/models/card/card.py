@@ -18,10 +18,11 @@ from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.models.card.problems import find_problems
 from mopo_env.models.card.scores import ColumnScore, ModelCard, RolloutScore, WorstRow
 from mopo_env.models.ensemble import GaussianEnsemble
+from mopo_env.models.protocol import pick_members
 from mopo_env.penalties import EnsemblePenalty, Penalty, get_penalty
 from mopo_env.transitions import Transitions
 
-__all__ = ["model_card", "output_names", "rank_correlation"]
+__all__ = ["model_card", "rank_correlation"]
 
 _STARTS = 500
 _OUTSIDE = 0.1
@@ -58,7 +59,7 @@ def model_card(
     prediction = ensemble.predict(*_inputs(ensemble, transitions, rows))
     truth = _outcomes(ensemble, transitions, rows)
     error, std = prediction.mean[ensemble.elites] - truth, prediction.std[ensemble.elites]
-    spread = _spread(ensemble, transitions)
+    spread = ensemble.target_std
     penalties, distance = function(prediction), (error.mean(dim=0) / spread).norm(dim=1)
     history = np.array(ensemble.metadata.get("holdout_score_history", []))
     card = ModelCard(
@@ -73,21 +74,17 @@ def model_card(
     return replace(card, problems=find_problems(card))
 
 
-def output_names(transitions: Transitions) -> list[str]:
-    """Return what the columns of a model's output are called: the dataset's names if it has some, else numbers."""
-    named = transitions.metadata.get("columns")
-    names = named.get("observations", []) if isinstance(named, dict) else []
-    if len(names) != transitions.observation_dim:
-        names = [f"observation {index}" for index in range(transitions.observation_dim)]
-    return [*map(str, names), "reward"]
-
-
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Spearman's rank correlation; 0 where one of the two is constant."""
+    """Return Spearman's rank correlation, with mean ranks for equal values; 0 if one of the two is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    ranks = [values.argsort().argsort() for values in (first, second)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (counts.cumsum() - 0.5 * counts)[place]
+    return ranks
 
 
 def _inputs(
@@ -103,13 +100,6 @@ def _inputs(
 def _outcomes(ensemble: GaussianEnsemble, transitions: Transitions, rows: np.ndarray) -> torch.Tensor:
     columns = [transitions.next_observations[rows], transitions.rewards[rows, None]]
     return torch.tensor(np.concatenate(columns, axis=1), device=ensemble.device)
-
-
-def _spread(ensemble: GaussianEnsemble, transitions: Transitions) -> torch.Tensor:
-    """Return the standard deviations of the changes and the reward; 1 where there is none."""
-    change = transitions.next_observations.astype(np.float64) - transitions.observations
-    spread = np.append(change.std(axis=0), transitions.rewards.astype(np.float64).std())
-    return torch.tensor(np.where(spread > 0, spread, 1.0), dtype=torch.float32, device=ensemble.device)
 
 
 def _units(penalty: Penalty, spread: torch.Tensor) -> torch.Tensor:
@@ -142,7 +132,7 @@ def _columns(
         "within_95": (z.abs() < 1.96).float().mean(dim=(0, 1)),
         "penalty_share": share / share.sum(),
     }
-    for index, name in enumerate(output_names(transitions)):
+    for index, name in enumerate([*transitions.observation_names, "reward"]):
         yield ColumnScore(name=name, **{key: float(value[index]) for key, value in numbers.items()})
 
 
@@ -161,7 +151,8 @@ def _rollouts(
     margin = _OUTSIDE * (high - low)
     scale = np.where(high > low, transitions.observations.std(axis=0, dtype=np.float64), 1.0)
     states = torch.tensor(transitions.observations[starts], device=ensemble.device)
-    members = ensemble.elites[torch.randint(len(ensemble.elites), (len(starts),), generator=generator)]
+    members = pick_members(ensemble.elites, len(starts), generator)
+    all_actions = transitions.encoded_actions()
     gone = np.zeros(len(starts), dtype=bool)
     for step in range(1, max(lengths) + 1):
         going = left[starts] >= step
@@ -169,7 +160,7 @@ def _rollouts(
         if len(starts) == 0:
             return
         at = starts + step - 1
-        actions = torch.tensor(transitions.encoded_actions()[at], device=ensemble.device)
+        actions = torch.tensor(all_actions[at], device=ensemble.device)
         prediction = ensemble.predict(states, actions)
         states, _ = prediction.sample_from(members, generator)
         found = states.cpu().numpy()
@@ -186,7 +177,7 @@ def _rollouts(
 
 
 def _worst(z: torch.Tensor, transitions: Transitions, rows: np.ndarray) -> Iterator[WorstRow]:
-    errors, names = z.abs().mean(dim=0).cpu().numpy(), output_names(transitions)
+    errors, names = z.abs().mean(dim=0).cpu().numpy(), [*transitions.observation_names, "reward"]
     for index in errors.max(axis=1).argsort()[::-1][:10]:
         column = int(errors[index].argmax())
         yield WorstRow(

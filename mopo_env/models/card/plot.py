@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mopo_env.datasets.card.text import printable
 from mopo_env.errors import StoreError, require_extra
 from mopo_env.models.card.scores import ModelCard
 
@@ -23,7 +24,9 @@ def plot_card(card: ModelCard, path: Path | str) -> Path:
 
     figure = Figure(figsize=(11, max(3.5, 1.5 + 0.25 * len(card.columns))), layout="constrained")
     errors, calibration, rollouts = figure.subplots(1, 3)
-    names, places = [column.name for column in card.columns], range(len(card.columns))
+    # A dollar sign in a name would start a formula.
+    names = [printable(column.name).replace("$", r"\$") for column in card.columns]
+    places = range(len(names))
     errors.barh(places, [column.rmse / column.spread for column in card.columns], height=0.6)
     guesses = [column.unchanged / column.spread for column in card.columns]
     errors.plot(guesses, places, "|", color="0.2", markersize=10, label="no change")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mopo_env.models.card.scores import ColumnScore, ModelCard
+from mopo_env.models.card.scores import ModelCard
 
 __all__ = ["find_problems"]
 
@@ -17,10 +17,12 @@ def find_problems(card: ModelCard) -> tuple[str, ...]:
 
 
 def _columns(card: ModelCard) -> Iterator[str]:
+    *_, reward = card.columns
     for column in card.columns:
         if column.rmse > 0.99 * column.unchanged and column.unchanged > 0:
+            guess = "its mean" if column is reward else "no change"
             yield (
-                f"{column.name!r} is predicted no better than by {_guess(column)} (error {column.rmse:.3g}, "
+                f"{column.name!r} is predicted no better than by {guess} (error {column.rmse:.3g}, "
                 f"{column.unchanged:.3g}). If it is noise, leave it; else look for what it depends on."
             )
         if column.z2 > 4.0 or column.z2 < 0.25:
@@ -64,7 +66,3 @@ def _rollouts(card: ModelCard) -> Iterator[str]:
         if score.steps <= 5 and score.outside > 0.05:
             yield f"{score.outside:.0%} of the rollouts leave the data's range within {score.steps} steps."
             break
-
-
-def _guess(column: ColumnScore) -> str:
-    return "its mean" if column.name == "reward" else "no change"

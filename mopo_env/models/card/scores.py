@@ -15,7 +15,7 @@ class ColumnScore:
         name: The column's name, or its number.
         rmse: Root mean squared error, raw units.
         unchanged: The same of the guess that nothing changes; of the reward, of the guess of its mean.
-        spread: Standard deviation of what is predicted, the change or the reward, raw units.
+        spread: Standard deviation of what is predicted, the change or the reward, over the training rows; raw units.
         nll: Negative log-likelihood in units of the spread: a fit that learns nothing has 1.42.
         z2: Mean squared error in units of the predicted variance; 1 if calibrated, above if too sure.
         within_68: Share of the errors within one predicted standard deviation; 0.683 if calibrated.

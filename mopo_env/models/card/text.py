@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mopo_env.datasets.card.text import printable
 from mopo_env.models.card.scores import ModelCard
 
 __all__ = ["card_text"]
@@ -9,14 +10,15 @@ __all__ = ["card_text"]
 
 def card_text(card: ModelCard) -> str:
     """Return the card in lines of at most 100 characters."""
-    width = max(6, *(len(column.name) for column in card.columns))
+    names = [printable(column.name) for column in card.columns]
+    width = max(map(len, names))
     lines = [
         f"{'':<{width}}  {'error':>9} {'unchanged':>9} {'of spread':>9} {'NLL':>6} {'z²':>6} {'68 %':>5} {'95 %':>5}"
     ]
     lines += [
-        f"{column.name:<{width}}  {column.rmse:9.3g} {column.unchanged:9.3g} {column.rmse / column.spread:9.1%} "
+        f"{name:<{width}}  {column.rmse:9.3g} {column.unchanged:9.3g} {column.rmse / column.spread:9.1%} "
         f"{column.nll:6.2f} {column.z2:6.2f} {column.within_68:5.0%} {column.within_95:5.0%}"
-        for column in card.columns
+        for name, column in zip(names, card.columns, strict=True)
     ]
     low, middle, high = card.penalty_quantiles
     lines += [
@@ -33,6 +35,6 @@ def card_text(card: ModelCard) -> str:
     ]
     lines += ["Rollouts with the recorded actions: distance from the recording in standard deviations of the data.", ""]
     lines += ["Worst transitions, in predicted standard deviations:"]
-    lines += [f"  {row.where}: {row.column} off by {row.error:.1f}" for row in card.worst]
+    lines += [f"  {row.where}: {printable(row.column)} off by {row.error:.1f}" for row in card.worst]
     lines += [""] + ([f"! {problem}" for problem in card.problems] or ["Nothing looks wrong."])
     return "\n".join(lines)

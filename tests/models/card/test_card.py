@@ -12,7 +12,7 @@ import torch
 from helpers.thermal_log import thermal_log
 
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
-from mopo_env.models.card.card import model_card, output_names, rank_correlation
+from mopo_env.models.card.card import model_card, rank_correlation
 from mopo_env.models.card.plot import plot_card
 from mopo_env.models.card.scores import ModelCard
 from mopo_env.models.card.text import card_text
@@ -125,7 +125,15 @@ def test_rank_correlation_by_hand() -> None:
     assert rank_correlation(rising, rising**3) == pytest.approx(1.0)
     assert rank_correlation(rising, -rising) == pytest.approx(-1.0)
     assert rank_correlation(rising, np.ones(4)) == 0.0
+    # Ranks ½, ½, 2½, 3½ less their mean 2 against −1½ … 1½: tied values must not be ranked by their order in the array.
+    tied = np.array([1.0, 1.0, 2.0, 3.0])
+    assert rank_correlation(tied, rising) == pytest.approx(rank_correlation(tied, rising[[1, 0, 2, 3]]))
+    assert rank_correlation(tied, rising) == pytest.approx(4.5 / np.sqrt(4.5 * 5.0))
 
 
-def test_columns_without_names_are_numbered() -> None:
-    assert output_names(SYSTEM.transitions(num_episodes=2, num_steps=2)) == ["observation 0", "observation 1", "reward"]
+def test_names_from_strangers_files_do_not_reach_the_terminal(log: Transitions) -> None:
+    """A column may be called like a command to the terminal; one called reward is a column like any other."""
+    named = replace(log, metadata={"columns": {"observations": ["\x1b[2J", "reward", "$x$"]}})
+    ensemble = fitted(named, max_epochs=1)
+    assert "\x1b" not in card_text(model_card(ensemble, named))
+    plot_card(model_card(ensemble, named), "card.png")
