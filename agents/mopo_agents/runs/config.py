@@ -101,6 +101,7 @@ class TrainConfig:
         retain_epochs: Number of epochs whose model rows stay in the replay buffer.
         dataset: A folder or a Minari id. None: the task's data.
         ensemble: A folder that holds an ensemble. None: the dataset's, or one fitted for the method.
+        allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
         real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
         evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
         evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
@@ -143,6 +144,7 @@ class TrainConfig:
     retain_epochs: int = field(default=5, metadata=_is("method", "model", "off-policy"))
     dataset: str | None = field(default=None, metadata=_is("source"))
     ensemble: str | None = field(default=None, metadata=_is("source", "model"))
+    allow_other_data: bool = field(default=False, metadata=_is("how", "model"))
     real_env: str | None = field(default=None, metadata=_is("source"))
     evaluate_every: int = field(default=10, metadata=_is("evaluation"))
     evaluation_episodes: int = field(default=10, metadata=_is("evaluation"))
@@ -175,7 +177,7 @@ class TrainConfig:
         check_fields(self, check_choice, "on_exit", choices=OnExit)
         check_fields(self, check_number, "real_ratio", minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
-        check_fields(self, check_boolean, "deterministic", "overlap", "fast")
+        check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
         check_fields(self, check_choice, "member_per", choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)

@@ -134,6 +134,7 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
         run.task,
         dataset=config.dataset,
         ensemble=ensemble,
+        allow_other_data=config.allow_other_data,
         penalty=penalty,
         mean_penalty=config.mean_penalty,
         member_per=config.member_per,
