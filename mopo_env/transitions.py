@@ -321,8 +321,8 @@ class Transitions:
         name, more = self.observation_names[column], f"; {len(columns)} columns in all" * (len(columns) > 1)
         warnings.warn(
             f"observations: {name} goes from {lowest[column]:g} to {largest[column]:g}, outside its declared "
-            f"{space.low[column]:g} to {space.high[column]:g}{more}. The space was widened to hold them. If the declared "
-            "bounds are right, clip or drop these rows.",
+            f"{space.low[column]:g} to {space.high[column]:g}{more}. The space was widened to hold them. If the "
+            "declared bounds are right, clip or drop these rows.",
             DataWarning,
             stacklevel=4,
         )
