@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import MemberPer, OnExit, Precision
+from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
@@ -78,8 +78,8 @@ def make_penalized_model(
     termination: str | Termination | None = None,
     member_per: MemberPer = "step",
     deterministic: bool = False,
-    envelope_margin: float | None = None,
-    envelope_quantile: float | None = None,
+    envelope_margin: float | None = DEFAULT_MARGIN,
+    envelope_quantile: float | None = DEFAULT_QUANTILE,
     exit_reward: float | None = None,
     on_exit: OnExit = "terminate",
     precision: Precision = "float32",

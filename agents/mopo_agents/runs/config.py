@@ -11,6 +11,8 @@ from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mopo_env._utils.options import (
+    DEFAULT_MARGIN,
+    DEFAULT_QUANTILE,
     MemberPer,
     Members,
     OnExit,
@@ -130,8 +132,8 @@ class TrainConfig:
     penalty_members: Members | None = field(default=None, metadata=_is("method", "model"))
     penalty_reward: bool | None = field(default=None, metadata=_is("method", "model"))
     penalty_units: Units | None = field(default=None, metadata=_is("method", "model"))
-    envelope_margin: float | None = field(default=None, metadata=_is("method", "model"))
-    envelope_quantile: float | None = field(default=None, metadata=_is("method", "model"))
+    envelope_margin: float | None = field(default=DEFAULT_MARGIN, metadata=_is("method", "model"))
+    envelope_quantile: float | None = field(default=DEFAULT_QUANTILE, metadata=_is("method", "model"))
     exit_reward: float | None = field(default=None, metadata=_is("method", "model"))
     on_exit: OnExit = field(default="terminate", metadata=_is("method", "model"))
     member_per: MemberPer = field(default="step", metadata=_is("method", "model"))
