@@ -46,7 +46,7 @@ def list_methods() -> None:
         returns = "".join(f"{method.paper_returns.get(task, '–'):>18}" for task in shown)
         options = [*(f"fit {key}={value}" for key, value in method.fit.items())]
         options += [f"{key}={value}" for key, value in method.train.items()]
-        options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
+        options += ["its own h or λ by task"] * bool(method.by_task) + ["no model"] * method.model_free
         print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
     print(
         "The returns are the paper's, which has no bc. h and λ are the task's unless the last column sets them. Train "

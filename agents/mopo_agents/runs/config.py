@@ -89,8 +89,10 @@ class TrainConfig:
         envelope_quantile: A rollout ends when its penalty is above this quantile of the penalties on the data; 1: above
             the largest, as in MOReL. None: it never does.
         exit_reward: Reward of a step that ends a rollout so. None: (r_min - λ u_max) / (1 - 0.99), at most 0.
-        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own.
-        member_per: Whether a new ensemble member is drawn for each step or for each rollout.
+        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own. None: the
+            method's, terminate unless it says otherwise.
+        member_per: Whether a new ensemble member is drawn for each step or for each rollout. None: the method's, step
+            unless it says otherwise.
         deterministic: Whether the model returns its mean instead of a random sample.
         target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
             dimensions. The paper's code uses -3 for every task.
@@ -99,7 +101,7 @@ class TrainConfig:
         random_rollouts: Whether rollouts take uniform random actions instead of the agent's. None: the task's.
         standardise: Whether the policy scales observations by the dataset's mean and standard deviation. None: yes for
             your own data, because their columns have units; no for tasks and for SBX's agents, which cannot do it.
-        real_ratio: f, the share of real rows in each batch.
+        real_ratio: f, the share of real rows in each batch. None: the method's, 0.05 unless it says otherwise.
         retain_epochs: Number of epochs whose model rows stay in the replay buffer.
         dataset: A folder or a Minari id. None: the task's data.
         ensemble: A folder that holds an ensemble. None: the dataset's, or one fitted for the method.
@@ -135,14 +137,14 @@ class TrainConfig:
     envelope_margin: float | None = field(default=DEFAULT_MARGIN, metadata=_is("method", "model"))
     envelope_quantile: float | None = field(default=DEFAULT_QUANTILE, metadata=_is("method", "model"))
     exit_reward: float | None = field(default=None, metadata=_is("method", "model"))
-    on_exit: OnExit = field(default="terminate", metadata=_is("method", "model"))
-    member_per: MemberPer = field(default="step", metadata=_is("method", "model"))
+    on_exit: OnExit | None = field(default=None, metadata=_is("method", "model"))
+    member_per: MemberPer | None = field(default=None, metadata=_is("method", "model"))
     deterministic: bool = field(default=False, metadata=_is("method", "model"))
     target_entropy: float | None = field(default=None, metadata=_is("method"))
     termination: str | None = field(default=None, metadata=_is("method", "model"))
     random_rollouts: bool | None = field(default=None, metadata=_is("method", "model", "off-policy"))
     standardise: bool | None = field(default=None, metadata=_is("method"))
-    real_ratio: float = field(default=0.05, metadata=_is("method", "model", "off-policy"))
+    real_ratio: float | None = field(default=None, metadata=_is("method", "model", "off-policy"))
     retain_epochs: int = field(default=5, metadata=_is("method", "model", "off-policy"))
     dataset: str | None = field(default=None, metadata=_is("source"))
     ensemble: str | None = field(default=None, metadata=_is("source", "model"))
@@ -176,11 +178,11 @@ class TrainConfig:
         check_fields(self, check_number, "exit_reward", "target_entropy", optional=True)
         check_fields(self, check_number, "envelope_margin", optional=True, minimum=0.0)
         check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
-        check_fields(self, check_choice, "on_exit", choices=OnExit)
-        check_fields(self, check_number, "real_ratio", minimum=0.0, maximum=1.0)
+        check_fields(self, check_choice, "on_exit", optional=True, choices=OnExit)
+        check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
         check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
-        check_fields(self, check_choice, "member_per", choices=MemberPer)
+        check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)
         check_fields(self, check_choice, "penalty_units", optional=True, choices=Units)

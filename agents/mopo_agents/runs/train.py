@@ -137,15 +137,13 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
         allow_other_data=config.allow_other_data,
         penalty=penalty,
         mean_penalty=config.mean_penalty,
-        member_per=config.member_per,
-        deterministic=config.deterministic,
-        envelope_margin=config.envelope_margin,
-        envelope_quantile=config.envelope_quantile,
-        exit_reward=config.exit_reward,
-        on_exit=config.on_exit,
+        **{name: getattr(config, name) for name in _OF_STEPS},
         precision=config.precision,
         device=config.device,
     )
+
+
+_OF_STEPS = ("member_per", "deterministic", "envelope_margin", "envelope_quantile", "exit_reward", "on_exit")
 
 
 def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> BaseAlgorithm:

@@ -146,7 +146,8 @@ def test_every_option_of_a_method_is_one() -> None:
     train_options = {option.name for option in dataclasses.fields(TrainConfig)}
     for method in METHODS.values():
         assert set(method.train) <= train_options
-        assert set(method.horizons) | set(method.paper_returns) <= set(TASKS)
+        assert set(method.by_task) | set(method.paper_returns) <= set(TASKS)
+        assert {name for options in method.by_task.values() for name in options} <= train_options
 
 
 def test_an_unknown_method_lists_the_nearest() -> None:

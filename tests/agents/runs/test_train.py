@@ -108,6 +108,7 @@ def test_the_ends_of_the_real_ratio(real_ratio: float, dataset: Path, tmp_path: 
 
     def critic(folder: str, **changes: Any) -> np.ndarray:
         options = {"real_ratio": real_ratio, "ensemble": str(dataset), "allow_other_data": True, **changes}
+        options |= {"envelope_margin": None, "envelope_quantile": None}
         agent: Any = run(Path(options.pop("data", dataset)), tmp_path / folder, **options).agent
         return np.concatenate([parameter.detach().numpy().ravel() for parameter in agent.critic.parameters()])
 
