@@ -1,169 +1,212 @@
-"""Read columns of CSV and Parquet files. Messages name the place of a wrong cell.
+"""Read columns of CSV and Parquet files.
 
-A reader takes a path and the names of columns, and returns a `Table`. For a new file format, add one to `_READERS`.
+A reader takes a path, the columns and the format, and returns a `Table`. For a new file format, add one to `_READERS`.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import lzma
+import shlex
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
-from mopo_env.datasets.rows import as_flags, check_finite
-from mopo_env.errors import DatasetError, MopoError, UnknownNameError, require_extra
+from mopo_env.datasets.table_cells import CellReader, Table
+from mopo_env.errors import ConfigError, DatasetError, MopoError, UnknownNameError, require_extra
 
-__all__ = ["Table", "read_table"]
+__all__ = ["Columns", "TableFormat", "read_table"]
 
 # Measured values never compress this well. A forged Parquet file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """The columns of a file.
+class TableFormat:
+    """How values are written. All but `na` is about text files.
 
     Attributes:
-        values: The columns of numbers and flags by name, shape ``(rows,)``, float64 and finite.
-        labels: The column of labels, or None.
-        unit: The unit of places: ``"line"`` in a text file, ``"row"`` in others.
-        places: The place of each row, counted from 1.
+        delimiter: Separates cells; ``"tab"`` is one too. None: a comma, or a tab in ``.tsv``.
+        encoding: Of the text.
+        decimal: The decimal mark.
+        na: Texts that mean a missing value, beside empty cells and ``nan``.
     """
 
-    values: dict[str, np.ndarray]
-    labels: Sequence[Hashable] | None
-    unit: str
-    places: Sequence[int]
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    decimal: str = "."
+    na: tuple[str, ...] = ()
 
-    def place(self, row: int, column: str | None = None) -> str:
-        """Return the place of a row, or of a cell in it, as text."""
-        return f"{self.unit} {self.places[row]}" + (f", column {column!r}" if column is not None else "")
+    def __post_init__(self) -> None:
+        """Check the options, for which Python's own modules raise errors of all kinds."""
+        if self.delimiter not in (None, "tab") and (len(self.delimiter or "") != 1 or str(self.delimiter) in '\r\n"'):
+            raise ConfigError(f"delimiter: found {self.delimiter!r}, expected one character, such as ';', or 'tab'.")
+        if self.decimal not in (".", ",") or self.decimal == self.delimiter:
+            raise ConfigError(f"decimal: found {self.decimal!r}, expected '.' or ',', and not the delimiter.")
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            raise ConfigError(
+                f"encoding: found {self.encoding!r}, expected one such as 'utf-8' or 'cp1252'."
+            ) from error
 
-    def numbers(self, names: Iterable[str]) -> np.ndarray:
-        """Return columns side by side, shape ``(rows, columns)``."""
-        return np.stack([self.values[name] for name in names], axis=1)
-
-    def flags(self, name: str | None) -> np.ndarray:
-        """Return a column of flags as booleans; None: all are false."""
-        if name is None:
-            return np.zeros(len(self.places), dtype=bool)
-        return as_flags(self.values[name], partial(self.place, column=name))
+    def delimiter_of(self, path: Path) -> str:
+        """Return the delimiter of a file."""
+        found = self.delimiter or ("tab" if ".tsv" in path.name.lower() else ",")
+        return "\t" if found == "tab" else found
 
 
-def read_table(path: Path, columns: Iterable[str], *, label: str | None = None) -> Table:
-    """Read columns of numbers and flags, and one `label` column of any values, from a ``.csv`` or ``.parquet`` file.
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns to read: numbers and flags, labels and categories, and times. A column may be of several kinds."""
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    time: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Return each column once."""
+        return list(dict.fromkeys([*self.numbers, *self.texts, *([] if self.time is None else [self.time])]))
+
+
+def read_table(path: Path, columns: Columns, table_format: TableFormat) -> Table:
+    """Read columns of a file. Its name ends in ``.parquet``, or in ``.csv``, ``.tsv`` or ``.txt``, also with ``.gz``.
 
     Raises:
-        DatasetError: If the file is missing or damaged, or a cell is wrong. The message names line and column, but not
-            the file.
+        DatasetError: If the file is missing or damaged.
         UnknownNameError: If there is no such column. The message holds the nearest names.
         MissingExtraError: If pyarrow is needed and not installed.
     """
-    ending = path.suffix.lower()
-    if ending not in _READERS:
-        raise DatasetError(f"found the ending {path.suffix!r}, expected {' or '.join(_READERS)}.")
-    if not path.is_file():
-        raise DatasetError("no such file.")
+    compressed = path.suffix.lower() in _OPENERS
+    ending = (path.with_suffix("") if compressed else path).suffix.lower()
     try:
-        table = _READERS[ending](path, list(dict.fromkeys(columns)), label)
+        if ending not in _READERS or (compressed and ending == ".parquet"):
+            raise DatasetError(
+                f"found the ending {path.suffix!r}, expected one of {', '.join(_READERS)}; text files may be "
+                f"compressed ({', '.join(_OPENERS)})."
+            )
+        if not path.is_file():
+            raise DatasetError("no such file.")
+        table = _READERS[ending](path, columns, table_format)
+        if len(table.places) == 0:
+            raise DatasetError("found no rows below the header; at least two transitions are needed.")
+        return table
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from error
     except MopoError:
         raise
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"not text in UTF-8: {error}. Save it as CSV in UTF-8.") from error
+    except UnicodeError as error:
+        raise DatasetError(
+            f"{path}: not text in {table_format.encoding}: {error}. Name its encoding, such as encoding='cp1252' "
+            "(--encoding cp1252)."
+        ) from error
     except Exception as error:  # pyarrow raises almost anything on damaged files, MemoryError included
-        raise DatasetError(f"cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
-    for name, values in table.values.items():
-        check_finite(values, partial(table.place, column=name))
-    return table
+        raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
 
 
-def _read_csv(path: Path, names: list[str], label: str | None) -> Table:
-    # pyarrow reads CSV too, but its messages lack the line and the column of a wrong cell.
-    values, labels, places = array("d"), [], array("q")
+def _read_text(path: Path, columns: Columns, table_format: TableFormat) -> Table:
+    # The csv module tells the line of each row, which messages name. The readers of pyarrow and pandas do not.
+    cells = CellReader(na=table_format.na, decimal=table_format.decimal)
+    numbers = {name: array("d") for name in columns.numbers}
+    texts: dict[str, list[str | None]] = {name: [] for name in columns.texts}
+    times, places = array("d"), array("q")
     # Excel starts its files with a byte-order mark.
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream, strict=True)
-        header = [cell.strip() for cell in next(reader, [])]
-        _check_names(path, header, names, label)
-        indices = [(name, header.index(name)) for name in names]
-        label_at = None if label is None else header.index(label)
-        for cells in _records(reader):
-            if not cells:  # an empty line, as at the end of many files
-                continue
-            line = reader.line_num
-            if len(cells) != len(header):
-                raise DatasetError(f"line {line}: found {len(cells)} cells, expected {len(header)} as in the header.")
-            values.extend([_number(cells[index], line, name) for name, index in indices])
-            if label_at is not None:
-                labels.append(cells[label_at].strip())
+    encoding = "utf-8-sig" if table_format.encoding.lower() in ("utf-8", "utf8") else table_format.encoding
+    open_text = _OPENERS.get(path.suffix.lower(), open)
+    with open_text(path, "rt", newline="", encoding=encoding) as stream:
+        for line, row in _rows(path, stream, columns, table_format):
+            index = len(places)
+            for name, values in numbers.items():
+                values.append(cells.number(row[name], index, name))
+            for name, found in texts.items():
+                found.append(cells.text(row[name]))
+            if columns.time is not None:
+                times.append(cells.time(row[columns.time], index, columns.time))
             places.append(line)
-    if not places:
-        raise DatasetError("found no rows below the header; at least two transitions are needed.")
-    rows = np.frombuffer(values, dtype=np.float64).reshape(len(places), len(names))
     return Table(
-        values=dict(zip(names, rows.T, strict=True)),
-        labels=None if label is None else labels,
+        path=path,
+        numbers={name: np.frombuffer(values) if values else np.zeros(0) for name, values in numbers.items()},
+        texts=texts,
+        time_column=columns.time or "",
+        times=None if columns.time is None else np.array(times),
+        timestamps=cells.are_timestamps(),
+        wrong=cells.wrong,
         unit="line",
         places=places,
     )
 
 
-def _records(reader: Any) -> Iterator[list[str]]:
+def _rows(
+    path: Path, stream: TextIO, columns: Columns, table_format: TableFormat
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line and the cells of each row, the empty ones left out."""
+    delimiter = table_format.delimiter_of(path)
+    reader = csv.reader(stream, strict=True, delimiter=delimiter)
     try:
-        yield from reader
+        header = [cell.strip() for cell in next(reader, [])]
+        others = [mark for mark in ";\t|," if len(header) == 1 and mark in header[0]]
+        if others:
+            mark = "tab" if others[0] == "\t" else others[0]
+            raise DatasetError(
+                f"found no {delimiter!r} in the header {header[0]!r}. Name what separates the columns: "
+                f"delimiter={mark!r} (--delimiter {shlex.quote(mark)})."
+            )
+        _check_names(path, header, columns.names)
+        places = [(name, header.index(name)) for name in columns.names]
+        for cells in reader:
+            if cells and len(cells) != len(header):
+                raise DatasetError(
+                    f"line {reader.line_num}: found {len(cells)} cells, expected {len(header)} as in the header."
+                )
+            if cells:
+                yield reader.line_num, {name: cells[place] for name, place in places}
     except csv.Error as error:
         raise DatasetError(f"line {reader.line_num}: {error}; expected quotes around whole cells.") from error
 
 
-def _number(cell: str, line: int, name: str) -> float:
-    with suppress(ValueError):
-        if "_" not in cell:  # only Python reads 1_000 as a number
-            return float(cell)
-    word = cell.strip().lower()
-    if word in ("false", "true"):
-        return float(word == "true")
-    raise DatasetError(f"line {line}, column {name!r}: found {cell!r}, expected a number, true or false.")
-
-
-def _read_parquet(path: Path, names: list[str], label: str | None) -> Table:
+def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Table:
     parquet = require_extra("pyarrow.parquet", "tables")
-    wanted = list(dict.fromkeys([*names, *([] if label is None else [label])]))
     with parquet.ParquetFile(path) as file:
-        _check_names(path, file.schema_arrow.names, names, label)
+        _check_names(path, file.schema_arrow.names, columns.names)
         rows, size = file.metadata.num_rows, path.stat().st_size
-        if rows * len(wanted) * 8 > size * _LARGEST_RATIO:
+        if rows * len(columns.names) * 8 > size * _LARGEST_RATIO:
             raise DatasetError(
-                f"declares {rows:,} rows of {len(wanted)} columns, which its {size:,} bytes cannot hold as measured "
-                "values. The file is damaged or made to exhaust memory."
+                f"declares {rows:,} rows of {len(columns.names)} columns, which its {size:,} bytes cannot hold as "
+                "measured values. The file is damaged or made to exhaust memory."
             )
-        for name in names:
-            kind = str(file.schema_arrow.field(name).type)
-            if kind not in {"bool", "halffloat", "float", "double"} and not kind.removeprefix("u").startswith("int"):
-                raise DatasetError(f"column {name!r}: found the type {kind}, expected numbers.")
-        table = file.read(columns=wanted, use_threads=False)
-    for name in wanted:
-        if table.column(name).null_count:
-            row = table.column(name).is_null().to_pylist().index(True)
-            raise DatasetError(f"row {row + 1}, column {name!r}: found no value, expected one in every row.")
+        table = file.read(columns=columns.names, use_threads=False)
+    cells = CellReader(na=table_format.na)
     return Table(
-        values={name: table.column(name).to_numpy().astype(np.float64) for name in names},
-        labels=None if label is None else table.column(label).to_pylist(),
+        path=path,
+        numbers={name: cells.numbers(table.column(name).to_numpy(), name) for name in columns.numbers},
+        texts={name: [cells.text(cell) for cell in table.column(name).to_pylist()] for name in columns.texts},
+        time_column=columns.time or "",
+        times=None if columns.time is None else cells.times(table.column(columns.time).to_numpy(), columns.time),
+        timestamps=cells.are_timestamps(),
+        wrong=cells.wrong,
         unit="row",
         places=range(1, rows + 1),
     )
 
 
-_READERS: dict[str, Callable[[Path, list[str], str | None], Table]] = {".csv": _read_csv, ".parquet": _read_parquet}
+_READERS: dict[str, Callable[[Path, Columns, TableFormat], Table]] = {
+    ".csv": _read_text,
+    ".tsv": _read_text,
+    ".txt": _read_text,
+    ".parquet": _read_parquet,
+}
 
 
-def _check_names(path: Path, header: list[str], names: list[str], label: str | None) -> None:
-    for name in [*names, *([] if label is None else [label])]:
+def _check_names(path: Path, header: list[str], names: list[str]) -> None:
+    for name in names:
         if name not in header:
             raise UnknownNameError(f"column of {path}", name, header)
         if header.count(name) > 1:

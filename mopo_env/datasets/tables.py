@@ -1,15 +1,21 @@
-"""Read logged data from a CSV or Parquet table with one row for each step."""
+"""Read logged data from CSV or Parquet tables with one row for each step."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mopo_env._utils.options import check_number
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
-from mopo_env.datasets.table_files import Table, read_table
+from mopo_env.datasets.table_cells import refuse_bad_cells
+from mopo_env.datasets.table_files import Columns, TableFormat, read_table
+from mopo_env.datasets.table_rows import TableRows
+from mopo_env.datasets.time_order import time_steps
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
@@ -17,7 +23,7 @@ __all__ = ["load_table"]
 
 
 def load_table(
-    path: Path | str,
+    paths: Path | str | Sequence[Path | str],
     *,
     observations: Sequence[str],
     actions: Sequence[str],
@@ -26,19 +32,32 @@ def load_table(
     terminated: str | None = None,
     truncated: str | None = None,
     episode: str | None = None,
+    time: str | None = None,
+    time_tolerance: float = 0.5,
+    one_hot: Sequence[str] = (),
+    na: Sequence[str] = (),
+    drop_missing: bool = False,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
     action_space: ActionSpace | None = None,
 ) -> Transitions:
-    """Read a table whose rows are steps, in the order in which they were recorded.
+    """Read tables whose rows are steps.
 
     A row holds a state, the action in it, and the reward that followed. An episode ends at a row that is flagged as
-    `terminated` or `truncated`, before a row with another label in `episode`, and at the end of the table. Without
-    these three columns, the whole table is one episode.
+    `terminated` or `truncated`, before a row with another label in `episode`, at a gap or a duplicate in `time`, at a
+    row with a missing value, and at the end of a file.
 
     Without `next_observations`, the next state of a row is the state of the following row of the same episode. The last
     row of each episode is then dropped, also if it is terminated, since its next state is not in the table.
 
+    With `time`, rows are sorted by it, within each file and each label in `episode`. The usual step is the median. A
+    step that differs from it by half of it or more is a gap, since no step of that length is in the data. Without
+    `time`, rows must be in the order in which they were recorded, and without gaps.
+
     Args:
-        path: Ends in ``.csv`` (UTF-8, commas, names in the first line) or ``.parquet`` (needs the extra ``tables``).
+        paths: One or more files. A name ends in ``.csv``, ``.tsv`` or ``.txt``, also compressed (``.gz``, ``.bz2``,
+            ``.xz``), or in ``.parquet`` (needs the extra ``tables``). All files must have the columns.
         observations: The columns of the state, in the order of the observation.
         actions: The columns of the action; one column for discrete actions.
         reward: The column of the reward.
@@ -46,73 +65,199 @@ def load_table(
         terminated: The column that says whether the next state is terminal: zeros and ones, or false and true.
         truncated: The column that says whether the episode was cut off with this row.
         episode: The column that identifies episodes. Its value, any text or number, is constant within an episode.
+        time: The column of times: numbers in any unit, or ISO 8601 timestamps (in UTC, if they have no offset).
+        time_tolerance: The share of the usual step by which other steps differ from it less than gaps do.
+        one_hot: Columns of the state that hold categories. Each becomes one column of zeros and ones for each category,
+            named ``column=category``. The column of the next state at the same position shares them.
+        na: Texts that mean a missing value, beside empty cells and ``nan``. A number stands for all its spellings.
+        drop_missing: Drop rows with missing values, and end their episodes. Otherwise missing values are refused.
+        delimiter: What separates the cells of text files, or ``"tab"``. Default: a comma, and a tab in ``.tsv``.
+        decimal: The decimal mark of text files: a point or a comma.
+        encoding: The encoding of text files.
         action_space: A box, or `gymnasium.spaces.Discrete`. Default: the box from −1 to 1, if every action lies in it.
 
     Returns:
-        The transitions; `metadata` has the file's name, the columns, and the number of dropped rows.
+        The transitions. Their `metadata` have the files' names, the columns, the number of rows that were dropped as
+        the last of an episode (``rows_dropped``), and under ``log`` the numbers of rows read, of rows with missing
+        values, of gaps, of duplicate times and of rows that were out of order, and the usual step.
 
     Raises:
-        DatasetError: If the file or a cell is wrong. The message names file, line and column.
+        DatasetError: If a file or a cell is wrong. The message names file, line and column of the first ten cells.
         UnknownNameError: If there is no such column. The message holds the nearest names.
-        ConfigError: If a list of columns is empty or has duplicates, or the widths of the two states differ.
+        ConfigError: If an option has the wrong type, a list of columns is empty or has duplicates, or the widths of the
+            two states differ.
         MissingExtraError: If pyarrow is needed for Parquet and not installed.
     """
-    path = Path(path)
-    groups = {"observations": observations, "actions": actions, "next_observations": next_observations}
-    names = {role: _check_columns(role, value) for role, value in groups.items() if value is not None}
-    if next_observations is not None and len(names["next_observations"]) != len(names["observations"]):
-        raise ConfigError(
-            f"next_observations: found {len(names['next_observations'])} columns, expected "
-            f"{len(names['observations'])} as in observations."
-        )
-    names["reward"] = [reward]
-    flags = [name for name in (terminated, truncated) if name is not None]
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not files:
+        raise ConfigError("paths: found no file, expected one or more.")
+    check_number("time_tolerance", time_tolerance, above=0.0)
+    roles = _Roles(
+        observations=_check_columns("observations", observations),
+        next_observations=None if next_observations is None else _check_columns("next_observations", next_observations),
+        actions=_check_columns("actions", actions),
+        reward=reward,
+        terminated=terminated,
+        truncated=truncated,
+        episode=episode,
+        time=time,
+        one_hot=_check_texts("one_hot", one_hot),
+    )
+    table_format = TableFormat(delimiter=delimiter, decimal=decimal, encoding=encoding, na=_check_texts("na", na))
+    tables = [read_table(file, roles.columns, table_format) for file in files]
+    refuse_bad_cells(tables, flags=roles.flags, drop_missing=drop_missing)
+    name = files[0].name.partition(".")[0]
+    metadata = {"name": name, "source": "table", "files": [file.name for file in files]}
     try:
-        table = read_table(path, [*(name for group in names.values() for name in group), *flags], label=episode)
-        arrays = {role: table.numbers(group) for role, group in names.items()}
-        died, cut = table.flags(terminated), table.flags(truncated)
-        if table.labels is not None:
-            last = _last_of_label(table, table.labels, str(episode))
-            early = np.flatnonzero((died | cut) & ~last)
-            if len(early):
-                raise DatasetError(
-                    f"{table.place(int(early[0]))}: flagged as the end of an episode, but the next row has the same "
-                    "episode; expected these columns to agree. Omit one of them, or repair the table."
-                )
-            cut = cut | last
+        return _assemble(TableRows(tables, episode=episode), roles, time_tolerance, action_space, metadata)
+    except DatasetError as error:
+        more = f" and {len(files) - 1} more files" * (len(files) > 1)
+        raise DatasetError(f"{files[0]}{more}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Roles:
+    """What the columns are."""
+
+    observations: tuple[str, ...]
+    next_observations: tuple[str, ...] | None
+    actions: tuple[str, ...]
+    reward: str
+    terminated: str | None
+    truncated: str | None
+    episode: str | None
+    time: str | None
+    one_hot: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        following = self.next_observations or self.observations
+        if len(following) != len(self.observations):
+            raise ConfigError(
+                f"next_observations: found {len(following)} columns, expected {len(self.observations)} as in "
+                "observations."
+            )
+        for name in self.one_hot:
+            if name not in (*self.observations, *following):
+                hint = " Number the actions from 0, and pass action_space=Discrete(n)." * (name in self.actions)
+                raise ConfigError(f"one_hot: found {name!r}, expected columns of observations.{hint}")
+
+    @property
+    def states(self) -> list[tuple[str, ...]]:
+        """Return the columns of each part of the state: now, and after the step if the table has them."""
+        parts = (self.observations,) if self.next_observations is None else (self.observations, self.next_observations)
+        return list(zip(*parts, strict=True))
+
+    @property
+    def flags(self) -> list[str]:
+        return [name for name in (self.terminated, self.truncated) if name is not None]
+
+    @property
+    def placed(self) -> list[str]:
+        """Return the columns without which a row is of no use to its neighbours."""
+        return [*self.observations, *([] if self.episode is None else [self.episode])]
+
+    @property
+    def columns(self) -> Columns:
+        numbers = [name for names in self.states if not self.is_categorical(names) for name in names]
+        texts = [name for names in self.states if self.is_categorical(names) for name in names]
+        return Columns(
+            numbers=tuple(dict.fromkeys([*numbers, *self.actions, self.reward, *self.flags])),
+            texts=tuple(dict.fromkeys([*texts, *([] if self.episode is None else [self.episode])])),
+            time=self.time,
+        )
+
+    def is_categorical(self, names: Sequence[str]) -> bool:
+        return not set(names).isdisjoint(self.one_hot)
+
+
+def _assemble(
+    rows: TableRows,
+    roles: _Roles,
+    time_tolerance: float,
+    action_space: ActionSpace | None,
+    metadata: dict[str, Any],
+) -> Transitions:
+    """Find the ends of episodes, leave out rows with missing values, and join the columns."""
+    died, cut = rows.flags(roles.terminated), rows.flags(roles.truncated)
+    last = np.append(np.diff(rows.runs) != 0, True)
+    early = np.flatnonzero((died | cut) & ~last)
+    if roles.episode is not None and len(early):
+        raise DatasetError(
+            f"{rows.place(int(early[0]))}: flagged as the end of an episode, but the next row has the same episode; "
+            "expected these columns to agree. Omit one of them, or repair the table."
+        )
+    cut |= last
+    complete = rows.known([*roles.columns.numbers, *roles.columns.texts])
+    # A row without an action or a reward can still be the next state of the row before it.
+    used = rows.known(roles.placed)
+    log: dict[str, Any] = {"rows": len(rows), "rows_missing": 0}
+    if rows.times is not None:
+        timed = ~np.isnan(rows.times)
+        complete &= timed
+        used &= timed
+        steps = time_steps(rows.times, died | cut, tolerance=time_tolerance)
+        cut |= steps.gaps | steps.duplicates
+        log |= {
+            "time_step": steps.usual,
+            "timestamps": rows.timestamps,
+            "gaps": int(steps.gaps.sum()),
+            "duplicate_times": int(steps.duplicates.sum()),
+            "out_of_order": rows.backwards,
+        }
+    log["rows_missing"] = int((~complete).sum())
+    # No transition leads across a row that is left out.
+    cut[:-1] |= ~used[1:]
+    names, states = _states(rows, roles)
+    try:
         return transitions_from_rows(
-            observations=arrays["observations"],
-            actions=arrays["actions"],
-            rewards=arrays["reward"][:, 0],
-            next_observations=arrays.get("next_observations"),
-            terminated=died,
-            truncated=cut,
+            observations=states[0][used],
+            actions=rows.numbers(roles.actions)[used],
+            rewards=rows.numbers([roles.reward])[used, 0],
+            next_observations=states[1][used] if len(states) > 1 else None,
+            terminated=died[used],
+            truncated=cut[used],
+            complete=complete[used],
             action_space=action_space,
-            metadata={"name": path.stem, "source": "table", "columns": names},
+            metadata={**metadata, "columns": names, "log": log},
         )
     except DatasetError as error:
-        raise DatasetError(f"{path}: {error}") from error
+        raise DatasetError(f"{error}{_why_few(log)}") from error
 
 
-def _check_columns(role: str, value: Sequence[str]) -> list[str]:
+def _states(rows: TableRows, roles: _Roles) -> tuple[dict[str, list[str]], list[np.ndarray]]:
+    """Return the names of all columns by role, and the states: now, and after the step if the table has them."""
+    names: list[list[str]] = [[] for _ in roles.states[0]]
+    blocks: list[list[np.ndarray]] = [[] for _ in roles.states[0]]
+    for columns in roles.states:
+        for side, name in enumerate(columns):
+            if roles.is_categorical(columns):
+                found, block = rows.one_hot(name, like=columns)
+            else:
+                found, block = [name], rows.numbers([name])
+            names[side] += found
+            blocks[side].append(block)
+    by_role = {"observations": names[0], "actions": list(roles.actions), "reward": [roles.reward]}
+    if len(names) > 1:
+        by_role["next_observations"] = names[1]
+    return by_role, [np.concatenate(side, axis=1) for side in blocks]
+
+
+def _why_few(log: dict[str, Any]) -> str:
+    """Say what ended episodes, for the message that too few rows are left."""
+    found = [
+        f"{log[key]:,} {key.replace('_', ' ')}" for key in ("gaps", "duplicate_times", "rows_missing") if log.get(key)
+    ]
+    return f" (Found {', '.join(found)}.)" if found else ""
+
+
+def _check_columns(role: str, value: Sequence[str]) -> tuple[str, ...]:
     # A string would pass as a sequence of letters.
     if isinstance(value, str) or not value or len(set(value)) != len(value):
         raise ConfigError(f"{role}: expected a list of different column names, found {value!r}.")
-    return list(value)
+    return tuple(value)
 
 
-def _last_of_label(table: Table, labels: Sequence[Hashable], name: str) -> np.ndarray:
-    """Flag the last row of each label, and refuse a label that appears again later."""
-    last = np.ones(len(labels), dtype=bool)
-    seen: set[Hashable] = set()
-    for row, label in enumerate(labels):
-        if row and label == labels[row - 1]:
-            last[row - 1] = False
-            continue
-        if label in seen:
-            raise DatasetError(
-                f"{table.place(row, name)}: found {label!r} again after another episode; expected the "
-                "rows of an episode one after the other. Sort the table by episode and time."
-            )
-        seen.add(label)
-    return last
+def _check_texts(name: str, value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f"{name}: expected a list of texts, found {value!r}.")
+    return tuple(value)

@@ -1,0 +1,240 @@
+"""Convert the cells of a table, and report those that cannot be used.
+
+A cell is a number, a missing value (NaN, or None in a column of texts), or wrong (infinite).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mopo_env.errors import DatasetError
+
+__all__ = ["CellReader", "Table", "refuse_bad_cells"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Shown in one message, and kept of one file.
+_SHOWN, _MOST_WRONG = 10, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The columns of a file.
+
+    Attributes:
+        path: The file.
+        numbers: The columns of numbers and flags by name, shape ``(rows,)``, float64.
+        texts: The columns of labels and categories by name.
+        time_column: The column of times, or the empty text.
+        times: Shape ``(rows,)``, float64, timestamps in seconds since 1970; None if no column of times was read.
+        timestamps: Whether the times were written as timestamps.
+        wrong: The texts of the first thousand cells that are no numbers, by row and column.
+        unit: The unit of places: ``"line"`` in a text file, ``"row"`` in others.
+        places: The place of each row, counted from 1.
+    """
+
+    path: Path
+    numbers: dict[str, np.ndarray]
+    texts: dict[str, list[str | None]]
+    time_column: str
+    times: np.ndarray | None
+    timestamps: bool
+    wrong: dict[tuple[int, str], str]
+    unit: str
+    places: Sequence[int]
+
+    def place(self, row: int) -> str:
+        """Return the place of a row as text."""
+        return f"{self.unit} {self.places[row]}"
+
+
+@dataclass
+class CellReader:
+    """Converts the cells of one file.
+
+    Attributes:
+        na: Texts that mean a missing value, beside the empty text and ``nan``. A number stands for all its spellings.
+        decimal: The decimal mark.
+        wrong: As in `Table`.
+        time_kinds: How times were written: `float`, `datetime` or both.
+    """
+
+    na: Collection[str]
+    decimal: str = "."
+    wrong: dict[tuple[int, str], str] = field(default_factory=dict)
+    time_kinds: set[type] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Find the numbers among the missing values: -999 also means -999.0."""
+        self.na_numbers = [value for value in map(self._float, self.na) if value is not None]
+        self._known: dict[str, str] = {}
+
+    def number(self, cell: str, row: int, name: str) -> float:
+        """Read a number, or a flag, which may be a word."""
+        value = self._float(cell)
+        if value is not None:
+            return np.nan if value in self.na_numbers else value
+        word = cell.strip()
+        if not word or word in self.na:
+            return np.nan
+        if word.lower() in ("false", "true"):
+            return float(word.lower() == "true")
+        return self._refuse(cell, row, name)
+
+    def time(self, cell: str, row: int, name: str) -> float:
+        """Read a number, or an ISO 8601 timestamp; without an offset it is in UTC."""
+        word = cell.strip()
+        if not word or word in self.na:
+            return np.nan
+        value = self._float(word)
+        if value is not None:
+            if value in self.na_numbers or np.isnan(value):
+                return np.nan
+            self.time_kinds.add(float)
+            return value
+        try:
+            moment = datetime.fromisoformat(word)
+        except ValueError:
+            return self._refuse(cell, row, name)
+        self.time_kinds.add(datetime)
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
+
+    def numbers(self, cells: np.ndarray, name: str) -> np.ndarray:
+        """Read a column of numbers, or of objects of which each is read as a text; shape ``(rows,)``."""
+        if cells.dtype.kind not in "fiub":
+            return np.array(
+                [self.number(_as_text(cell), row, name) for row, cell in enumerate(cells)], dtype=np.float64
+            )
+        values = cells.astype(np.float64)
+        values[np.isin(values, self.na_numbers)] = np.nan
+        return values
+
+    def times(self, cells: np.ndarray, name: str) -> np.ndarray:
+        """Read a column of times, as `numbers` does."""
+        if cells.dtype.kind in "fiub":
+            self.time_kinds.add(float)
+            return self.numbers(cells, name)
+        if cells.dtype.kind != "M":
+            return np.array([self.time(_as_text(cell), row, name) for row, cell in enumerate(cells)], dtype=np.float64)
+        self.time_kinds.add(datetime)
+        seconds: np.ndarray = cells.astype("datetime64[us]").astype(np.float64) / 1e6
+        return np.where(np.isnat(cells), np.nan, seconds)
+
+    def are_timestamps(self) -> bool:
+        """Return whether times were written as timestamps.
+
+        Raises:
+            DatasetError: If some times were written as numbers, and others as timestamps.
+        """
+        if len(self.time_kinds) > 1:
+            raise DatasetError("the column of times holds numbers and timestamps; expected one or the other.")
+        return datetime in self.time_kinds
+
+    def text(self, cell: Any) -> str | None:
+        """Read a label or a category; a null is missing."""
+        word = _as_text(cell).strip()
+        # A log has few different texts, and each is kept once.
+        return None if not word or word in self.na or word.lower() == "nan" else self._known.setdefault(word, word)
+
+    def _float(self, cell: str) -> float | None:
+        if self.decimal != ".":
+            cell = cell.replace(".", "_").replace(self.decimal, ".")
+        try:
+            return None if "_" in cell else float(cell)  # only Python reads 1_000 as a number
+        except ValueError:
+            return None
+
+    def _refuse(self, cell: str, row: int, name: str) -> float:
+        if len(self.wrong) < _MOST_WRONG:
+            self.wrong[row, name] = cell
+        return np.inf
+
+
+def _as_text(cell: Any) -> str:
+    return "" if cell is None else str(cell)
+
+
+@dataclass
+class _BadCells:
+    """What is wrong with the cells of all files, to be told in one message."""
+
+    count: int = 0
+    missing: int = 0
+    shown: list[str] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
+    columns_of_text: dict[str, None] = field(default_factory=dict)
+
+
+def refuse_bad_cells(tables: Sequence[Table], *, flags: Collection[str], drop_missing: bool) -> None:
+    """Check the cells of all files.
+
+    Args:
+        tables: The files.
+        flags: The columns that may hold only zeros and ones.
+        drop_missing: Whether missing values are allowed.
+
+    Raises:
+        DatasetError: If a cell is wrong. The message counts them, shows place and text of the first ten, and names the
+            options that may help.
+    """
+    bad = _BadCells()
+    for table in tables:
+        _check(table, flags, drop_missing, bad)
+    if bad.count:
+        more = [f"… and {bad.count - len(bad.shown):,} more"] * (bad.count > len(bad.shown))
+        title = f"{bad.count:,} cell{'s' * (bad.count != 1)} cannot be used:"
+        raise DatasetError("\n  ".join([title, *bad.shown, *more]) + "".join(f"\n{hint}" for hint in _hints(bad)))
+
+
+def _check(table: Table, flags: Collection[str], drop_missing: bool, bad: _BadCells) -> None:
+    first: list[tuple[int, str]] = []
+    for name, values, expected in _columns(table, flags):
+        missing = np.isnan(values)
+        wrong = np.isinf(values) | (~missing & (values != 0) & (values != 1) if name in flags else False)
+        rows = np.flatnonzero(wrong if drop_missing else wrong | missing)
+        bad.count += len(rows)
+        bad.missing += 0 if drop_missing else int(missing.sum())
+        is_text = len(rows) == len(values) and (0, name) in table.wrong
+        for row in rows[: 1 if is_text else _SHOWN]:
+            text = table.wrong.get((int(row), name))
+            found = "no value" if missing[row] else f"{values[row]:g}" if text is None else repr(text)
+            everywhere = f", and texts in all {len(rows):,} rows" * is_text
+            place = f"{table.path}: {table.place(int(row))}, column {name!r}"
+            first.append((int(row), f"{place}: found {found}{everywhere}, expected {expected}"))
+        if is_text:
+            bad.columns_of_text[name] = None
+    bad.texts.update((text, None) for (_, name), text in table.wrong.items() if name not in bad.columns_of_text)
+    bad.shown += [text for _, text in sorted(first, key=itemgetter(0))][: _SHOWN - len(bad.shown)]
+
+
+def _columns(table: Table, flags: Collection[str]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Yield each column as numbers, with what its cells should be."""
+    for name, values in table.numbers.items():
+        yield name, values, "0, 1, true or false" if name in flags else "a number"
+    for name, texts in table.texts.items():
+        yield name, np.array([np.nan if text is None else 0.0 for text in texts]), "a text"
+    if table.times is not None:
+        yield table.time_column, table.times, "a number or an ISO 8601 timestamp"
+
+
+def _hints(bad: _BadCells) -> Iterator[str]:
+    """Name the options that may help."""
+    if bad.columns_of_text:
+        names = list(bad.columns_of_text)
+        yield f"For a state with categories, pass one_hot={names} (--one-hot {shlex.join(names)})."
+    commas = [text for text in bad.texts if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text)]
+    if commas:
+        yield f"If {commas[0]!r} has a decimal comma, pass decimal=',' (--decimal ,)."
+    words = [text.strip() for text in bad.texts if text not in commas][:5]
+    if words:
+        yield f"Texts that mean a missing value are named by na={words} (--na {shlex.join(words)})."
+    if bad.missing:
+        yield "To drop rows with missing values, pass drop_missing=True (--drop-missing)."
