@@ -23,6 +23,7 @@ __all__ = ["CellReader", "Table", "refuse_bad_cells"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Shown in one message, and kept of one file.
 _SHOWN, _MOST_WRONG = 10, 1000
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +174,15 @@ class _BadCells:
     columns_of_text: dict[str, None] = field(default_factory=dict)
 
 
-def refuse_bad_cells(tables: Sequence[Table], *, flags: Collection[str], drop_missing: bool) -> None:
+def refuse_bad_cells(
+    tables: Sequence[Table], *, flags: Collection[str], states: Collection[str], drop_missing: bool
+) -> None:
     """Check the cells of all files.
 
     Args:
         tables: The files.
         flags: The columns that may hold only zeros and ones.
+        states: The columns of the state, which may be categories.
         drop_missing: Whether missing values are allowed.
 
     Raises:
@@ -191,7 +195,9 @@ def refuse_bad_cells(tables: Sequence[Table], *, flags: Collection[str], drop_mi
     if bad.count:
         more = [f"… and {bad.count - len(bad.shown):,} more"] * (bad.count > len(bad.shown))
         title = f"{bad.count:,} cell{'s' * (bad.count != 1)} cannot be used:"
-        raise DatasetError("\n  ".join([title, *bad.shown, *more]) + "".join(f"\n{hint}" for hint in _hints(bad)))
+        raise DatasetError(
+            "\n  ".join([title, *bad.shown, *more]) + "".join(f"\n{hint}" for hint in _hints(bad, states))
+        )
 
 
 def _check(table: Table, flags: Collection[str], drop_missing: bool, bad: _BadCells) -> None:
@@ -202,11 +208,12 @@ def _check(table: Table, flags: Collection[str], drop_missing: bool, bad: _BadCe
         rows = np.flatnonzero(wrong if drop_missing else wrong | missing)
         bad.count += len(rows)
         bad.missing += 0 if drop_missing else int(missing.sum())
-        is_text = len(rows) == len(values) and (0, name) in table.wrong
+        first_text = next((text for (_, column), text in table.wrong.items() if column == name), "")
+        is_text = bool(first_text) and not np.isfinite(values).any() and not _DECIMAL_COMMA.fullmatch(first_text)
         for row in rows[: 1 if is_text else _SHOWN]:
             text = table.wrong.get((int(row), name))
             found = "no value" if missing[row] else f"{values[row]:g}" if text is None else repr(text)
-            everywhere = f", and texts in all {len(rows):,} rows" * is_text
+            everywhere = ", and no number in any row" * is_text
             place = f"{table.path}: {table.place(int(row))}, column {name!r}"
             first.append((int(row), f"{place}: found {found}{everywhere}, expected {expected}"))
         if is_text:
@@ -225,15 +232,15 @@ def _columns(table: Table, flags: Collection[str]) -> Iterator[tuple[str, np.nda
         yield table.time_column, table.times, "a number or an ISO 8601 timestamp"
 
 
-def _hints(bad: _BadCells) -> Iterator[str]:
+def _hints(bad: _BadCells, states: Collection[str]) -> Iterator[str]:
     """Name the options that may help."""
-    if bad.columns_of_text:
-        names = list(bad.columns_of_text)
-        yield f"For a state with categories, pass one_hot={names} (--one-hot {shlex.join(names)})."
-    commas = [text for text in bad.texts if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text)]
+    names = [name for name in bad.columns_of_text if name in states]
+    if names:
+        yield f"Categories become columns of zeros and ones by one_hot={names} (--one-hot {shlex.join(names)})."
+    commas = [text for text in bad.texts if _DECIMAL_COMMA.fullmatch(text)]
     if commas:
         yield f"If {commas[0]!r} has a decimal comma, pass decimal=',' (--decimal ,)."
-    words = [text.strip() for text in bad.texts if text not in commas][:5]
+    words = [text.strip() for text in bad.texts if text not in commas and text.isprintable()][:5]
     if words:
         yield f"Texts that mean a missing value are named by na={words} (--na {shlex.join(words)})."
     if bad.missing:

@@ -22,7 +22,7 @@ class TableRows:
         runs: A number for each file and label, shape ``(rows,)``.
         times: Shape ``(rows,)``; None if the tables have no column of times.
         timestamps: Whether the times are seconds, read from timestamps.
-        backwards: How many rows are earlier in time than the row above them in the file.
+        out_of_order: At how many places the order differs from that of the files.
 
     Raises:
         DatasetError: If the rows of an episode are apart and there are no times, or if the times of one file are
@@ -38,14 +38,14 @@ class TableRows:
         if len({table.timestamps for table in tables}) > 1:
             raise DatasetError("the times of some files are numbers, and those of others timestamps.")
         self.timestamps = tables[0].timestamps
-        self.times, self.backwards = (np.concatenate(times) if times else None), 0
+        self.times = np.concatenate(times) if times else None
         if self.times is not None:
-            self.backwards = int(((np.diff(self.times) < 0) & (np.diff(runs) == 0)).sum())
             self._order = time_order(self.times, runs)
             self.times = self.times[self._order]
         elif episode is not None:
             self._refuse_scattered(runs, episode)
         self.runs = runs[self._order]
+        self.out_of_order = int((np.diff(self._order) != 1).sum())
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -79,7 +79,7 @@ def load_table(
     Returns:
         The transitions. Their `metadata` have the files' names, the columns, the number of rows that were dropped as
         the last of an episode (``rows_dropped``), and under ``log`` the numbers of rows read, of rows with missing
-        values, of gaps, of duplicate times and of rows that were out of order, and the usual step.
+        values, of gaps, of duplicate times and of places where rows were out of order, and the usual step.
 
     Raises:
         DatasetError: If a file or a cell is wrong. The message names file, line and column of the first ten cells.
@@ -90,7 +90,7 @@ def load_table(
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if not files:
-        raise ConfigError("paths: found no file, expected one or more.")
+        raise ConfigError("found no file to read, expected one or more.")
     check_number("time_tolerance", time_tolerance, above=0.0)
     roles = _Roles(
         observations=_check_columns("observations", observations),
@@ -105,7 +105,7 @@ def load_table(
     )
     table_format = TableFormat(delimiter=delimiter, decimal=decimal, encoding=encoding, na=_check_texts("na", na))
     tables = [read_table(file, roles.columns, table_format) for file in files]
-    refuse_bad_cells(tables, flags=roles.flags, drop_missing=drop_missing)
+    refuse_bad_cells(tables, flags=roles.flags, states=sum(roles.states, ()), drop_missing=drop_missing)
     name = files[0].name.partition(".")[0]
     metadata = {"name": name, "source": "table", "files": [file.name for file in files]}
     try:
@@ -138,7 +138,9 @@ class _Roles:
             )
         for name in self.one_hot:
             if name not in (*self.observations, *following):
-                hint = " Number the actions from 0, and pass action_space=Discrete(n)." * (name in self.actions)
+                hint = " Number the actions from 0, and pass action_space=Discrete(n) (--discrete-actions)." * (
+                    name in self.actions
+                )
                 raise ConfigError(f"one_hot: found {name!r}, expected columns of observations.{hint}")
 
     @property
@@ -202,7 +204,7 @@ def _assemble(
             "timestamps": rows.timestamps,
             "gaps": int(steps.gaps.sum()),
             "duplicate_times": int(steps.duplicates.sum()),
-            "out_of_order": rows.backwards,
+            "out_of_order": rows.out_of_order,
         }
     log["rows_missing"] = int((~complete).sum())
     # No transition leads across a row that is left out.
@@ -243,7 +245,9 @@ def _states(rows: TableRows, roles: _Roles) -> tuple[dict[str, list[str]], list[
 
 
 def _why_few(log: dict[str, Any]) -> str:
-    """Say what ended episodes, for the message that too few rows are left."""
+    """Say what ended episodes, if it is what most rows did."""
+    if sum(log.get(key, 0) for key in ("gaps", "duplicate_times", "rows_missing")) < log["rows"] / 2:
+        return ""
     found = [
         f"{log[key]:,} {key.replace('_', ' ')}" for key in ("gaps", "duplicate_times", "rows_missing") if log.get(key)
     ]

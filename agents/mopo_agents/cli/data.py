@@ -226,10 +226,8 @@ def _log_report(log: Mapping[str, Any] | None) -> Iterator[str]:
     if "gaps" not in log:
         return
     if log["out_of_order"]:
-        yield (
-            f"The rows were sorted by time: {log['out_of_order']:,} of them were earlier than the row above, or there "
-            "were several episodes at a time."
-        )
+        places = f"{log['out_of_order']:,} place{'s' * (log['out_of_order'] != 1)}"
+        yield f"The rows were out of order at {places}, and were sorted by time."
     if log["time_step"] is None:
         yield "No two rows of an episode differ in time, so gaps cannot be found."
         return
