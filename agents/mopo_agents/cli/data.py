@@ -182,8 +182,8 @@ def refuse_dataset_in(folder: Path) -> None:
 def summary(transitions: Transitions) -> str:
     """Describe a dataset in one line."""
     returns = transitions.episode_returns
-    count = f"{len(transitions):,} transitions in {len(returns):,} episode{'s' * (len(returns) != 1)}"
-    return f"{count}; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
+    sizes = f"{len(transitions):,} transitions in {_count(len(returns), 'episode')}"
+    return f"{sizes}; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
 
 
 def _task_of(dataset: str, transitions: Transitions) -> Task | None:
@@ -217,24 +217,27 @@ def _save_import(transitions: Transitions, folder: Path, *, note: str | None = N
     print(f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}")
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def _log_report(log: Mapping[str, Any] | None) -> Iterator[str]:
     """Describe what ended episodes in a log, and what was left out."""
     if log is None:
         return
     if log["rows_missing"]:
-        yield f"{log['rows_missing']:,} of {log['rows']:,} rows were dropped, because they have missing values."
+        yield f"{log['rows_missing']:,} of {log['rows']:,} rows had missing values and were dropped."
     if "gaps" not in log:
         return
     if log["out_of_order"]:
-        places = f"{log['out_of_order']:,} place{'s' * (log['out_of_order'] != 1)}"
-        yield f"The rows were out of order at {places}, and were sorted by time."
+        yield f"The rows were out of order at {_count(log['out_of_order'], 'place')}, and were sorted by time."
     if log["time_step"] is None:
         yield "No two rows of an episode differ in time, so gaps cannot be found."
         return
     unit = " s" if log["timestamps"] else ""
     yield (
-        f"The usual time step is {log['time_step']:g}{unit}. {log['gaps']:,} gaps in time and "
-        f"{log['duplicate_times']:,} duplicate times ended episodes."
+        f"The usual time step is {log['time_step']:g}{unit}. {_count(log['gaps'], 'gap')} in time and "
+        f"{_count(log['duplicate_times'], 'duplicate time')} ended episodes."
     )
     if log["gaps"] > _MANY_GAPS * log["rows"]:
         yield (
