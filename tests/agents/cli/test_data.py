@@ -15,7 +15,7 @@ from helpers.agents import files, halfcheetah_rows
 from helpers.minari_files import ID, write_minari
 from helpers.runs import TASK
 
-from mopo_agents.cli import data as cli_data
+from mopo_agents.cli import imports
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.minari.reader import save_minari
 
@@ -84,7 +84,7 @@ def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
 )
 def test_bounds_of_actions(low: Any, high: Any, expected: tuple[list[float], list[float]]) -> None:
     """One number stands for all actions, and what is not given is −1 or 1."""
-    space = cli_data._action_space(2, low, high)
+    space = imports._action_space(2, low, high)
     assert isinstance(space, Box)
     assert (space.low.tolist(), space.high.tolist()) == expected
 

@@ -6,10 +6,10 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from mopo_env.datasets.one_hot import categories_of, one_hot
 from mopo_env.datasets.rows import as_flags
-from mopo_env.datasets.table_cells import Table
-from mopo_env.datasets.time_order import numbered, time_order
+from mopo_env.datasets.tables.cells import Table
+from mopo_env.datasets.tables.one_hot import categories_of, one_hot
+from mopo_env.datasets.tables.time_order import numbered, time_order
 from mopo_env.errors import DatasetError
 
 __all__ = ["TableRows"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 from mopo_env._utils.options import check_number
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
-from mopo_env.datasets.table_cells import refuse_bad_cells
-from mopo_env.datasets.table_files import Columns, TableFormat, read_table
-from mopo_env.datasets.table_rows import TableRows
-from mopo_env.datasets.time_order import time_steps
+from mopo_env.datasets.tables.bad_cells import refuse_bad_cells
+from mopo_env.datasets.tables.files import TableFormat, read_table, stem_of
+from mopo_env.datasets.tables.joined import TableRows
+from mopo_env.datasets.tables.roles import Roles
+from mopo_env.datasets.tables.time_order import time_steps
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
@@ -92,22 +92,22 @@ def load_table(
     if not files:
         raise ConfigError("found no file to read, expected one or more.")
     check_number("time_tolerance", time_tolerance, above=0.0)
-    roles = _Roles(
-        observations=_check_columns("observations", observations),
-        next_observations=None if next_observations is None else _check_columns("next_observations", next_observations),
-        actions=_check_columns("actions", actions),
+    roles = Roles(
+        observations=observations,
+        next_observations=next_observations,
+        actions=actions,
         reward=reward,
         terminated=terminated,
         truncated=truncated,
         episode=episode,
         time=time,
-        one_hot=_check_texts("one_hot", one_hot),
+        one_hot=one_hot,
     )
-    table_format = TableFormat(delimiter=delimiter, decimal=decimal, encoding=encoding, na=_check_texts("na", na))
+    table_format = TableFormat(delimiter=delimiter, decimal=decimal, encoding=encoding, na=na)
     tables = [read_table(file, roles.columns, table_format) for file in files]
-    refuse_bad_cells(tables, flags=roles.flags, states=sum(roles.states, ()), drop_missing=drop_missing)
-    name = files[0].name.partition(".")[0]
-    metadata = {"name": name, "source": "table", "files": [file.name for file in files]}
+    states = [name for names in roles.states for name in names]
+    refuse_bad_cells(tables, flags=roles.flags, states=states, drop_missing=drop_missing)
+    metadata = {"name": stem_of(files[0]), "source": "table", "files": [file.name for file in files]}
     try:
         return _assemble(TableRows(tables, episode=episode), roles, time_tolerance, action_space, metadata)
     except DatasetError as error:
@@ -115,66 +115,9 @@ def load_table(
         raise DatasetError(f"{files[0]}{more}: {error}") from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Roles:
-    """What the columns are."""
-
-    observations: tuple[str, ...]
-    next_observations: tuple[str, ...] | None
-    actions: tuple[str, ...]
-    reward: str
-    terminated: str | None
-    truncated: str | None
-    episode: str | None
-    time: str | None
-    one_hot: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        following = self.next_observations or self.observations
-        if len(following) != len(self.observations):
-            raise ConfigError(
-                f"next_observations: found {len(following)} columns, expected {len(self.observations)} as in "
-                "observations."
-            )
-        for name in self.one_hot:
-            if name not in (*self.observations, *following):
-                hint = " Number the actions from 0, and pass action_space=Discrete(n) (--discrete-actions)." * (
-                    name in self.actions
-                )
-                raise ConfigError(f"one_hot: found {name!r}, expected columns of observations.{hint}")
-
-    @property
-    def states(self) -> list[tuple[str, ...]]:
-        """Return the columns of each part of the state: now, and after the step if the table has them."""
-        parts = (self.observations,) if self.next_observations is None else (self.observations, self.next_observations)
-        return list(zip(*parts, strict=True))
-
-    @property
-    def flags(self) -> list[str]:
-        return [name for name in (self.terminated, self.truncated) if name is not None]
-
-    @property
-    def placed(self) -> list[str]:
-        """Return the columns without which a row is of no use to its neighbours."""
-        return [*self.observations, *([] if self.episode is None else [self.episode])]
-
-    @property
-    def columns(self) -> Columns:
-        numbers = [name for names in self.states if not self.is_categorical(names) for name in names]
-        texts = [name for names in self.states if self.is_categorical(names) for name in names]
-        return Columns(
-            numbers=tuple(dict.fromkeys([*numbers, *self.actions, self.reward, *self.flags])),
-            texts=tuple(dict.fromkeys([*texts, *([] if self.episode is None else [self.episode])])),
-            time=self.time,
-        )
-
-    def is_categorical(self, names: Sequence[str]) -> bool:
-        return not set(names).isdisjoint(self.one_hot)
-
-
 def _assemble(
     rows: TableRows,
-    roles: _Roles,
+    roles: Roles,
     time_tolerance: float,
     action_space: ActionSpace | None,
     metadata: dict[str, Any],
@@ -191,7 +134,7 @@ def _assemble(
     cut |= last
     complete = rows.known([*roles.columns.numbers, *roles.columns.texts])
     # A row without an action or a reward can still be the next state of the row before it.
-    used = rows.known(roles.placed)
+    used = rows.known(roles.placing)
     log: dict[str, Any] = {"rows": len(rows), "rows_missing": 0}
     if rows.times is not None:
         timed = ~np.isnan(rows.times)
@@ -226,7 +169,7 @@ def _assemble(
         raise DatasetError(f"{error}{_why_few(log)}") from error
 
 
-def _states(rows: TableRows, roles: _Roles) -> tuple[dict[str, list[str]], list[np.ndarray]]:
+def _states(rows: TableRows, roles: Roles) -> tuple[dict[str, list[str]], list[np.ndarray]]:
     """Return the names of all columns by role, and the states: now, and after the step if the table has them."""
     names: list[list[str]] = [[] for _ in roles.states[0]]
     blocks: list[list[np.ndarray]] = [[] for _ in roles.states[0]]
@@ -252,16 +195,3 @@ def _why_few(log: dict[str, Any]) -> str:
         f"{log[key]:,} {key.replace('_', ' ')}" for key in ("gaps", "duplicate_times", "rows_missing") if log.get(key)
     ]
     return f" (Found {', '.join(found)}.)" if found else ""
-
-
-def _check_columns(role: str, value: Sequence[str]) -> tuple[str, ...]:
-    # A string would pass as a sequence of letters.
-    if isinstance(value, str) or not value or len(set(value)) != len(value):
-        raise ConfigError(f"{role}: expected a list of different column names, found {value!r}.")
-    return tuple(value)
-
-
-def _check_texts(name: str, value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
-        raise ConfigError(f"{name}: expected a list of texts, found {value!r}.")
-    return tuple(value)

@@ -11,21 +11,31 @@ import gzip
 import lzma
 import shlex
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from mopo_env.datasets.table_cells import CellReader, Table
+from mopo_env.datasets.tables.cells import CellReader, Table
 from mopo_env.errors import ConfigError, DatasetError, MopoError, UnknownNameError, require_extra
 
-__all__ = ["Columns", "TableFormat", "read_table"]
+__all__ = ["Columns", "TableFormat", "check_texts", "read_table", "stem_of"]
 
 # Measured values never compress this well. A forged Parquet file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+
+def check_texts(name: str, value: Sequence[str]) -> None:
+    """Refuse an option that is not a list of texts. A single text would pass as a sequence of letters.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if isinstance(value, str) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f"{name}: expected a list of texts, found {value!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +52,11 @@ class TableFormat:
     delimiter: str | None = None
     encoding: str = "utf-8"
     decimal: str = "."
-    na: tuple[str, ...] = ()
+    na: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check the options, for which Python's own modules raise errors of all kinds."""
+        check_texts("na", self.na)
         if self.delimiter not in (None, "tab") and (len(self.delimiter or "") != 1 or str(self.delimiter) in '\r\n"'):
             raise ConfigError(f"delimiter: found {self.delimiter!r}, expected one character, such as ';', or 'tab'.")
         if self.decimal not in (".", ",") or self.decimal == self.delimiter:
@@ -59,7 +70,7 @@ class TableFormat:
 
     def delimiter_of(self, path: Path) -> str:
         """Return the delimiter of a file."""
-        found = self.delimiter or ("tab" if ".tsv" in path.name.lower() else ",")
+        found = self.delimiter or ("tab" if _unpacked(path).suffix.lower() == ".tsv" else ",")
         return "\t" if found == "tab" else found
 
 
@@ -85,10 +96,9 @@ def read_table(path: Path, columns: Columns, table_format: TableFormat) -> Table
         UnknownNameError: If there is no such column. The message holds the nearest names.
         MissingExtraError: If pyarrow is needed and not installed.
     """
-    compressed = path.suffix.lower() in _OPENERS
-    ending = (path.with_suffix("") if compressed else path).suffix.lower()
+    ending = _unpacked(path).suffix.lower()
     try:
-        if ending not in _READERS or (compressed and ending == ".parquet"):
+        if ending not in _READERS or (path.suffix.lower() in _OPENERS and ending == ".parquet"):
             raise DatasetError(
                 f"found the ending {path.suffix!r}, expected one of {', '.join(_READERS)}; text files may be "
                 f"compressed ({', '.join(_OPENERS)})."
@@ -110,6 +120,15 @@ def read_table(path: Path, columns: Columns, table_format: TableFormat) -> Table
         ) from error
     except Exception as error:  # pyarrow raises almost anything on damaged files, MemoryError included
         raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without the endings that `read_table` knows."""
+    return _unpacked(path).stem
+
+
+def _unpacked(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in _OPENERS else path
 
 
 def _read_text(path: Path, columns: Columns, table_format: TableFormat) -> Table:
