@@ -25,6 +25,8 @@ __all__ = ["Columns", "TableFormat", "check_texts", "read_table", "stem_of"]
 
 # Measured values never compress this well. A forged Parquet file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
+# The same for compressed text, and a size in bytes that every machine can hold.
+_LARGEST_TEXT_RATIO, _SMALL = 200, 2**24
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -139,8 +141,10 @@ def _read_text(path: Path, columns: Columns, table_format: TableFormat) -> Table
     times, places = array("d"), array("q")
     # Excel starts its files with a byte-order mark.
     encoding = "utf-8-sig" if table_format.encoding.lower() in ("utf-8", "utf8") else table_format.encoding
-    open_text = _OPENERS.get(path.suffix.lower(), open)
-    with open_text(path, "rt", newline="", encoding=encoding) as stream:
+    open_file = _OPENERS.get(path.suffix.lower(), open)
+    if open_file is not open:
+        _refuse_bomb(path, open_file)
+    with open_file(path, "rt", newline="", encoding=encoding) as stream:
         for line, row in _rows(path, stream, columns, table_format):
             index = len(places)
             for name, values in numbers.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mopo_env._utils.options import check_number
+from mopo_env._utils.options import check_boolean, check_number
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.datasets.tables.bad_cells import refuse_bad_cells
@@ -92,6 +92,7 @@ def load_table(
     if not files:
         raise ConfigError("found no file to read, expected one or more.")
     check_number("time_tolerance", time_tolerance, above=0.0)
+    check_boolean("drop_missing", drop_missing)
     roles = Roles(
         observations=observations,
         next_observations=next_observations,

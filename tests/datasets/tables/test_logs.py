@@ -298,6 +298,21 @@ class TestFiles:
         assert loaded.fingerprint == expected.fingerprint
         assert loaded.metadata["name"] == "log"
 
+    def test_a_damaged_archive(self, tmp_path: Path) -> None:
+        """Cut short, or no archive at all."""
+        body = gzip.compress(text_of(log_of(range(100))).encode())
+        for damaged in (body[: len(body) // 2], body[:5], b"time,x,u,r", b""):
+            (tmp_path / "log.csv.gz").write_bytes(damaged)
+            with pytest.raises((DatasetError, UnknownNameError), match=r"log\.csv\.gz"):
+                load_table(tmp_path / "log.csv.gz", **ROLES)
+
+    @pytest.mark.parametrize(("name", "pack"), [("log.csv.gz", gzip.compress), ("log.csv.xz", lzma.compress)])
+    def test_a_bomb(self, tmp_path: Path, name: str, pack: Any) -> None:
+        """Thirty megabytes of equal rows pack into some kilobytes."""
+        (tmp_path / name).write_bytes(pack(b"t,x,u,r\n" + b"0,0,0,0\n" * 4_000_000))
+        with pytest.raises(DatasetError, match=r"unpacks to more than 16,777,216 bytes"):
+            load_table(tmp_path / name, **ROLES)
+
     def test_each_file_ends_an_episode(self, tmp_path: Path) -> None:
         """The clock goes on from one to the other, but a file may begin anywhere."""
         (tmp_path / "a.csv").write_text(text_of(log_of([0, 1, 2], x=[0, 1, 2])))
