@@ -167,6 +167,19 @@ def _read_text(path: Path, columns: Columns, table_format: TableFormat) -> Table
     )
 
 
+def _refuse_bomb(path: Path, open_file: Callable[..., Any]) -> None:
+    """Refuse a file of a few bytes that unpacks to more than the memory holds."""
+    size, limit = 0, max(_SMALL, path.stat().st_size * _LARGEST_TEXT_RATIO)
+    with open_file(path, "rb") as stream:
+        while block := stream.read(2**20):
+            size += len(block)
+            if size > limit:
+                raise DatasetError(
+                    f"unpacks to more than {limit:,} bytes, {_LARGEST_TEXT_RATIO} times its size; a log does not. "
+                    "If it is sound, unpack it first."
+                )
+
+
 def _rows(
     path: Path, stream: TextIO, columns: Columns, table_format: TableFormat
 ) -> Iterator[tuple[int, dict[str, str]]]:
