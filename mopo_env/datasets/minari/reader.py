@@ -70,7 +70,6 @@ def load_minari(dataset_id: str, *, flatten: bool = False) -> Transitions:
             "size": state.st_size,
             "mtime_ns": state.st_mtime_ns,
             "metadata_sha256": described.sha256,
-            "flatten": flatten,
         }
         return read_through(user_folder() / "minari-cache" / dataset_id, stamp, read)
     except DatasetError as error:

@@ -313,11 +313,12 @@ class TestFiles:
         with pytest.raises(DatasetError, match=r"unpacks to more than 16,777,216 bytes"):
             load_table(tmp_path / name, **ROLES)
 
-    def test_each_file_ends_an_episode(self, tmp_path: Path) -> None:
-        """The clock goes on from one to the other, but a file may begin anywhere."""
-        (tmp_path / "a.csv").write_text(text_of(log_of([0, 1, 2], x=[0, 1, 2])))
-        (tmp_path / "b.csv").write_text(text_of(dict(reversed(log_of([3, 4, 5], x=[3, 4, 5]).items()))))
-        loaded = load_table([tmp_path / "a.csv", tmp_path / "b.csv"], **ROLES, time="t")
+    @pytest.mark.parametrize("episode", [None, "run"])
+    def test_each_file_ends_an_episode(self, tmp_path: Path, episode: str | None) -> None:
+        """The clock goes on from one to the other, and both call their run the first; but a file may begin anywhere."""
+        (tmp_path / "a.csv").write_text(text_of(log_of([0, 1, 2], x=[0, 1, 2], run=[1] * 3)))
+        (tmp_path / "b.csv").write_text(text_of(dict(reversed(log_of([3, 4, 5], x=[3, 4, 5], run=[1] * 3).items()))))
+        loaded = load_table([tmp_path / "a.csv", tmp_path / "b.csv"], **ROLES, time="t", episode=episode)
         assert steps(loaded) == [(0, 1), (1, 2), (3, 4), (4, 5)]
         assert loaded.metadata["files"] == ["a.csv", "b.csv"]
 
