@@ -35,9 +35,10 @@ class TableRows:
         self._order = np.arange(self._starts[-1])
         runs = numbered([label for file, table in enumerate(tables) for label in _labels(file, table, episode)])
         times = [table.times for table in tables if table.times is not None]
-        if len({table.timestamps for table in tables}) > 1:
+        kinds = {table.timestamps for table in tables if table.times is not None and np.isfinite(table.times).any()}
+        if len(kinds) > 1:
             raise DatasetError("the times of some files are numbers, and those of others timestamps.")
-        self.timestamps = tables[0].timestamps
+        self.timestamps = True in kinds
         self.times = np.concatenate(times) if times else None
         if self.times is not None:
             self._order = time_order(self.times, runs)
