@@ -153,11 +153,18 @@ class Transitions:
     @property
     def observation_names(self) -> list[str]:
         """Return the names of the columns, if the metadata hold them as those of a table do; otherwise numbers."""
-        named = self.metadata.get("columns")
-        names = named.get("observations") if isinstance(named, Mapping) else None
-        if isinstance(names, list | tuple) and len(names) == self.observation_dim:
-            return [str(name) for name in names]
-        return [f"observation {index}" for index in range(self.observation_dim)]
+        return self._names("observations", self.observation_dim) or [
+            f"observation {index}" for index in range(self.observation_dim)
+        ]
+
+    @property
+    def action_names(self) -> list[str]:
+        """Return the names of the columns of `encoded_actions`, as `observation_names` does."""
+        names = self._names("actions", 1 if self._is_discrete else self.action_dim)
+        if names and isinstance(self.action_space, Discrete):
+            first, last = number_range(self.action_space)
+            names = [f"{names[0]}={number}" for number in range(first, last + 1)]
+        return names or [f"action {index}" for index in range(self.action_dim)]
 
     def encoded_actions(self) -> np.ndarray:
         """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
@@ -233,6 +240,11 @@ class Transitions:
     def _is_discrete(self) -> bool:
         return isinstance(self.action_space, Discrete)
 
+    def _names(self, role: str, count: int) -> list[str]:
+        named = self.metadata.get("columns")
+        names = named.get(role) if isinstance(named, Mapping) else None
+        return [str(name) for name in names] if isinstance(names, list | tuple) and len(names) == count else []
+
     def _freeze(self, name: str, array: np.ndarray) -> None:
         array.setflags(write=False)
         object.__setattr__(self, name, array)
@@ -282,7 +294,8 @@ class Transitions:
         if low < -1 - _BOUND_TOLERANCE or high > 1 + _BOUND_TOLERANCE:
             raise DatasetError(
                 f"actions: found values from {low:.4g} to {high:.4g} and no action_space. The default box is −1 to 1; "
-                "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system."
+                "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system. On the "
+                "command line, these are --action-low and --action-high."
             )
         return Box(-1.0, 1.0, self.actions.shape[1:], np.float32)
 

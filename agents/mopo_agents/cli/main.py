@@ -10,8 +10,9 @@ from pathlib import Path
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.data import data_app, summary
+from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
+from mopo_agents.cli.imports import summary
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
