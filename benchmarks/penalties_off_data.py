@@ -32,7 +32,7 @@ from mopo_env.penalties.oracle import OraclePenalty, make_oracle_penalty
 
 SHOWN = (0, 4, 9, 24, 49, 99)
 LENGTHS = (5, 25, 100)
-MARGINS = (0.1, 0.5, 1.0)
+MARGINS = (0.1, 0.25, 0.5, 1.0)
 ZETAS = (1.0, 0.99)
 FIRST = 5  # the most common horizon
 FEWEST = 50  # a correlation of fewer rows is left out
@@ -64,7 +64,7 @@ def main(
         data_rows: Rows of the data, evenly spaced, that give the quantiles of penalties and errors on the data.
         seed: Seed of starts, actions and next states.
     """
-    model = make_penalized_model(task, ensemble=ensemble, penalty="none")
+    model = make_penalized_model(task, ensemble=ensemble, penalty="none", envelope_margin=None, envelope_quantile=None)
     options = {"max_error": NO_TRUTH, "reward": True, "units": "normalised"}
     judge = Judge(model, make_oracle_penalty(resolve_task(task), model.transitions, **options), every_penalty())
     data = judge.data(data_rows)
