@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
+from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
@@ -72,7 +72,7 @@ def make_penalized_model(
     dataset: str | Path | None = None,
     ensemble: str | Path | None = None,
     allow_other_data: bool = False,
-    penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
+    penalty: str | Mapping[str, Any] | Penalty = DEFAULT_PENALTY,
     penalty_coef: float | None = None,
     mean_penalty: float | None = None,
     termination: str | Termination | None = None,

@@ -66,7 +66,7 @@ class TrainConfig:
     Attributes:
         task: Name or id of a task (`mopo tasks` lists them), or your own data: a folder or a Minari id.
         method: A row of the paper's tables (`mopo methods` lists them). It sets options that you leave open. None: the
-            agent's method if the agent needs no model, otherwise mopo-no-lip, which is what the paper's code ran.
+            agent's method if the agent needs no model, otherwise ours.
         agent: Name of an agent, such as SAC, TD3, TQC or PPO. None: the method's agent, otherwise the task's, which is
             SAC for continuous actions. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone and accept
             no options of the model.
@@ -84,6 +84,7 @@ class TrainConfig:
         penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
+        envelope: Whether a rollout ends when it leaves the data. None: the method's, yes but for the paper's methods.
         envelope_margin: A rollout ends when it leaves the range of the data in any column by more than this multiple
             of the range. None: it never does.
         envelope_quantile: A rollout ends when its penalty is above this quantile of the penalties on the data; 1: above
@@ -134,6 +135,7 @@ class TrainConfig:
     penalty_members: Members | None = field(default=None, metadata=_is("method", "model"))
     penalty_reward: bool | None = field(default=None, metadata=_is("method", "model"))
     penalty_units: Units | None = field(default=None, metadata=_is("method", "model"))
+    envelope: bool | None = field(default=None, metadata=_is("method", "model"))
     envelope_margin: float | None = field(default=DEFAULT_MARGIN, metadata=_is("method", "model"))
     envelope_quantile: float | None = field(default=DEFAULT_QUANTILE, metadata=_is("method", "model"))
     exit_reward: float | None = field(default=None, metadata=_is("method", "model"))
@@ -180,7 +182,7 @@ class TrainConfig:
         check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_choice, "on_exit", optional=True, choices=OnExit)
         check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
-        check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
+        check_fields(self, check_boolean, "envelope", "random_rollouts", "standardise", "penalty_reward", optional=True)
         check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
         check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)

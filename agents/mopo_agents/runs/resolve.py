@@ -15,6 +15,7 @@ from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
+from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
 from mopo_env.errors import ConfigError
@@ -124,7 +125,8 @@ def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[Bas
         "rollout_batch_size": 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000,
         "horizon": task.horizon,
         "penalty_coef": task.penalty_coef if config.mean_penalty is None else None,
-        "penalty": "learned-variance",
+        "penalty": DEFAULT_PENALTY,
+        "envelope": True,
         "termination": task.termination,
         "random_rollouts": task.rollout_policy == "random",
         # The columns of the user's own data have units. SBX's policies cannot scale them.

@@ -6,6 +6,7 @@ import importlib.util
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -130,6 +131,9 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
     if ensemble is None and run.method.fit:
         fitted = ensemble_with(run.method.fit, run.dataset, device=config.device, progress=progress)
         ensemble = None if fitted is None else str(fitted)
+    of_steps: dict[str, Any] = {name: getattr(config, name) for name in _OF_STEPS}
+    if not config.envelope:
+        of_steps |= {"envelope_margin": None, "envelope_quantile": None}
     return make_penalized_model(
         run.task,
         dataset=config.dataset,
@@ -137,7 +141,7 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
         allow_other_data=config.allow_other_data,
         penalty=penalty,
         mean_penalty=config.mean_penalty,
-        **{name: getattr(config, name) for name in _OF_STEPS},
+        **of_steps,
         precision=config.precision,
         device=config.device,
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.errors import ConfigError
 from mopo_env.models.card.problems import find_problems
 from mopo_env.models.card.scores import ColumnScore, ModelCard, RolloutScore, WorstRow
@@ -34,7 +35,7 @@ def model_card(
     ensemble: GaussianEnsemble,
     transitions: Transitions,
     *,
-    penalty: str | dict[str, Any] | Penalty = "learned-variance",
+    penalty: str | dict[str, Any] | Penalty = DEFAULT_PENALTY,
     lengths: Sequence[int] = (1, 2, 5, 10, 20, 50, 100),
     seed: int = 0,
 ) -> ModelCard:
