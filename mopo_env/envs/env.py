@@ -11,7 +11,7 @@ from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import given_starts
+from mopo_env.envs.rollouts import given_starts, refuse_rendering
 
 __all__ = ["PenalizedModelEnv"]
 
@@ -35,16 +35,16 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         Args:
             penalized_model: Model, dataset, penalty and termination rule.
             horizon: h, the number of steps after which an episode is truncated.
-            render_mode: Ignored; Gymnasium passes it.
+            render_mode: None; Gymnasium passes it.
 
         Raises:
-            ConfigError: If the horizon is not a positive integer.
+            ConfigError: If the horizon is not a positive integer, or a render mode is given.
         """
+        refuse_rendering(render_mode)
         self.penalized_model = penalized_model
         self.horizon = check_integer("horizon", horizon)
         self.observation_space = penalized_model.observation_space
         self.action_space = penalized_model.action_space
-        self.render_mode = render_mode
         self._generator: torch.Generator | None = None
         self._length = 0
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
+
+from gymnasium.vector import AutoresetMode
 
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
@@ -12,7 +15,7 @@ from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, StoreError
+from mopo_env.errors import ConfigError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import ORACLE, Penalty, get_penalty
@@ -45,9 +48,14 @@ def make_env(
     Args:
         task: As in `make_penalized_model`.
         horizon: h; default: the task's, 5 for own data.
-        render_mode: Ignored; Gymnasium passes it.
+        render_mode: None; Gymnasium passes it.
         **options: As in `make_penalized_model`.
+
+    Raises:
+        UnknownNameError: If there is no such option; the message lists those there are.
+        ConfigError: If a render mode is chosen.
     """
+    _check_options(options)
     horizon = _find_task(task, **options).horizon if horizon is None else horizon
     return PenalizedModelEnv(make_penalized_model(task, **options), horizon=horizon, render_mode=render_mode)
 
@@ -57,13 +65,20 @@ def make_vector_env(
     *,
     num_envs: int = 1,
     horizon: int | None = None,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
     render_mode: str | None = None,
     **options: Any,
 ) -> PenalizedModelVectorEnv:
-    """Build what `make_env` builds as `num_envs` parallel rollouts; `gymnasium.make_vec` calls this."""
+    """Build what `make_env` builds as `num_envs` parallel rollouts; `gymnasium.make_vec` calls this.
+
+    `autoreset_mode` is that of `PenalizedModelVectorEnv`.
+    """
+    _check_options(options, "num_envs", "autoreset_mode")
     horizon = _find_task(task, **options).horizon if horizon is None else horizon
     penalized_model = make_penalized_model(task, **options)
-    return PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
+    return PenalizedModelVectorEnv(
+        penalized_model, num_envs=num_envs, horizon=horizon, autoreset_mode=autoreset_mode, render_mode=render_mode
+    )
 
 
 def make_penalized_model(
@@ -223,6 +238,15 @@ def load_shared_dataset(name: Name) -> Transitions:
     """
     folder = find_folder(name)
     return load_dataset(name) if folder is None else _shared(load_dataset, folder / "dataset.json")
+
+
+def _check_options(options: dict[str, Any], *of_vector_env: str) -> None:
+    """Refuse what is no option."""
+    if "max_episode_steps" in options:
+        raise ConfigError("max_episode_steps: set the horizon instead: horizon=…")
+    known = [name for name in signature(make_penalized_model).parameters if name != "task"]
+    for name in options.keys() - known:
+        raise UnknownNameError("option", name, ["horizon", *of_vector_env, *known])
 
 
 def _find_task(

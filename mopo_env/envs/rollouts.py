@@ -11,10 +11,10 @@ from torch import Tensor
 from mopo_env._utils.arrays import check_actions, check_array
 from mopo_env._utils.devices import perhaps_any
 from mopo_env._utils.options import check_integer
-from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import UnknownNameError
+from mopo_env.envs.penalized_model import ModelStep, PenalizedModel
+from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["RolloutStep", "Rollouts", "given_starts"]
+__all__ = ["RolloutStep", "Rollouts", "given_starts", "refuse_rendering"]
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
@@ -89,22 +89,50 @@ class Rollouts:
         self._returns = torch.zeros(self.num_rollouts, device=device)
         return _to_numpy(self.observations)
 
-    def step(self, actions: np.ndarray) -> RolloutStep[np.ndarray]:
+    def restart(self, rows: np.ndarray) -> Float32[np.ndarray, "rollout observation"]:
+        """Start some rollouts anew, and return the observations of all."""
+        self._restart(torch.from_numpy(rows).to(self.penalized_model.device))
+        return _to_numpy(self.observations)
+
+    def step(self, actions: np.ndarray, held: np.ndarray | None = None) -> RolloutStep[np.ndarray]:
         """Step every rollout, and restart those that end.
+
+        Args:
+            actions: a of every rollout, raw units.
+            held: Rollouts that stay where they are in this step; their row of it is without reward and end.
 
         Raises:
             InputError: If the actions have the wrong shape or are not finite.
         """
         actions = check_actions("actions", actions, self.penalized_model.action_space, self.num_rollouts)
-        step = self.advance(torch.from_numpy(actions).to(self.penalized_model.device))
+        device = self.penalized_model.device
+        waiting = None if held is None else torch.from_numpy(held).to(device)
+        step = self.advance(torch.from_numpy(actions).to(device), waiting)
         return RolloutStep(*(_to_numpy(tensor) for tensor in step))
 
-    def advance(self, actions: Float[Tensor, "rollout action"] | Int64[Tensor, " rollout"]) -> RolloutStep[Tensor]:
+    def advance(
+        self,
+        actions: Float[Tensor, "rollout action"] | Int64[Tensor, " rollout"],
+        held: Bool[Tensor, " rollout"] | None = None,
+    ) -> RolloutStep[Tensor]:
         """Do what `step` does with tensors on the model's device, without checks.
 
         The rollouts continue from the returned `observations`, so the caller must not write to them.
         """
         step = self.penalized_model.step(self.observations, actions, self._generator, self._members)
+        if held is not None:
+            return self._advance_others(step, held)
+        return self._record(step)
+
+    def _advance_others(self, step: ModelStep, held: Bool[Tensor, " rollout"]) -> RolloutStep[Tensor]:
+        """Do the step of those rollouts that are not held."""
+        zeros = {name: getattr(step, name).masked_fill(held, 0) for name in step._fields[1:]}
+        here = torch.where(held[:, None], self.observations, step.next_observations)
+        self._lengths = self._lengths - held.long()  # what follows counts a step of every rollout
+        return self._record(ModelStep(here, **zeros))
+
+    def _record(self, step: ModelStep) -> RolloutStep[Tensor]:
+        """Count a step of every rollout, and restart those that end."""
         lengths, returns = self._lengths + 1, self._returns + step.rewards
         truncations = (lengths >= self.horizon) | step.truncations
         ended = step.terminations | truncations
@@ -147,6 +175,19 @@ def given_starts(options: Mapping[str, Any] | None, *shape: int) -> np.ndarray |
         raise UnknownNameError("option of reset", name, ["observation"])
     starts = options.get("observation")
     return None if starts is None else check_array("observation", starts, shape)
+
+
+def refuse_rendering(render_mode: str | None) -> None:
+    """Refuse a render mode; Gymnasium passes None where none was chosen.
+
+    Raises:
+        ConfigError: If one was chosen.
+    """
+    if render_mode is not None:
+        raise ConfigError(
+            f"render_mode: found {render_mode!r}, but a learned model draws nothing. Leave it out, or render the real "
+            "environment."
+        )
 
 
 def _to_numpy(tensor: Tensor) -> np.ndarray:

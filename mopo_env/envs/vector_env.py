@@ -11,7 +11,8 @@ from gymnasium.vector.utils import batch_space
 from mopo_env._utils.devices import new_generator
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import Rollouts, RolloutStep, given_starts
+from mopo_env.envs.rollouts import Rollouts, RolloutStep, given_starts, refuse_rendering
+from mopo_env.errors import ConfigError, InputError
 
 __all__ = ["PenalizedModelVectorEnv"]
 
@@ -19,18 +20,27 @@ __all__ = ["PenalizedModelVectorEnv"]
 class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """`num_envs` copies of `PenalizedModelEnv` that share one batched model.
 
-    A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`), and ``infos["final_obs"]`` holds its
-    last observation. ``reward_model``, ``penalty`` and ``exit`` are arrays. Those of the copies that continue are
-    in `infos`, those of the copies that ended in ``infos["final_info"]``. Masks such as ``_penalty`` mark the copies.
+    What happens when a copy ends is Gymnasium's `AutoresetMode`:
+
+    * ``SAME_STEP``, the default: it restarts within the same step. ``infos["final_obs"]`` holds its last observation,
+      and ``infos["final_info"]`` its last infos.
+    * ``NEXT_STEP``: its last observation is returned, and the next step restarts it, whatever the action, without
+      reward.
+    * ``DISABLED``: it waits for ``reset(options={"reset_mask": ended})``.
+
+    ``reward_model``, ``penalty`` and ``exit`` are arrays in `infos`. Masks such as ``_penalty`` mark the copies.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it this way
-        "render_modes": [],
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
 
     def __init__(
-        self, penalized_model: PenalizedModel, *, num_envs: int, horizon: int, render_mode: str | None = None
+        self,
+        penalized_model: PenalizedModel,
+        *,
+        num_envs: int,
+        horizon: int,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        render_mode: str | None = None,
     ) -> None:
         """Wrap a penalized model.
 
@@ -38,14 +48,21 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
             penalized_model: Model, dataset, penalty and termination rule.
             num_envs: b, the number of parallel rollouts.
             horizon: h, the number of steps after which a rollout is truncated.
-            render_mode: Ignored; Gymnasium passes it.
+            autoreset_mode: When a copy that ended restarts: ``"SameStep"``, ``"NextStep"`` or ``"Disabled"``.
+            render_mode: None; Gymnasium passes it.
 
         Raises:
-            ConfigError: If a number is not a positive integer.
+            ConfigError: If a number is not a positive integer, or there is no such mode.
         """
+        refuse_rendering(render_mode)
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            known = ", ".join(mode.value for mode in AutoresetMode)
+            raise ConfigError(f"autoreset_mode: expected one of {known}, found {autoreset_mode!r}.") from error
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.rollouts = Rollouts(penalized_model, num_rollouts=num_envs, horizon=horizon)
         self.num_envs = self.rollouts.num_rollouts
-        self.render_mode = render_mode
         self.single_observation_space = penalized_model.observation_space
         self.single_action_space = penalized_model.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -59,17 +76,33 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
 
         Args:
             seed: Decides all following draws; None continues the present random stream.
-            options: ``{"observation": array}`` starts from these states instead, one for each rollout.
+            options: ``{"observation": array}`` starts from these states instead, one for each rollout. With the mode
+                ``DISABLED``, ``{"reset_mask": array}`` resets only the marked copies.
 
         Raises:
             UnknownNameError: If there is another option.
-            InputError: If the given observations have the wrong shape or are not finite.
+            InputError: If the given observations or the mask have the wrong shape or type.
         """
+        if self.autoreset_mode is AutoresetMode.DISABLED and options is not None and "reset_mask" in options:
+            return self._reset_some(seed, options), {}
         starts = given_starts(options, *(self.observation_space.shape or ()))
         super().reset(seed=seed)
         if self._generator is None or seed is not None:
             self._generator = new_generator(self.np_random, self.rollouts.penalized_model.device)
+        self._ended = np.zeros(self.num_envs, dtype=np.bool_)
         return self.rollouts.reset(self._generator, starts), {}
+
+    def _reset_some(self, seed: int | None, options: dict[str, Any]) -> np.ndarray:
+        if self._generator is None:
+            raise gym.error.ResetNeeded("call reset() without a mask first.")
+        mask, others = options["reset_mask"], [name for name in options if name != "reset_mask"]
+        if seed is not None or others:
+            what = " and ".join([*others, *(["seed"] if seed is not None else [])])
+            raise InputError(f"reset_mask: found {what} beside it. Reset all copies to seed them or to choose states.")
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (self.num_envs,):
+            raise InputError(f"reset_mask: expected a boolean array of shape ({self.num_envs},), found {mask!r}.")
+        self._ended &= ~mask
+        return self.rollouts.restart(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Step every rollout.
@@ -79,6 +112,8 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
         """
         if self._generator is None:
             raise gym.error.ResetNeeded("call reset() before the first step().")
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            return self._step_without_restart(actions)
         step = self.rollouts.step(actions)
         infos = _infos(step, ~step.dones)
         if step.dones.any():
@@ -89,6 +124,19 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
             infos["final_obs"], infos["final_info"] = final_observations, _infos(step, step.dones)
             infos["_final_obs"], infos["_final_info"] = step.dones, step.dones.copy()
         return step.observations, step.rewards, step.terminations, step.truncations, infos
+
+    def _step_without_restart(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return last observations where copies end. The rollouts have restarted them, and wait to show it."""
+        held = self._ended
+        if self.autoreset_mode is AutoresetMode.DISABLED and held.any():
+            ended = np.flatnonzero(held).tolist()
+            raise gym.error.ResetNeeded(f'copies {ended} have ended: call reset(options={{"reset_mask": mask}}) first.')
+        step = self.rollouts.step(actions, held)
+        self._ended = step.dones
+        observations = np.where(step.dones[:, None], step.final_observations, step.observations)
+        return observations, step.rewards, step.terminations, step.truncations, _infos(step, ~held)
 
 
 def _infos(step: RolloutStep[np.ndarray], rows: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from mopo_env.envs.env import PenalizedModelEnv
@@ -160,18 +161,28 @@ def make_toy_env(*, horizon: int = 20, render_mode: str | None = None, **options
 
     Args:
         horizon: h.
-        render_mode: Ignored; Gymnasium passes it.
+        render_mode: None; Gymnasium passes it.
         **options: `penalty`, `penalty_coef` and `termination`, as in `PenalizedModel`.
     """
     return PenalizedModelEnv(_toy_model(**options), horizon=horizon, render_mode=render_mode)
 
 
 def make_toy_vector_env(
-    *, num_envs: int = 1, horizon: int = 20, render_mode: str | None = None, **options: Any
+    *,
+    num_envs: int = 1,
+    horizon: int = 20,
+    autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+    render_mode: str | None = None,
+    **options: Any,
 ) -> PenalizedModelVectorEnv:
     """Build the vector form of ``MOPO-linear-gaussian``; the arguments are those of `make_toy_env`."""
-    penalized_model = _toy_model(**options)
-    return PenalizedModelVectorEnv(penalized_model, num_envs=num_envs, horizon=horizon, render_mode=render_mode)
+    return PenalizedModelVectorEnv(
+        _toy_model(**options),
+        num_envs=num_envs,
+        horizon=horizon,
+        autoreset_mode=autoreset_mode,
+        render_mode=render_mode,
+    )
 
 
 def _toy_model(**options: Any) -> PenalizedModel:

@@ -13,9 +13,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from helpers.models import penalized_model
 
 from mopo_env.envs.env import PenalizedModelEnv
+from mopo_env.envs.make import make_env, make_vector_env
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import InputError, UnknownNameError
+from mopo_env.errors import ConfigError, InputError, UnknownNameError
 from mopo_env.tasks import TOY_ID
 from mopo_env.toys import LinearGaussianSystem
 
@@ -45,14 +46,13 @@ def noisy() -> PenalizedModel:
 # ---------------------------------------------------------------- the same as single environments
 
 
-def test_it_does_what_gymnasiums_own_vector_of_single_environments_does() -> None:
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_it_does_what_gymnasiums_own_vector_of_single_environments_does(mode: AutoresetMode) -> None:
     """Observations, rewards, flags and final observations, through many restarts of every kind, exactly."""
     num_envs, horizon, diverged = 6, 4, 0
-    ours = driven(num_envs, horizon)
-    theirs = SyncVectorEnv(
-        [lambda: PenalizedModelEnv(driven_model(), horizon=horizon)] * num_envs,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-    )
+    ours = PenalizedModelVectorEnv(driven_model(), num_envs=num_envs, horizon=horizon, autoreset_mode=mode.value)
+    theirs = SyncVectorEnv([lambda: PenalizedModelEnv(driven_model(), horizon=horizon)] * num_envs, autoreset_mode=mode)
+    assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"] is mode
     np.testing.assert_array_equal(ours.reset(seed=0)[0], theirs.reset(seed=0)[0])
     random, kinds = np.random.default_rng(0), set()
     for _ in range(60):
@@ -65,8 +65,52 @@ def test_it_does_what_gymnasiums_own_vector_of_single_environments_does() -> Non
         kinds |= set(zip(found[2].tolist(), found[3].tolist(), strict=True))
         same_infos(found[4], expected[4])
         diverged += found[4].get("final_info", found[4])["exit"].tolist().count("non-finite")
+        ended = found[2] | found[3]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            with pytest.raises(gym.error.ResetNeeded, match=rf"copies \[{np.flatnonzero(ended)[0]}"):
+                ours.step(actions)
+            starts = [env.reset(options={"reset_mask": ended.copy()})[0] for env in (ours, theirs)]
+            np.testing.assert_array_equal(*starts)
     assert diverged > 10, "models must break down, too"
     assert kinds == {(False, False), (True, False), (False, True), (True, True)}, "every kind of end must occur"
+
+
+def test_gymnasiums_own_wrappers_accept_it() -> None:
+    """They refuse SAME_STEP; with NEXT_STEP returns are recorded and rewards scaled as in any environment."""
+    env = gym.make_vec("MOPO-linear-gaussian", num_envs=3, horizon=4, autoreset_mode="NextStep")
+    wrapped = gym.wrappers.vector.NormalizeReward(gym.wrappers.vector.RecordEpisodeStatistics(env))
+    wrapped.reset(seed=0)
+    ends = []
+    for _ in range(9):
+        infos = wrapped.step(0 * env.action_space.sample())[4]
+        if "episode" in infos:
+            ends.append(infos["episode"]["l"].max())
+    assert ends == [4, 4]
+
+
+@pytest.mark.parametrize("mask", [np.ones(2, dtype=bool), np.ones(6), [True] * 6, None], ids=repr)
+def test_a_wrong_mask_is_refused(mask: Any) -> None:
+    env = PenalizedModelVectorEnv(driven_model(), num_envs=6, horizon=4, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=r"reset_mask: expected a boolean array of shape \(6,\)"):
+        env.reset(options={"reset_mask": mask})
+    with pytest.raises(InputError, match="reset_mask: found observation and seed beside it"):
+        env.reset(seed=1, options={"reset_mask": np.ones(6, dtype=bool), "observation": 0})
+
+
+def test_what_is_no_option_is_named() -> None:
+    """A keyword that is ignored seems to have no effect."""
+    with pytest.raises(
+        ConfigError, match="autoreset_mode: expected one of NextStep, SameStep, Disabled, found 'never'"
+    ):
+        PenalizedModelVectorEnv(driven_model(), num_envs=6, horizon=4, autoreset_mode="never")
+    with pytest.raises(ConfigError, match="render_mode: found 'human'"):
+        PenalizedModelVectorEnv(driven_model(), num_envs=6, horizon=4, render_mode="human")
+    for make in (make_env, make_vector_env):
+        with pytest.raises(UnknownNameError, match=r"unknown option 'penalty_coeff'. Did you mean 'penalty_coef'"):
+            make("halfcheetah-mixed", penalty_coeff=1.0)
+        with pytest.raises(ConfigError, match="max_episode_steps: set the horizon instead"):
+            make("halfcheetah-mixed", max_episode_steps=7)
 
 
 def same_infos(found: dict[str, Any], expected: dict[str, Any]) -> None:
