@@ -1,0 +1,1 @@
+"""Judge a policy from data and model alone: no step of the real system is taken here."""
