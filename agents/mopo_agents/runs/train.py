@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
-from mopo_agents.agents import fast_path, make_agent, make_offline_agent
+from mopo_agents.agents import AGENTS, agent_name, fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation, check_spaces
-from mopo_agents.policies import save_policy
-from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow, policy_metadata
+from mopo_agents.policies import load_policy, save_policy
+from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow
 from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.divergence import cause_of_failure
+from mopo_agents.runs.folder import (
+    check_free,
+    check_same_run,
+    is_finished,
+    new_folder,
+    read_config,
+    running,
+    state_folder,
+)
 from mopo_agents.runs.identity import describe
+from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.method_ensembles import ensemble_with
+from mopo_agents.runs.policy_files import policy_metadata
 from mopo_agents.runs.resolve import ResolvedRun, resolve
+from mopo_agents.runs.run_state import RunState, obstacle_to_resume
+from mopo_agents.runs.state.interruption import interruptible
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import ConfigError
+from mopo_env.errors import ConfigError, DivergenceError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "resume", "train"]
+
+_NOTICE = "The run stops when this epoch is finished. Interrupt it again to stop at once and lose the epoch."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +66,8 @@ class TrainResult:
         model_rows: Means over the rollouts of each epoch, in order; empty without a model.
         evaluations: All evaluations, in order.
         final: The evaluation of the last policy; None without evaluations.
-        diverged_epoch: The epoch in which weights or losses became non-finite, or None. Only agents without a model
-            detect this. The run ends there, and its policy is that of the epoch before.
+        resumed: A record of each resume: after which epoch, and what was different on that machine. If there is a
+            difference, the run may not be bit-identical to an uninterrupted one.
     """
 
     run: ResolvedRun
@@ -62,7 +80,7 @@ class TrainResult:
     model_rows: tuple[ModelRow, ...]
     evaluations: tuple[EvaluationRow, ...]
     final: Evaluation | None
-    diverged_epoch: int | None = None
+    resumed: tuple[Mapping[str, Any], ...] = ()
 
 
 def train(
@@ -78,7 +96,9 @@ def train(
     `gradient_steps` updates.
 
     The folder gets ``config.json``, ``progress.csv``, TensorBoard's events, ``evaluations.csv``, the last policy,
-    ``checkpoints/`` and ``result.json``.
+    ``checkpoints/`` and ``result.json``. Until the run ends, ``unfinished/`` holds the state from which `resume`
+    continues. The first SIGINT (Ctrl-C), SIGTERM or SIGHUP lets the epoch finish and saves; the second ends the run at
+    once.
 
     Args:
         config: The options of the run.
@@ -87,14 +107,68 @@ def train(
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If an option is wrong or does not fit the agent, the policy cannot be saved, or the folder holds a
-            run.
+        ConfigError: If an option is wrong or does not fit the agent, the policy or the state of the agent cannot be
+            saved, or the folder holds a run.
         DatasetError: If the data are missing or wrong, or do not have the widths of the real environment.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
+        DivergenceError: If weights, losses or actions cease to be finite. The folder then holds the result of the
+            epoch before, with its policy.
+        KeyboardInterrupt: After a signal, when the epoch is finished and saved.
     """
-    if folder is not None and (Path(folder) / "config.json").exists():
-        raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")
+    if folder is not None:
+        check_free(Path(folder))
+    return _train(config, folder, agent_class=agent_class, progress=progress, begun=None)
+
+
+def resume(
+    folder: Path | str,
+    *,
+    agent_class: type[BaseAlgorithm] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> TrainResult:
+    """Continue an unfinished run of `train` from its saved state, or from the start if it has none.
+
+    On one CPU thread of the same kind of machine, with the same versions of the libraries, the result is bit for bit
+    that of an uninterrupted run. Otherwise the output says what is different.
+
+    Args:
+        folder: The folder of the run.
+        agent_class: The class that was passed to `train`, if it was.
+        device: Where the model and the agent compute. None: as before.
+        threads: CPU threads of PyTorch. None: as before.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ConfigError: If the run is finished, another process works on it, or its dataset or ensemble has changed.
+        StoreError: If there is no run, or a file is damaged.
+        MopoError: As in `train`.
+    """
+    config, record = read_config(Path(folder))
+    given = {"device": device, "threads": threads}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if agent_class is not None:
+        changes["agent"] = None
+    elif record["agent"] not in AGENTS:
+        raise ConfigError(
+            f"agent_class: {folder} is a run of {record['agent']}, which has no name here. Resume it in Python: "
+            "mopo_agents.resume(folder, agent_class=...)."
+        )
+    config = replace(config, **changes)
+    return _train(config, folder, agent_class=agent_class, progress=progress, begun=record)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path | str | None,
+    *,
+    agent_class: type[BaseAlgorithm] | None,
+    progress: bool,
+    begun: Mapping[str, Any] | None,
+) -> TrainResult:
+    """Begin a run, or continue the run whose ``config.json`` is `begun`."""
     with torch_threads(config.threads):
         run = resolve(config, agent_class)
         transitions = load_shared_dataset(run.dataset)
@@ -102,17 +176,59 @@ def train(
         without_model = issubclass(run.agent_class, OfflineAgent)
         penalized_model = None if without_model else _penalized_model(run, progress=progress)
         agent = _agent(run, transitions, penalized_model)
-        with tempfile.TemporaryDirectory() as trial:
-            save_policy(agent, trial)  # a policy that cannot be saved fails here, not after hours of training
-        folder = _new_folder(run.name) if folder is None else Path(folder)
-        write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
-        if progress:
-            tqdm.write(_announcement(run, transitions))
-            if not without_model:
-                tqdm.write(fast_path(agent))
-        epochs = EpochCallback(run, folder, progress=progress)
-        _learn(agent, run, epochs)
-        return _save(agent, run, transitions, epochs)
+        description = describe(run, transitions, penalized_model)
+        if begun is None:
+            _check_saving(agent, run)
+            folder = new_folder(run.name) if folder is None else Path(folder)
+        else:
+            folder = Path(str(folder))
+            check_same_run(folder, begun, description)
+        with running(folder):
+            if begun is None:
+                check_free(folder)  # again, since only now no other process can begin a run here
+                write_file(folder / "config.json", json_text(description))
+            if progress:
+                tqdm.write(_announcement(run, transitions))
+                if not without_model:
+                    tqdm.write(fast_path(agent))
+            state = None if config.save_every is None else RunState(state_folder(folder))
+            with (
+                _with_remedy(folder),
+                interruptible(_NOTICE) as interrupted,
+                closing(EpochCallback(run, folder, state=state, interrupted=interrupted, progress=progress)) as epochs,
+            ):
+                if begun is not None:
+                    epochs.restore(agent)
+                    if progress:
+                        tqdm.write(_resumption(epochs))
+                return _learn_and_save(agent, run, transitions, epochs)
+
+
+@contextmanager
+def _with_remedy(folder: Path) -> Iterator[None]:
+    """Add to an interruption how the run can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if is_finished(folder):
+            error.add_note(f"The run in {folder} is finished.")
+        else:
+            error.add_note(
+                f"Resume the run with `mopo train --resume {folder}` or mopo_agents.resume({str(folder)!r})."
+            )
+        raise
+
+
+def _check_saving(agent: BaseAlgorithm, run: ResolvedRun) -> None:
+    """Fail now, not after hours of training, if the policy or the state of the agent cannot be saved."""
+    with tempfile.TemporaryDirectory() as trial:
+        save_policy(agent, trial)
+    obstacle = None if run.config.save_every is None else obstacle_to_resume(agent)
+    if obstacle is not None:
+        raise ConfigError(
+            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None or "
+            "`--save-every None` to train without saving the state."
+        )
 
 
 def _check_real_env(run: ResolvedRun, transitions: Transitions) -> None:
@@ -163,16 +279,36 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
     )
 
 
+def _learn_and_save(
+    agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback
+) -> TrainResult:
+    """Train, and write the result: after a divergence, that of the epoch before."""
+    try:
+        _learn(agent, run, epochs)
+    except (ValueError, RuntimeError) as error:
+        found = str(error) if isinstance(error, DivergenceError) else cause_of_failure(agent, error)
+        if found is None:
+            raise
+        cause, quantity = error, found
+    else:
+        return _save(agent, run, transitions, epochs)
+    _save(agent, run, transitions, epochs, diverged=quantity)
+    raise DivergenceError(
+        f"epoch {epochs.epoch + 1}: {quantity}. The run has ended, and {epochs.folder} holds the policy of epoch "
+        f"{epochs.epoch}. A smaller learning rate or a shorter horizon may keep the numbers finite."
+    ) from cause
+
+
 def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
     without_model = isinstance(agent, OfflineAgent)
     steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
-    formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") is not None else ["csv"]
-    agent.set_logger(configure(str(epochs.folder), formats))
+    agent.set_logger(make_logger(epochs.folder, epochs.table, epoch=epochs.epoch))
     try:
         agent.learn(
-            run.config.epochs * steps_per_epoch,
+            (run.config.epochs - epochs.epoch) * steps_per_epoch,
             callback=epochs,
             log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None, which turns its own log lines off
+            reset_num_timesteps=epochs.epoch == 0,
         )
     finally:
         # SB3 does not close the files of its logger. With an empty logger, the agent can still learn afterwards.
@@ -180,11 +316,18 @@ def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> Non
         agent.set_logger(Logger(folder=None, output_formats=[]))
 
 
-def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback) -> TrainResult:
-    """Write the last policy and ``result.json``."""
-    diverged_epoch = epochs.epoch if isinstance(agent, OfflineAgent) and agent.diverged else None
-    last_epoch = epochs.epoch if diverged_epoch is None else diverged_epoch - 1
-    save_policy(agent, epochs.folder, metadata=policy_metadata(run.task, last_epoch))
+def _save(
+    agent: BaseAlgorithm,
+    run: ResolvedRun,
+    transitions: Transitions,
+    epochs: EpochCallback,
+    *,
+    diverged: str | None = None,
+) -> TrainResult:
+    """Write the policy of the last finished epoch and ``result.json``."""
+    epochs.policy.write(epochs.folder, policy_metadata(run.task, epochs.epoch))
+    if diverged is not None and epochs.evaluates:
+        epochs.evaluate(load_policy(epochs.folder, agent=run.agent_class))
     returns = transitions.episode_returns
     result = TrainResult(
         run=run,
@@ -197,7 +340,7 @@ def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epoc
         model_rows=tuple(epochs.model_rows),
         evaluations=tuple(epochs.rows),
         final=epochs.last_evaluation,
-        diverged_epoch=diverged_epoch,
+        resumed=tuple(epochs.resumed),
     )
     summary = {
         "task": run.task.name,
@@ -208,19 +351,23 @@ def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epoc
         "evaluations": [asdict(row) for row in result.evaluations],
         "final_returns": None if result.final is None else result.final.returns,
         "epochs": epochs.epoch,
-        "diverged_epoch": diverged_epoch,
-        "updates": int(getattr(agent, "_n_updates", 0)),
+        "diverged_epoch": None if diverged is None else epochs.epoch + 1,
+        "diverged_quantity": diverged,
+        "resumed": result.resumed,
+        "updates": epochs.updates,
         "seconds": epochs.seconds,
     }
     write_file(epochs.folder / "result.json", json_text(summary))
     return result
 
 
-def _new_folder(name: str) -> Path:
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
+def _resumption(epochs: EpochCallback) -> str:
+    """Return where a resumed run continues, and whether it may differ from an uninterrupted one."""
+    last = epochs.resumed[-1]
+    line = f"resumed after epoch {last['after_epoch']}" if last["after_epoch"] else "no saved state: from the start"
+    if not last["differences"]:
+        return line
+    return f"{line}; the result may not be bit-identical to an uninterrupted run ({'; '.join(last['differences'])})"
 
 
 def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
