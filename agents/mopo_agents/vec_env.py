@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mopo_agents.runs.state.generators import generator_state, set_generator_state
 from mopo_env._utils.devices import new_generator
+from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts, RolloutStep
 
@@ -30,10 +31,10 @@ class RolloutInfos(Sequence[dict[str, Any]]):
     @cached_property
     def _infos(self) -> list[dict[str, Any]]:
         step = self.step
-        columns = (step.model_rewards, step.penalties, step.diverged)
+        columns = (step.model_rewards, step.penalties, step.exits)
         infos: list[dict[str, Any]] = [
-            {"reward_model": reward, "penalty": penalty, "diverged": diverged}
-            for reward, penalty, diverged in zip(*(column.tolist() for column in columns), strict=True)
+            {"reward_model": reward, "penalty": penalty, "exit": EXITS[code]}
+            for reward, penalty, code in zip(*(column.tolist() for column in columns), strict=True)
         ]
         final_observations = torch.as_tensor(step.final_observations).cpu().numpy()
         for index in np.flatnonzero(step.dones.tolist()).tolist():
@@ -58,7 +59,7 @@ class RolloutInfos(Sequence[dict[str, Any]]):
 class PenalizedModelVecEnv(VecEnv):
     """The rollouts of `mopo_env.PenalizedModelVectorEnv` as a Stable-Baselines3 vector environment.
 
-    Every ``info`` has ``reward_model``, ``penalty`` and ``diverged``. A rollout that ends restarts at once; its
+    Every ``info`` has ``reward_model``, ``penalty`` and ``exit``. A rollout that ends restarts at once; its
     ``info`` then also has ``terminal_observation``, ``episode`` and ``TimeLimit.truncated``, with which agents
     bootstrap at the horizon.
     """

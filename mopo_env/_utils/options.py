@@ -12,6 +12,7 @@ from mopo_env.errors import ConfigError
 __all__ = [
     "MemberPer",
     "Members",
+    "OnExit",
     "Precision",
     "Schedule",
     "Units",
@@ -112,6 +113,8 @@ Units = Literal["raw", "normalised"]
 """Raw outputs, or outputs divided by the standard deviations of the training targets."""
 MemberPer = Literal["step", "rollout"]
 """How often an elite is picked: for every step (TS-1), or once for a rollout (TS-∞)."""
+OnExit = Literal["terminate", "truncate"]
+"""How a rollout ends that leaves the envelope: at a price, or at none and with a bootstrap."""
 Precision = Literal["float32", "bfloat16"]
 """Precision between an ensemble's hidden layers in `predict`. Inputs and outputs are always float32."""
 Schedule = Literal["cosine", "constant"]

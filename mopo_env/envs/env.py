@@ -9,6 +9,7 @@ import torch
 from mopo_env._utils.arrays import check_actions
 from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
+from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import given_starts
 
@@ -18,8 +19,8 @@ __all__ = ["PenalizedModelEnv"]
 class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     """Starts in a state of the dataset, truncates after h steps, and pays r̃ = r̂ − λ·u(s, a).
 
-    `info` holds ``reward_model`` (r̂), ``penalty`` (u) and ``diverged`` (whether the prediction was non-finite, which
-    terminates the episode).
+    `info` holds ``reward_model`` (r̂), ``penalty`` (u) and ``exit``: why the step left the envelope, one of
+    `mopo_env.envs.envelope.EXITS`, or ``""``.
 
     Attributes:
         penalized_model: The batched core that computes the steps.
@@ -92,12 +93,12 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         info = {
             "reward_model": step.model_rewards.item(),
             "penalty": step.penalties.item(),
-            "diverged": step.diverged.item(),
+            "exit": EXITS[int(step.exits.item())],
         }
         return (
             self._observation[0].cpu().numpy().copy(),
             step.rewards.item(),
             bool(step.terminations.item()),
-            self._length >= self.horizon,
+            self._length >= self.horizon or bool(step.truncations.item()),
             info,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import MemberPer, Precision
+from mopo_env._utils.options import MemberPer, OnExit, Precision
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
@@ -72,11 +72,14 @@ def make_penalized_model(
     ensemble: str | Path | None = None,
     penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
     penalty_coef: float | None = None,
+    mean_penalty: float | None = None,
     termination: str | Termination | None = None,
     member_per: MemberPer = "step",
     deterministic: bool = False,
-    halt_threshold: float | None = None,
-    halt_reward: float | None = None,
+    envelope_margin: float | None = None,
+    envelope_quantile: float | None = None,
+    exit_reward: float | None = None,
+    on_exit: OnExit = "terminate",
     precision: Precision = "float32",
     device: str = "cpu",
 ) -> PenalizedModel:
@@ -90,13 +93,16 @@ def make_penalized_model(
         penalty: A name in `mopo_env.penalties.PENALTIES`, ``"oracle"``, a mapping of a name and options, or a callable;
             see `resolve_penalty`.
         penalty_coef: λ; default: the task's, 1 for own data.
+        mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the fitted rule in
             the folder of the ensemble or the dataset. Default: the task's; for own data the learned rule, or
             ``"never"`` if there is none.
-        member_per: As in `PenalizedModel`, like the next three.
+        member_per: As in `PenalizedModel`, like the next five.
         deterministic: Whether to step to means instead of drawing.
-        halt_threshold: The u(s, a) above which an episode halts; None: never.
-        halt_reward: The reward of halting.
+        envelope_margin: How far a rollout may leave the data's range; None: any distance.
+        envelope_quantile: Which quantile of u on the data a rollout may not exceed; None: any u.
+        exit_reward: The price of leaving the envelope.
+        on_exit: Whether leaving it terminates the episode at that price, or truncates it.
         precision: Precision between the model's hidden layers; ``"bfloat16"`` is faster, see `GaussianEnsemble`.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
 
@@ -123,12 +129,15 @@ def make_penalized_model(
         model,
         transitions,
         penalty=penalty,
-        penalty_coef=found.penalty_coef if penalty_coef is None else penalty_coef,
+        penalty_coef=found.penalty_coef if penalty_coef is None and mean_penalty is None else penalty_coef,
+        mean_penalty=mean_penalty,
         termination=termination,
         member_per=member_per,
         deterministic=deterministic,
-        halt_threshold=halt_threshold,
-        halt_reward=halt_reward,
+        envelope_margin=envelope_margin,
+        envelope_quantile=envelope_quantile,
+        exit_reward=exit_reward,
+        on_exit=on_exit,
     )
 
 

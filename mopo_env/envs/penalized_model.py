@@ -15,9 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from mopo_env._utils.arrays import check_same_widths
-from mopo_env._utils.devices import certainly_any, perhaps_any
-from mopo_env._utils.options import MemberPer, check_boolean, check_choice, check_number
+from mopo_env._utils.devices import perhaps_any
+from mopo_env._utils.options import MemberPer, OnExit, check_boolean, check_choice, check_number
 from mopo_env._utils.spaces import ActionSpace, finite_box
+from mopo_env.envs.envelope import (
+    NON_FINITE,
+    check_penalties,
+    check_rows,
+    learn_envelope,
+    penalties_on_data,
+)
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
 from mopo_env.penalties import Penalty, get_penalty
@@ -26,9 +33,6 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["ModelStep", "PenalizedModel"]
 
-# Σₜ γᵗ for γ = 0.99, the discount of the paper's code and of Stable-Baselines3's agents.
-_FOREVER = 100.0
-
 
 class ModelStep(NamedTuple):
     """One step of a batch. Every number is finite and in raw units.
@@ -36,18 +40,20 @@ class ModelStep(NamedTuple):
     Attributes:
         next_observations: s′, drawn from the model.
         rewards: r̃ = r̂ − λ·u.
-        terminations: Whether the episode ends: by the termination rule, by the halt threshold, or by divergence.
+        terminations: Whether the episode ends: by the termination rule, or by leaving the envelope.
+        truncations: Whether it ends without an end of the task: leaving the envelope, if that truncates.
         model_rewards: r̂, the reward that the model predicts.
         penalties: u(s, a).
-        diverged: Whether the prediction was non-finite.
+        exits: Why the step left the envelope: an index into `mopo_env.envs.envelope.EXITS`; 0: it did not.
     """
 
     next_observations: Float[Tensor, "batch observation"]
     rewards: Float[Tensor, " batch"]
     terminations: Bool[Tensor, " batch"]
+    truncations: Bool[Tensor, " batch"]
     model_rewards: Float[Tensor, " batch"]
     penalties: Float[Tensor, " batch"]
-    diverged: Bool[Tensor, " batch"]
+    exits: Int64[Tensor, " batch"]
 
 
 class PenalizedModel:
@@ -67,12 +73,15 @@ class PenalizedModel:
         transitions: Transitions,
         *,
         penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
-        penalty_coef: float = 1.0,
+        penalty_coef: float | None = None,
+        mean_penalty: float | None = None,
         termination: str | Termination = never,
         member_per: MemberPer = "step",
         deterministic: bool = False,
-        halt_threshold: float | None = None,
-        halt_reward: float | None = None,
+        envelope_margin: float | None = None,
+        envelope_quantile: float | None = None,
+        exit_reward: float | None = None,
+        on_exit: OnExit = "terminate",
     ) -> None:
         """Join a model and a dataset.
 
@@ -80,15 +89,17 @@ class PenalizedModel:
             model: T̂, any `DynamicsModel`.
             transitions: D_env, the dataset. It gives the start states and the spaces.
             penalty: u: a name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
-            penalty_coef: λ, zero or more.
+            penalty_coef: λ, zero or more; default: 1.
+            mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`. The units of u do not matter to it.
             termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable.
             member_per: ``"step"`` picks an elite for every step (TS-1), as the paper does; ``"rollout"`` picks one for
                 a whole rollout (TS-∞).
             deterministic: Whether to step to the mean of the picked elite instead of drawing from it.
-            halt_threshold: If u(s, a) is larger, the episode ends and pays `halt_reward` instead of r̃, as in MOReL
-                (Kidambi et al., 2020); None: never.
-            halt_reward: Default: −100 times the largest |r| of the dataset. MOReL's halting state pays −R_max in every
-                later step, which adds up to this at a discount of 0.99.
+            envelope_margin: As in `learn_envelope`, like the next three: how far a rollout may leave the data's range.
+            envelope_quantile: Which quantile of u on the data a rollout may not exceed. 1 with `exit_reward` is the
+                halting of MOReL (Kidambi et al., 2020).
+            exit_reward: The price of leaving the envelope.
+            on_exit: Whether leaving terminates the episode at that price, or truncates it.
 
         Raises:
             SpaceMismatchError: If the widths of the model differ from those of the dataset.
@@ -99,7 +110,6 @@ class PenalizedModel:
         self.model = model
         self.transitions = transitions
         self.penalty = get_penalty(penalty)
-        self.penalty_coef = check_number("penalty_coef", penalty_coef, minimum=0.0)
         self.termination = get_termination(termination)
         self.member_per: MemberPer = check_choice("member_per", member_per, MemberPer)
         self.deterministic = check_boolean("deterministic", deterministic)
@@ -107,18 +117,33 @@ class PenalizedModel:
         if needs_members and not isinstance(getattr(model, "elites", None), Tensor):
             found = f"found a {type(model).__name__} without elites"
             raise ConfigError(f"deterministic, member_per: need a model with members, {found}.")
-        self.halt_threshold = None if halt_threshold is None else check_number("halt_threshold", halt_threshold)
-        largest = float(np.abs(transitions.rewards).max())
-        self.halt_reward = -_FOREVER * largest if halt_reward is None else check_number("halt_reward", halt_reward)
+        penalties = penalties_on_data(transitions, model, self.penalty)
+        self.penalty_coef = _penalty_coef(penalty_coef, mean_penalty, penalties)
         self.observation_space: Box = finite_box(transitions.observation_space)
         self.action_space: ActionSpace = transitions.action_space
         self._start_observations = torch.tensor(transitions.observations, device=model.device)
-        # The reward of a non-finite prediction: the lowest of the dataset, so that divergence is never rewarded.
-        self._lowest_reward = float(transitions.rewards.min())
-        self._observation_bounds = _bounds(transitions.observation_space, model.device)
-        self._action_bounds = (
-            None if isinstance(self.action_space, Discrete) else _bounds(self.action_space, model.device)
+        self.envelope = learn_envelope(
+            transitions,
+            penalties,
+            penalty_coef=self.penalty_coef,
+            margin=envelope_margin,
+            quantile=envelope_quantile,
+            exit_reward=exit_reward,
+            on_exit=on_exit,
+            device=model.device,
         )
+        # What leaves the envelope is clipped to its edge, so that agents never see a number without bound.
+        space, (low, high) = transitions.observation_space, (self.envelope.low[:-1], self.envelope.high[:-1])
+        self._observation_bounds = _finite_bounds(
+            torch.maximum(low, torch.tensor(space.low, device=model.device)),
+            torch.minimum(high, torch.tensor(space.high, device=model.device)),
+        )
+        self._action_bounds = None
+        if not isinstance(self.action_space, Discrete):
+            edges = (
+                torch.tensor(edge, device=model.device) for edge in (self.action_space.low, self.action_space.high)
+            )
+            self._action_bounds = _finite_bounds(*edges)
 
     @property
     def device(self) -> torch.device:
@@ -162,27 +187,25 @@ class PenalizedModel:
         actions = _clip(actions, self._action_bounds)
         prediction = self.model.predict(observations, self._encode(actions))
         next_observations, model_rewards = self._draw(prediction, generator, members)
-        penalties = _check_rows("penalty", self.penalty(prediction), len(actions))
-        if certainly_any(penalties < 0):
-            raise ConfigError(
-                f"penalty: returned {float(penalties.min()):g}, expected 0 or more: a negative penalty would reward "
-                "uncertainty. Add a constant, or take the absolute value."
-            )
+        penalties = check_penalties(self.penalty(prediction), len(actions))
         rewards = model_rewards - self.penalty_coef * penalties
 
-        diverged = ~(rewards.isfinite() & next_observations.isfinite().all(dim=1))
-        if perhaps_any(diverged):
-            next_observations = torch.where(diverged[:, None], observations, next_observations)
-            model_rewards = torch.where(diverged, self._lowest_reward, model_rewards)
-            penalties = torch.where(diverged, 0.0, penalties)
-            rewards = torch.where(diverged, self._lowest_reward, rewards)
+        envelope = self.envelope
+        exits = envelope.exits(next_observations, model_rewards, penalties)
+        left = exits > 0
+        if perhaps_any(left):
+            broken = exits == NON_FINITE
+            next_observations = torch.where(broken[:, None], observations, next_observations)
+            model_rewards = torch.where(broken, envelope.lowest_reward, model_rewards)
+            penalties = torch.where(broken, envelope.largest_penalty, penalties)
+            unpriced = model_rewards - self.penalty_coef * penalties
+            rewards = torch.where(left, envelope.exit_reward if envelope.terminates else unpriced, rewards)
         next_observations = _clip(next_observations, self._observation_bounds)
         terminations = self.termination(observations, actions, next_observations)
-        terminations = _check_rows("termination", terminations, len(actions), torch.bool) | diverged
-        if self.halt_threshold is not None:
-            halted = penalties > self.halt_threshold
-            rewards, terminations = torch.where(halted, self.halt_reward, rewards), terminations | halted
-        return ModelStep(next_observations, rewards, terminations, model_rewards, penalties, diverged)
+        terminations = check_rows("termination", terminations, len(actions), torch.bool)
+        truncations = torch.zeros_like(left) if envelope.terminates else left & ~terminations
+        terminations = terminations | left if envelope.terminates else terminations
+        return ModelStep(next_observations, rewards, terminations, truncations, model_rewards, penalties, exits)
 
     def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
         """Return the actions as the model sees them: the same encoding as `Transitions.encoded_actions`."""
@@ -207,20 +230,21 @@ class PenalizedModel:
         return prediction.sample_from(members, None if self.deterministic else generator)
 
 
-def _check_rows(name: str, values: Any, num_rows: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Refuse values of a user's penalty or rule that are not one for each row: they would broadcast silently."""
-    if not isinstance(values, Tensor) or values.shape != (num_rows,) or values.dtype != (dtype or values.dtype):
-        found = f"shape {tuple(values.shape)} of {values.dtype}" if isinstance(values, Tensor) else repr(values)
-        of = "" if dtype is None else f" of {dtype}"
-        raise ConfigError(f"{name}: returned {found}, expected a tensor of one value a row, shape ({num_rows},){of}.")
-    return values
+def _penalty_coef(penalty_coef: float | None, mean_penalty: float | None, penalties: np.ndarray) -> float:
+    """Return λ."""
+    if mean_penalty is None:
+        return 1.0 if penalty_coef is None else check_number("penalty_coef", penalty_coef, minimum=0.0)
+    if penalty_coef is not None:
+        raise ConfigError("penalty_coef, mean_penalty: found both. Each decides λ; leave one out.")
+    mean, wanted = float(penalties.mean()), check_number("mean_penalty", mean_penalty, minimum=0.0)
+    if mean == 0.0 and wanted:
+        raise ConfigError(f"mean_penalty: found {wanted:g}, but u is 0 everywhere on the data. Choose another penalty.")
+    return wanted / mean if wanted else 0.0
 
 
-def _bounds(space: Box, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """Return the bounds for clipping, or None if the space is unbounded."""
-    if not (space.bounded_below.any() or space.bounded_above.any()):
-        return None
-    return torch.tensor(space.low, device=device), torch.tensor(space.high, device=device)
+def _finite_bounds(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return the bounds for clipping, or None if there are none."""
+    return (low, high) if bool(low.isfinite().any() or high.isfinite().any()) else None
 
 
 def _clip(values: Tensor, bounds: tuple[Tensor, Tensor] | None) -> Tensor:

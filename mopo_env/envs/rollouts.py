@@ -27,10 +27,10 @@ class RolloutStep(NamedTuple, Generic[Array]):
         final_observations: s′ of every rollout.
         rewards: r̃.
         terminations: Whether s′ is terminal.
-        truncations: Whether the rollout reached the horizon.
+        truncations: Whether the rollout reached the horizon, or left the envelope where that truncates.
         model_rewards: r̂.
         penalties: u(s, a).
-        diverged: Whether the prediction was non-finite.
+        exits: Why the step left the envelope: an index into `mopo_env.envs.envelope.EXITS`; 0: it did not.
         returns: Sum of r̃ since the rollout started.
         lengths: Steps since the rollout started.
     """
@@ -42,7 +42,7 @@ class RolloutStep(NamedTuple, Generic[Array]):
     truncations: Array
     model_rewards: Array
     penalties: Array
-    diverged: Array
+    exits: Array
     returns: Array
     lengths: Array
 
@@ -118,7 +118,7 @@ class Rollouts:
         """
         step = self.penalized_model.step(self.observations, actions, self._generator, self._members)
         lengths, returns = self._lengths + 1, self._returns + step.rewards
-        truncations = lengths >= self.horizon
+        truncations = (lengths >= self.horizon) | step.truncations
         ended = step.terminations | truncations
         self.observations = step.next_observations
         self._lengths, self._returns = lengths, returns
@@ -132,7 +132,7 @@ class Rollouts:
             truncations=truncations,
             model_rewards=step.model_rewards,
             penalties=step.penalties,
-            diverged=step.diverged,
+            exits=step.exits,
             returns=returns,
             lengths=lengths,
         )

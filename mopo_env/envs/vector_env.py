@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from mopo_env._utils.devices import new_generator
+from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts, RolloutStep, given_starts
 
@@ -19,7 +20,7 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
     """`num_envs` copies of `PenalizedModelEnv` that share one batched model.
 
     A copy that ends restarts within the same step (`AutoresetMode.SAME_STEP`), and ``infos["final_obs"]`` holds its
-    last observation. ``reward_model``, ``penalty`` and ``diverged`` are arrays. Those of the copies that continue are
+    last observation. ``reward_model``, ``penalty`` and ``exit`` are arrays. Those of the copies that continue are
     in `infos`, those of the copies that ended in ``infos["final_info"]``. Masks such as ``_penalty`` mark the copies.
     """
 
@@ -91,9 +92,8 @@ class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.nd
 
 
 def _infos(step: RolloutStep[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
-    """Return the infos of some rows in Gymnasium's form: an array with zeros elsewhere, and a mask."""
-    columns = {"reward_model": step.model_rewards, "penalty": step.penalties, "diverged": step.diverged}
-    infos: dict[str, Any] = {}
-    for name, values in columns.items():
-        infos[name], infos[f"_{name}"] = np.where(rows, values, values.dtype.type(0)), rows.copy()
-    return infos
+    """Return the infos of some rows in Gymnasium's form: an array with zeros or None elsewhere, and a mask."""
+    exits: Any = np.where(rows, np.array(EXITS, dtype=object)[step.exits], None)
+    numbers = {"reward_model": step.model_rewards, "penalty": step.penalties}
+    columns = {"exit": exits, **{name: np.where(rows, values, np.float32(0)) for name, values in numbers.items()}}
+    return columns | {f"_{name}": rows.copy() for name in columns}

@@ -32,10 +32,16 @@ def ending(observations: Any, actions: Any, next_observations: Any) -> torch.Ten
     return next_observations[:, 0] > 0.5
 
 
-OPTIONS = [*({"penalty": name} for name in PENALTIES), {"member_per": "rollout"}, {"deterministic": True}]
+OPTIONS = [
+    *({"penalty": name} for name in PENALTIES),
+    {"member_per": "rollout"},
+    {"deterministic": True},
+    {"envelope_margin": 0.0},
+    {"envelope_quantile": 0.5, "on_exit": "truncate"},
+]
 
 
-@pytest.mark.parametrize("options", [*OPTIONS, {"halt_threshold": 0.1}], ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_steps_of_the_model_wait_for_nothing(options: dict[str, Any]) -> None:
     """With every penalty and option, and through restarts."""
     rollouts = Rollouts(penalized_model(termination=ending, **options), num_rollouts=B, horizon=H)

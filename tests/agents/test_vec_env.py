@@ -90,7 +90,7 @@ def test_a_death_is_no_truncation(horizon: int) -> None:
 
 
 def test_a_model_that_breaks_down_dies_and_says_so() -> None:
-    """A model's NaN must end as a death paid with the worst reward on record, and never reach the agent."""
+    """A model's NaN must end as a death paid with the price of leaving, and never reach the agent."""
 
     def breaks_at_one(states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         next_states, rewards = count_up(states, actions)
@@ -99,12 +99,12 @@ def test_a_model_that_breaks_down_dies_and_says_so() -> None:
     env = counter(num_envs=1, horizon=10, mean=breaks_at_one)
     env.reset()
     _, _, _, infos = env.step(ones(env))
-    assert infos[0]["diverged"] is False
+    assert infos[0]["exit"] == ""
     observations, rewards, dones, infos = env.step(ones(env))
     assert dones.tolist() == [True]
-    assert infos[0]["diverged"] is True
+    assert infos[0]["exit"] == "non-finite"
     assert infos[0]["TimeLimit.truncated"] is False
-    assert rewards.tolist() == [-7.0]
+    assert rewards.tolist() == pytest.approx([env.rollouts.penalized_model.envelope.exit_reward])
     assert np.isfinite(observations).all()
     assert np.isfinite(infos[0]["terminal_observation"]).all()
 
@@ -119,7 +119,7 @@ def test_rewards_are_the_models_less_the_weighted_penalty() -> None:
     np.testing.assert_array_equal(rewards, [10.0, 9.75, 9.5])
     assert [info["reward_model"] for info in infos] == [10.0, 10.0, 10.0]
     assert [info["penalty"] for info in infos] == [0.0, 0.5, 1.0]
-    assert [info["diverged"] for info in infos] == [False] * 3
+    assert [info["exit"] for info in infos] == [""] * 3
 
 
 def test_episode_holds_return_and_length() -> None:
@@ -171,7 +171,7 @@ def test_the_same_rollouts_as_gymnasiums_vector_environment(toy: PenalizedModel)
         np.testing.assert_array_equal(observations, expected)
         np.testing.assert_array_equal(rewards, expected_rewards)
         np.testing.assert_array_equal(dones, terminations | truncations)
-        for name in ("reward_model", "penalty", "diverged"):
+        for name in ("reward_model", "penalty", "exit"):
             ended = expected_infos.get("final_info", expected_infos)[name]
             np.testing.assert_array_equal([info[name] for info in infos], np.where(dones, ended, expected_infos[name]))
         for index in np.flatnonzero(dones):

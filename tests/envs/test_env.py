@@ -87,7 +87,7 @@ def test_horizon_one(build: Build) -> None:
         assert {name: type(value) for name, value in info.items()} == {
             "reward_model": float,
             "penalty": float,
-            "diverged": bool,
+            "exit": str,
         }
 
 
@@ -205,14 +205,14 @@ def test_a_horizon_that_is_none_is_refused() -> None:
 
 
 def test_a_model_that_breaks_down_ends_the_episode() -> None:
-    """The agent sees the last finite state and the lowest reward on record; `info` says why."""
+    """The agent sees the last finite state and the price of leaving; `info` says why."""
     breaks = penalized_model(lambda s, a: (torch.where(s > 1.5, math.nan, s + 1), s[:, 0]))
     env = PenalizedModelEnv(breaks, horizon=10)
     env.reset()
-    assert [env.step(ZERO)[4]["diverged"] for _ in range(2)] == [False, False]
+    assert [env.step(ZERO)[4]["exit"] for _ in range(2)] == ["", ""]
     observation, reward, terminated, truncated, info = env.step(ZERO)
-    assert (observation[0], reward, terminated, truncated) == (2.0, LOWEST, True, False)
-    assert info == {"reward_model": LOWEST, "penalty": 0.0, "diverged": True}
+    assert (observation[0], reward, terminated, truncated) == (2.0, 100 * LOWEST, True, False)
+    assert info == {"reward_model": LOWEST, "penalty": 0.0, "exit": "non-finite"}
     assert env.reset()[0][0] == 0.0, "and the next episode is a normal one"
     assert env.step(ZERO)[0][0] == 1.0
 

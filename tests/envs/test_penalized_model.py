@@ -12,6 +12,7 @@ import torch
 from gymnasium.spaces import Box
 from helpers.models import LOWEST, generator, penalized_model, small_ensemble, stay, still_data
 
+from mopo_env.envs.envelope import NON_FINITE
 from mopo_env.envs.penalized_model import ModelStep, PenalizedModel
 from mopo_env.errors import ConfigError, InputError, SpaceMismatchError, UnknownNameError
 from mopo_env.terminations import hopper
@@ -124,46 +125,6 @@ def test_members_are_asked_only_of_models_that_have_some(options: dict[str, Any]
         PenalizedModel(mdp.model(), mdp.transitions(), **options)
 
 
-# ---------------------------------------------------------------- halting
-
-
-def uncertainty_is_the_state(prediction: Any) -> torch.Tensor:
-    return prediction.observations[:, 0]
-
-
-def test_halting_by_hand() -> None:
-    """u = 1, 2 and 3 against a threshold of 2: only what is above it ends, and pays the halt's reward alone."""
-    options: dict[str, Any] = {"penalty": uncertainty_is_the_state, "penalty_coef": 0.5}
-    step = take(world(halt_threshold=2.0, halt_reward=-30.0, **options), 1.0, 2.0, 3.0)
-    assert step.terminations.tolist() == [False, False, True]
-    assert step.rewards.tolist() == [0.5, 1.0, -30.0]
-    assert step.model_rewards.tolist() == [1.0, 2.0, 3.0], "what the model paid is still told"
-    assert step.penalties.tolist() == [1.0, 2.0, 3.0]
-    assert not step.diverged.any()
-    assert not take(world(**options), 1.0, 1e6).terminations.any(), "without a threshold nothing halts"
-
-
-def test_halting_pays_by_default_what_the_largest_loss_for_ever_is_worth() -> None:
-    """R_max = 7: −7 / (1 − 0.99). A halt that paid less than going on would be sought."""
-    options: dict[str, Any] = {"penalty": uncertainty_is_the_state, "halt_threshold": 2.0}
-    assert take(world(rewards=[-7, 0, 1, 5], **options), 3.0).rewards.tolist() == [-700.0]
-    assert world(rewards=np.ones(4), **options).halt_reward == -100.0, "where all rewards are positive, too"
-
-
-def test_a_breakdown_pays_what_it_always_pays_whatever_halts() -> None:
-    """Row 1 breaks down and is above the threshold, row 2 ends by the rule, row 3 by nothing."""
-    model = world(
-        lambda s, a: (s, torch.where(s[:, 0] == 1, torch.inf, s[:, 0])),
-        penalty=lambda said: torch.where(said.observations[:, 0] == 1, 9.0, 0.0),
-        halt_threshold=5.0,
-        halt_reward=-30.0,
-        termination=lambda s, a, following: following[:, 0] == 2,
-    )
-    step = take(model, 1.0, 2.0, 3.0)
-    assert step.terminations.tolist() == [True, True, False]
-    assert step.rewards.tolist() == [LOWEST, 2.0, 3.0]
-
-
 # ---------------------------------------------------------------- clipping
 
 
@@ -194,7 +155,7 @@ def test_observations_are_clipped_to_their_space() -> None:
     step = take(model, 0.5, -0.5, 0.01)
     torch.testing.assert_close(step.next_observations, torch.tensor([[1.0, 2.0], [-1.0, -5.0], [0.1, 0.1]]))
     assert all(space.contains(observation) for observation in step.next_observations.numpy())
-    assert not step.diverged.any()
+    assert not step.exits.any()
     assert not step.terminations.any(), "the rule judges the state that is shown"
 
 
@@ -222,10 +183,10 @@ def test_a_rule_may_be_named() -> None:
 
 
 def breaks(value: float, where: str, **options: Any) -> PenalizedModel:
-    """Return a world that breaks down for states above 2, in one output or in the std of one member."""
+    """Return a world that breaks down for states above those of its data, in one output or in the std of one member."""
 
     def mean(observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        bad = observations[:, 0] > 2
+        bad = observations[:, 0] > 3
         following, rewards = observations + 1, observations[:, 0].clone()
         if where == "observation":
             following[bad, 1] = value
@@ -236,7 +197,7 @@ def breaks(value: float, where: str, **options: Any) -> PenalizedModel:
     def std(observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         stds = torch.full((3, len(observations), 3), 0.125)
         if where == "std":
-            stds[1, observations[:, 0] > 2, 0] = value
+            stds[1, observations[:, 0] > 3, 0] = value
         return stds
 
     return world(mean, std=std, num_members=3, elites=[0, 2], **options)
@@ -253,14 +214,13 @@ BREAKDOWNS = [
 @pytest.mark.parametrize(("value", "where"), BREAKDOWNS)
 def test_what_is_not_finite_ends_the_rollout_and_reaches_nobody(value: float, where: str) -> None:
     """One NaN in a replay buffer ruins every weight of the agent. Even the std of a member that is never drawn."""
-    step = take(breaks(value, where, penalty_coef=2.0), 1.0, 3.0, 2.0)
-    assert step.diverged.tolist() == step.terminations.tolist() == [False, True, False]
+    step = take(breaks(value, where, penalty_coef=2.0), 1.0, 4.0, 2.0)
+    assert step.exits.bool().tolist() == step.terminations.tolist() == [False, True, False]
     for numbers in (step.next_observations, step.rewards, step.model_rewards, step.penalties):
         assert numbers.isfinite().all()
-    assert step.next_observations[1].tolist() == [3.0, 3.0], "the last state that was finite"
-    assert step.rewards[1] == step.model_rewards[1] == LOWEST, "no less than the worst on record: it must not pay off"
-    assert step.penalties[1] == 0.0
-    well = take(breaks(0.125, "std", penalty_coef=2.0), 1.0, 3.0, 2.0)
+    assert step.next_observations[1].tolist() == [4.0, 4.0], "the last state that was finite"
+    assert step.model_rewards[1] == LOWEST
+    well = take(breaks(0.125, "std", penalty_coef=2.0), 1.0, 4.0, 2.0)
     for field in ("next_observations", "rewards", "model_rewards", "penalties", "terminations"):
         same = torch.equal(getattr(step, field)[[0, 2]], getattr(well, field)[[0, 2]])
         assert same, f"{field}: the neighbours see the same bits as if all were well"
@@ -269,19 +229,23 @@ def test_what_is_not_finite_ends_the_rollout_and_reaches_nobody(value: float, wh
 def test_the_cheap_first_look_misses_nothing_and_ends_nothing() -> None:
     """It is a sum: infinities of both signs give NaN, and large but finite numbers overflow."""
     signs = torch.tensor([math.inf, -math.inf])
-    assert take(world(lambda s, a: (s * signs, s[:, 0])), 1.0).diverged.item()
+    assert take(world(lambda s, a: (s * signs, s[:, 0])), 1.0).exits.item() == NON_FINITE
     step = take(world(lambda s, a: (s * 3e38, s[:, 0])), 1.0)
-    assert not step.diverged.any()
+    assert not step.exits.any()
     assert (step.next_observations == 3e38).all()
 
 
 @pytest.mark.parametrize("penalty_coef", [0.0, 1.0])
 def test_a_penalty_of_the_user_that_is_not_finite_ends_the_rollout(penalty_coef: float) -> None:
     """Even with λ = 0: 0·∞ is NaN, and would reach the reward of whoever switched the penalty off."""
-    u = torch.tensor([1.0, math.inf, math.nan])
-    step = take(world(penalty=lambda said: u, penalty_coef=penalty_coef), 1.0, 3.0, 3.0)
-    assert step.diverged.tolist() == [False, True, True]
-    assert step.rewards.tolist() == [1.0 - penalty_coef, LOWEST, LOWEST]
+    wrong = {4.0: math.inf, 5.0: math.nan}
+
+    def u(said: Any) -> torch.Tensor:
+        return torch.tensor([wrong.get(state, 1.0) for state in said.observations[:, 0].tolist()])
+
+    step = take(world(penalty=u, penalty_coef=penalty_coef), 1.0, 4.0, 5.0)
+    assert step.exits.tolist() == [0, NON_FINITE, NON_FINITE]
+    assert step.rewards.tolist() == [1.0 - penalty_coef, *[100 * (LOWEST - penalty_coef)] * 2]
 
 
 # ---------------------------------------------------------------- refusals
@@ -297,7 +261,7 @@ def test_a_users_function_of_another_shape_is_refused(option: str, returned: tor
     """A column would broadcast (3,) against (3, 1) to (3, 3), a scalar to every row: both silently."""
     result = returned if option == "penalty" else returned.bool()
     with pytest.raises(ConfigError, match=rf"{option}: returned shape .*\(3,\)"):
-        take(world(**{option: lambda *_: result}), 0.0, 1.0, 2.0)
+        take(world(starts=range(3), **{option: lambda *_: result}), 0.0, 1.0, 2.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
@@ -310,7 +274,7 @@ def test_a_rule_that_returns_no_booleans_is_refused(dtype: torch.dtype) -> None:
 def test_a_negative_penalty_is_refused() -> None:
     """A sign forgotten in a user's function would pay for uncertainty, and training would look better than ever."""
     with pytest.raises(ConfigError, match=r"penalty: returned -0\.5, expected 0 or more"):
-        take(world(penalty=lambda said: torch.tensor([0.0, -0.5, 1.0])), 0.0, 1.0, 2.0)
+        take(world(penalty=lambda said: said.observations[:, 0] - 0.5), 0.0, 1.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +284,10 @@ def test_a_negative_penalty_is_refused() -> None:
         ({"penalty_coef": math.nan}, "penalty_coef: expected a finite number"),
         ({"member_per": "episode"}, "member_per: expected step or rollout, found 'episode'"),
         ({"deterministic": 1}, "deterministic: expected True or False, found 1"),
-        ({"halt_threshold": math.nan}, "halt_threshold: expected a finite number"),
-        ({"halt_threshold": 1.0, "halt_reward": math.inf}, "halt_reward: expected a finite number"),
+        ({"envelope_margin": -0.1}, "envelope_margin: expected a finite number at least 0"),
+        ({"envelope_quantile": 1.1}, "envelope_quantile: expected a finite number at least 0 and at most 1"),
+        ({"exit_reward": math.inf}, "exit_reward: expected a finite number"),
+        ({"on_exit": "stop"}, "on_exit: expected terminate or truncate, found 'stop'"),
         ({"penalty": "nonesuch"}, "unknown penalty 'nonesuch'"),
         ({"termination": "nonesuch"}, "unknown termination 'nonesuch'"),
     ],
@@ -358,4 +324,4 @@ def test_everything_stays_in_float32() -> None:
     """A float64 that slips in doubles every buffer downstream."""
     step = take(world(std=0.1), 0.0, 1.0)
     assert {step.next_observations.dtype, step.rewards.dtype, step.penalties.dtype} == {torch.float32}
-    assert {step.terminations.dtype, step.diverged.dtype} == {torch.bool}
+    assert {step.terminations.dtype, step.truncations.dtype} == {torch.bool}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers.models import LOWEST, count_up, generator, penalized_model
 
+from mopo_env.envs.envelope import NON_FINITE
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts
 from mopo_env.errors import ConfigError, InputError
@@ -150,9 +151,9 @@ def test_a_rollout_that_diverges_restarts() -> None:
     rollouts, _ = started(model, 2, 5)
     for _ in range(3):
         step = rollouts.step(still(2))
-        assert step.diverged.all()
+        assert (step.exits == NON_FINITE).all()
         assert step.terminations.all()
-        assert step.rewards.tolist() == [LOWEST, LOWEST]
+        assert step.rewards.tolist() == [100 * LOWEST, 100 * LOWEST]
         assert step.observations.tolist() == [[1], [1]]
         assert step.lengths.tolist() == [1, 1]
 

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mopo_env._utils import devices
+from mopo_env.envs import envelope as envelope
 from mopo_env.envs import penalized_model as penalized_model
 from mopo_env.envs import rollouts as rollouts
 
@@ -58,6 +59,6 @@ def host_reads() -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, rollouts, penalized_model):
             patch.setattr(module, "perhaps_any", lambda flags: True)
-        patch.setattr(penalized_model, "certainly_any", lambda flags: False)
+        patch.setattr(envelope, "certainly_any", lambda flags: False)
         with _Methods(reads), _Operators(reads):
             yield reads

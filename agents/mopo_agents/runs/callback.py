@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mopo_agents.runs.results import csv_text
 from mopo_agents.runs.run_state import RunState
 from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.store import write_file
+from mopo_env.envs.envelope import EXITS
 from mopo_env.errors import DivergenceError
 
 __all__ = ["EpochCallback", "EvaluationRow", "ModelRow"]
@@ -36,13 +37,19 @@ class ModelRow:
         reward: r̃, the reward that the agent gets.
         model_reward: r̂, the model's reward before the penalty. Compare it with the dataset's mean reward.
         penalty: u(s, a).
-        terminated: Share of the transitions that end in a terminal state, by the termination rule.
+        terminated: Share of the transitions that end in a terminal state, by the termination rule or the envelope.
+        non_finite: Share of the transitions that leave the envelope because the prediction is not finite.
+        outside: Share that leaves it because the prediction is outside the data's range.
+        uncertain: Share that leaves it because the penalty is too large.
     """
 
     reward: float
     model_reward: float
     penalty: float
     terminated: float
+    non_finite: float = 0.0
+    outside: float = 0.0
+    uncertain: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +151,8 @@ class EpochCallback(BaseCallback):
         infos = self.locals.get("infos")
         if isinstance(infos, RolloutInfos):  # agents that learn from the dataset alone have none
             step = infos.step
-            columns = (step.rewards, step.model_rewards, step.penalties, step.terminations)
+            reasons = [step.exits == code for code in range(1, len(EXITS))]
+            columns = (step.rewards, step.model_rewards, step.penalties, step.terminations, *reasons)
             self._steps.append(torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist())
         return True
 
@@ -178,15 +186,15 @@ class EpochCallback(BaseCallback):
         record = self.logger.record
         record("mopo/epoch", self.epoch + 1)
         if self._steps:
-            reward, model_reward, penalty, terminated = (
-                float(np.mean(column)) for column in zip(*self._steps, strict=True)
-            )
-            row = ModelRow(reward=reward, model_reward=model_reward, penalty=penalty, terminated=terminated)
+            means = (float(np.mean(column)) for column in zip(*self._steps, strict=True))
+            row = ModelRow(**dict(zip((column.name for column in fields(ModelRow)), means, strict=True)))
             self.model_rows.append(row)
             record("mopo/reward_mean", row.reward)
             record("mopo/model_reward_mean", row.model_reward)
             record("mopo/penalty_mean", row.penalty)
             record("mopo/terminated_share", row.terminated)
+            for reason in ("non_finite", "outside", "uncertain"):
+                record(f"mopo/{reason}_share", getattr(row, reason))
         self.seconds += seconds
         record("time/seconds", self.seconds)
         record("time/rollout_seconds", rollout_seconds)
@@ -268,6 +276,8 @@ class EpochCallback(BaseCallback):
             shown["model reward"] = f"{row.model_reward:.2f}"
             shown["penalty"] = f"{row.penalty:.2f}"
             shown["terminated"] = f"{row.terminated:.1%}"
+            if left := row.non_finite + row.outside + row.uncertain:
+                shown["left the data"] = f"{left:.1%}"
         if self.rows:
             shown["return"] = f"{self.rows[-1].return_mean:.0f}"
         return shown

@@ -13,6 +13,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mopo_env._utils.options import (
     MemberPer,
     Members,
+    OnExit,
     Precision,
     Units,
     check_boolean,
@@ -74,13 +75,19 @@ class TrainConfig:
         rollout_batch_size: b, the number of rollouts in each epoch. None: 50,000, or 1,024 for on-policy agents.
         horizon: h, the number of steps in each rollout. None: the task's.
         penalty_coef: λ, the weight of the penalty. None: the task's.
+        mean_penalty: Chooses λ so that this is the mean of λ u on the data, whatever the units of u. None: see
+            penalty_coef.
         penalty: learned-variance, ensemble-disagreement, max-pairwise-difference, ensemble-std, ensemble-variance,
             log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle or none. None: the method's.
         penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
-        halt_threshold: A rollout ends when its penalty is above this value (MOReL). None: never.
-        halt_reward: Reward of a step above halt_threshold. None: -100 times the largest |r| in the dataset.
+        envelope_margin: A rollout ends when it leaves the range of the data in any column by more than this multiple
+            of the range. None: it never does.
+        envelope_quantile: A rollout ends when its penalty is above this quantile of the penalties on the data; 1: above
+            the largest, as in MOReL. None: it never does.
+        exit_reward: Reward of a step that ends a rollout so. None: (r_min - λ u_max) / (1 - 0.99), at most 0.
+        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own.
         member_per: Whether a new ensemble member is drawn for each step or for each rollout.
         deterministic: Whether the model returns its mean instead of a random sample.
         target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
@@ -120,12 +127,15 @@ class TrainConfig:
     rollout_batch_size: int | None = field(default=None, metadata=_is("size", "model"))
     horizon: int | None = field(default=None, metadata=_is("method", "model"))
     penalty_coef: float | None = field(default=None, metadata=_is("method", "model"))
+    mean_penalty: float | None = field(default=None, metadata=_is("method", "model"))
     penalty: str | None = field(default=None, metadata=_is("method", "model"))
     penalty_members: Members | None = field(default=None, metadata=_is("method", "model"))
     penalty_reward: bool | None = field(default=None, metadata=_is("method", "model"))
     penalty_units: Units | None = field(default=None, metadata=_is("method", "model"))
-    halt_threshold: float | None = field(default=None, metadata=_is("method", "model"))
-    halt_reward: float | None = field(default=None, metadata=_is("method", "model"))
+    envelope_margin: float | None = field(default=None, metadata=_is("method", "model"))
+    envelope_quantile: float | None = field(default=None, metadata=_is("method", "model"))
+    exit_reward: float | None = field(default=None, metadata=_is("method", "model"))
+    on_exit: OnExit = field(default="terminate", metadata=_is("method", "model"))
     member_per: MemberPer = field(default="step", metadata=_is("method", "model"))
     deterministic: bool = field(default=False, metadata=_is("method", "model"))
     target_entropy: float | None = field(default=None, metadata=_is("method"))
@@ -162,8 +172,13 @@ class TrainConfig:
         check_fields(self, check_integer, "checkpoint_every", optional=True, minimum=0)
         check_fields(self, check_number, "save_every", optional=True, minimum=0.0)
         check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
-        check_fields(self, check_number, "penalty_coef", optional=True, minimum=0.0)
-        check_fields(self, check_number, "halt_threshold", "halt_reward", "target_entropy", optional=True)
+        check_fields(self, check_number, "penalty_coef", "mean_penalty", optional=True, minimum=0.0)
+        if self.penalty_coef is not None and self.mean_penalty is not None:
+            raise ConfigError("penalty_coef, mean_penalty: found both. Each decides λ; leave one out.")
+        check_fields(self, check_number, "exit_reward", "target_entropy", optional=True)
+        check_fields(self, check_number, "envelope_margin", optional=True, minimum=0.0)
+        check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
+        check_fields(self, check_choice, "on_exit", choices=OnExit)
         check_fields(self, check_number, "real_ratio", minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
         check_fields(self, check_boolean, "deterministic", "overlap", "fast")

@@ -34,8 +34,6 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
     rule = None if penalized_model is None else penalized_model.termination
     metadata: dict[str, Any] = getattr(model, "metadata", {})
     options = run.options
-    if penalized_model is not None and run.config.halt_threshold is not None:
-        options["halt_reward"] = penalized_model.halt_reward
     made_of = {
         "agent": agent_name(run.agent_class),
         "method": run.method.name,
@@ -56,6 +54,9 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
         "dataset": run.config.dataset,
         "dataset_task": transitions.metadata.get("task") or transitions.metadata.get("name"),
         "fit": metadata.get("config"),
+        # What follows from the options, the data and the ensemble.
+        "lambda": None if penalized_model is None else penalized_model.penalty_coef,
+        "price_of_leaving": None if penalized_model is None else penalized_model.envelope.exit_reward,
         "changed": {**run.changed, **_changes_of_ensemble(run, transitions, metadata)},
         "identity": digest({"made of": made_of, "options": chosen}),
         "versions": library_versions(),

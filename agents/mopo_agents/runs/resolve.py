@@ -96,7 +96,8 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
     }
     if not issubclass(agent_class, OfflineAgent):
         of_run: dict[str, Any] = {name: getattr(filled, name) for name in ("horizon", "penalty_coef", "termination")}
-        task = replace(task, rollout_policy="random" if filled.random_rollouts else "agent", **of_run)
+        given = {name: value for name, value in of_run.items() if value is not None}
+        task = replace(task, rollout_policy="random" if filled.random_rollouts else "agent", **given)
     target_entropy = {} if config.target_entropy is None else {"target_entropy": config.target_entropy}
     return ResolvedRun(
         config=filled,
@@ -118,7 +119,7 @@ def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[Bas
         # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow.
         "rollout_batch_size": 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000,
         "horizon": method.horizons.get(task.name, task.horizon),
-        "penalty_coef": task.penalty_coef,
+        "penalty_coef": task.penalty_coef if config.mean_penalty is None else None,
         "penalty": "learned-variance",
         "termination": task.termination,
         "random_rollouts": task.rollout_policy == "random",

@@ -159,7 +159,7 @@ def test_the_record_of_a_run_without_an_environment(cart: Path) -> None:
     with Path("run/progress.csv").open(newline="") as stream:
         progress = list(csv.DictReader(stream))
     names = {"reward": "reward_mean", "model_reward": "model_reward_mean", "penalty": "penalty_mean"}
-    names["terminated"] = "terminated_share"
+    names |= {name: f"{name}_share" for name in ("terminated", "non_finite", "outside", "uncertain")}
     assert [{name: float(line[f"mopo/{column}"]) for name, column in names.items()} for line in progress] == [
         pytest.approx(vars(row)) for row in result.model_rows
     ]

@@ -17,7 +17,7 @@ NAN, INFINITY = float("nan"), float("inf")
 POSITIVE = ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
 NOT_NEGATIVE = ("evaluate_every", "checkpoint_every", "seed")
 POSITIVE_OR_NONE = ("rollout_batch_size", "horizon")
-NUMBER_OR_NONE = ("halt_threshold", "halt_reward", "target_entropy")
+NUMBER_OR_NONE = ("exit_reward", "target_entropy")
 NO_INTEGERS: tuple[Any, ...] = (-1, 2.5, "3", True)
 BAD = [
     *[(name, value) for name in POSITIVE for value in (*NO_INTEGERS, 0, None)],

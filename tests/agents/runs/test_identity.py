@@ -59,7 +59,11 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "buffer": {"retain_epochs": 2},
     "target entropy": {"target_entropy": -3.0},
     "standardise": {"standardise": True},
-    "halting": {"halt_threshold": 1.0},
+    "range": {"envelope_margin": 1.5},
+    "quantile": {"envelope_quantile": 0.9},
+    "price": {"exit_reward": -1.0},
+    "truncation": {"on_exit": "truncate"},
+    "mean penalty": {"mean_penalty": 0.5},
     "precision": {"precision": "bfloat16"},
     "overlap": {"overlap": True},
     "real environment": {"real_env": "HalfCheetah-v4"},
@@ -100,14 +104,13 @@ def test_every_option_is_covered() -> None:
         "penalty_units",
         "member_per",
         "deterministic",
-        "halt_reward",
         "dataset",
         "ensemble",
     }
     assert set(ROLES) - tried - equivalent == {name for name, role in ROLES.items() if role in ("how", "seed")}
     for name, value in (("penalty_reward", False), ("penalty_units", "normalised"), ("member_per", "rollout")):
         assert record(**{name: value})["identity"] != record()["identity"]
-    assert record(deterministic=True)["identity"] != record(halt_reward=-1.0)["identity"] != record()["identity"]
+    assert record(deterministic=True)["identity"] != record()["identity"]
 
 
 def test_own_data_are_the_same_elsewhere(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_nothing_is_left_open(options: dict[str, Any]) -> None:
     config = resolved("hopper-mixed", **options)
     assert resolve(config).config == config
     # These are the agent's own where nobody sets them, say that there is none, or belong to the penalty alone.
-    may_be_none = {"target_entropy", "halt_threshold", "halt_reward", "dataset", "ensemble"}
+    may_be_none = {"target_entropy", "exit_reward", "mean_penalty", "dataset", "ensemble"}
+    may_be_none |= {"envelope_margin", "envelope_quantile"}
     may_be_none |= {"penalty_members", "penalty_reward", "penalty_units"}
     assert {name for name, value in resolve(config).options.items() if value is None} - may_be_none == {
         name
@@ -103,8 +104,11 @@ MODEL_CHOICES: dict[str, Any] = {
     "penalty_members": "all",
     "penalty_reward": False,
     "penalty_units": "raw",
-    "halt_threshold": 1.0,
-    "halt_reward": 0.0,
+    "mean_penalty": 1.0,
+    "envelope_margin": 1.5,
+    "envelope_quantile": 0.9,
+    "exit_reward": 0.0,
+    "on_exit": "truncate",
     "member_per": "rollout",
     "deterministic": True,
     "precision": "bfloat16",
@@ -178,7 +182,7 @@ def test_a_target_entropy_of_an_agent_without_one_is_refused(agent: str) -> None
         ({"penalty_coef": 2.0, "horizon": 1}, {"penalty_coef": 2.0, "horizon": 1}),
         ({"real_ratio": 0.5, "member_per": "rollout"}, {"real_ratio": 0.5, "member_per": "rollout"}),
         ({"target_entropy": -3.0, "deterministic": True}, {"target_entropy": -3.0, "deterministic": True}),
-        ({"halt_threshold": 2.0, "precision": "bfloat16"}, {"halt_threshold": 2.0, "precision": "bfloat16"}),
+        ({"envelope_margin": 2.0, "precision": "bfloat16"}, {"envelope_margin": 2.0, "precision": "bfloat16"}),
         ({"agent_options": {"learning_rate": 0.1}}, {"learning_rate": 0.1}),
         ({"rollout_batch_size": 8, "gradient_steps": 7, "evaluation_episodes": 1}, {}),
         ({"method": "bear"}, {}),

@@ -77,11 +77,12 @@ def test_the_oracle_is_one_name_away(dataset: Path, tmp_path: Path) -> None:
 
 def test_every_option_reaches_what_it_is_for(dataset: Path, tmp_path: Path) -> None:
     """Each is an attribute of the model, the agent or its buffer, and a line of the record."""
-    model: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "halt_threshold": 1e6, "penalty_coef": 2.5}
+    model: dict[str, Any] = {"member_per": "rollout", "deterministic": True, "penalty_coef": 2.5}
+    envelope: dict[str, Any] = {"envelope_margin": 2.0, "envelope_quantile": 0.9, "on_exit": "truncate"}
     penalty = {"penalty": "ensemble-std", "penalty_members": "elites", "penalty_reward": False, "penalty_units": "raw"}
     others = {"horizon": 4, "retain_epochs": 2, "real_ratio": 0.5, "target_entropy": -3.0, "random_rollouts": False}
     others |= {"precision": "bfloat16", "overlap": True, "termination": "hopper"}
-    agent: Any = run(dataset, tmp_path / "run", epochs=3, **model, **penalty, **others).agent
+    agent: Any = run(dataset, tmp_path / "run", epochs=3, **model, **envelope, **penalty, **others).agent
     penalized_model, buffer = agent.env.rollouts.penalized_model, agent.replay_buffer
     assert {name: getattr(penalized_model, name) for name in model} == model
     assert penalized_model.penalty == make_penalty("ensemble-std", members="elites", reward=False, units="raw")
@@ -91,9 +92,12 @@ def test_every_option_reaches_what_it_is_for(dataset: Path, tmp_path: Path) -> N
     assert (agent.num_timesteps, agent._n_updates, agent.target_entropy) == (3 * B * 4, 3 * UPDATES, -3.0)
     assert (buffer.full, buffer.buffer_size * buffer.n_envs, buffer.real_ratio) == (True, 2 * B * 4, 0.5)
     description = recorded(tmp_path / "run")
-    assert {name: description[name] for name in (*model, *penalty, *others)} == {**model, **penalty, **others}
-    rewards = penalized_model.transitions.rewards
-    assert description["halt_reward"] == penalized_model.halt_reward == pytest.approx(-100 * np.abs(rewards).max())
+    given = {**model, **envelope, **penalty, **others}
+    assert {name: description[name] for name in given} == given
+    learned = penalized_model.envelope
+    assert learned.on_exit == "truncate"
+    assert learned.low.isfinite().all()
+    assert learned.penalty_limit < learned.largest_penalty
 
 
 @pytest.mark.parametrize("real_ratio", [0.0, 0.5, 1.0])
