@@ -26,7 +26,10 @@ __all__ = ["agent_state", "set_agent_state", "unsaved_state"]
 
 # They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
-_PLAIN = (bool, int, float, str, bytes, type, type(None), FunctionType, BuiltinFunctionType, MethodType, torch.device)
+_PLAIN = (
+    *(bool, int, float, str, bytes, type, type(None), np.generic, torch.device),
+    *(FunctionType, BuiltinFunctionType, MethodType),
+)
 # The parts of these packages that an agent holds, such as schedules and loggers, have no state between two epochs.
 _KNOWN_PACKAGES = ("stable_baselines3", "sb3_contrib", "gymnasium", "mopo_agents")
 
