@@ -62,8 +62,10 @@ def die_after(count: int) -> None:
 def outcome(folder: Path) -> dict[str, Any]:
     """Return everything a run left that does not depend on the clock."""
     left = {str(path.relative_to(folder)): read_artifact(path.parent, "policy") for path in folder.rglob("policy.json")}
-    found: dict[str, Any] = {name: ({key: array.tobytes() for key, array in tensors.items()}, metadata)
-                             for name, (tensors, metadata) in left.items()}
+    found: dict[str, Any] = {
+        name: ({key: array.tobytes() for key, array in tensors.items()}, metadata)
+        for name, (tensors, metadata) in left.items()
+    }
     for name in ("progress.csv", "evaluations.csv"):
         if (folder / name).exists():
             with (folder / name).open(newline="") as stream:

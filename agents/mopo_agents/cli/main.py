@@ -115,7 +115,7 @@ def train_agent(
             given too.
     """
     from mopo_agents.runs.report import plot_learning_curve, result_table
-    from mopo_agents.runs.train import resume as resume_run
+    from mopo_agents.runs.resume import resume as resume_run
     from mopo_agents.runs.train import train
 
     if resume is not None:
@@ -175,7 +175,7 @@ def evaluate_policy(
     from mopo_agents.runs.policy_files import find_policy
     from mopo_env._utils.store import json_text, read_artifact, write_file
 
-    folder = find_policy(folder, checkpoint)
+    run, folder = folder, find_policy(folder, checkpoint)
     policy, saved = load_policy(folder), read_artifact(folder, "policy")[1]
     trained_on = task or saved.get("task")
     if trained_on is None and real_env is None:
@@ -187,7 +187,8 @@ def evaluate_policy(
     evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
     score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
     where = found.id if real_env is None or found.id == real_env else f"{found.id} in {real_env}"
-    epoch = f" of epoch {saved['epoch']}" if "epoch" in saved else ""
+    if folder != run:
+        print(f"The policy is that of epoch {saved.get('epoch')}, in {folder}.")
     print(
         f"{where}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation){score}"
     )
@@ -202,7 +203,7 @@ def evaluate_policy(
         "seed": seed,
     }
     write_file(path, json_text(content))
-    print(f"The returns of all episodes are in {path}. The policy is that{epoch or ' in this folder'}.")
+    print(f"The returns of all episodes are in {path}.")
 
 
 @app.command(name="report")

@@ -36,6 +36,10 @@ def check_free(folder: Path) -> None:
         ConfigError: If it holds one; the message says what to do with it.
     """
     if not (folder / "config.json").exists():
+        if state_folder(folder).is_dir() and any(state_folder(folder).glob("*.json")):
+            raise ConfigError(
+                f"{folder} holds a run without its config.json. Choose another folder, or remove this one."
+            )
         return
     if is_finished(folder):
         raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")

@@ -35,7 +35,7 @@ def find_policy(run: Path, checkpoint: str = "last") -> Path:
 
     Raises:
         ConfigError: If there is no such checkpoint, or the run was never evaluated.
-        StoreError: If no policy is saved, or a file is damaged.
+        StoreError: If a file is damaged.
     """
     names = sorted(path.parent.name for path in (run / _CHECKPOINTS).glob("epoch-*/policy.json"))
     if checkpoint == "best":
@@ -46,11 +46,8 @@ def find_policy(run: Path, checkpoint: str = "last") -> Path:
                 f"checkpoint: found {checkpoint!r}, expected last, best{''.join(f', {n}' for n in names)}."
             )
         return run / _CHECKPOINTS / checkpoint
-    if (run / "policy.json").is_file():
-        return run
-    if not names:
-        raise StoreError(f"{run}: found no policy.json and no checkpoints, expected a training run or a saved policy.")
-    return run / _CHECKPOINTS / names[-1]
+    is_unfinished = names and not (run / "policy.json").is_file()
+    return run / _CHECKPOINTS / names[-1] if is_unfinished else run
 
 
 def remove_checkpoints_after(run: Path, epoch: int) -> None:

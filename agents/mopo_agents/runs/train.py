@@ -3,84 +3,46 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
-from mopo_agents.agents import AGENTS, agent_name, fast_path, make_agent, make_offline_agent
+from mopo_agents.agents import agent_name, fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_agents.evaluation import Evaluation, check_spaces
-from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow
+from mopo_agents.evaluation import check_spaces
+from mopo_agents.policies import save_policy
+from mopo_agents.runs.callback import EpochCallback
 from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.divergence import cause_of_failure
 from mopo_agents.runs.folder import (
     check_free,
     check_same_run,
     is_finished,
     new_folder,
-    read_config,
     running,
     state_folder,
 )
 from mopo_agents.runs.identity import describe
-from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.method_ensembles import ensemble_with
-from mopo_agents.runs.policy_files import policy_metadata
+from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.run_state import RunState, obstacle_to_resume
 from mopo_agents.runs.state.interruption import interruptible
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import ConfigError, DivergenceError
+from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
 
-__all__ = ["TrainResult", "resume", "train"]
+__all__ = ["carry_out", "train"]
 
-_NOTICE = "The run stops when this epoch is finished. Interrupt it again to stop at once and lose the epoch."
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """The result of a run.
-
-    Attributes:
-        run: The run.
-        folder: The folder of all its files.
-        agent: The trained agent.
-        dataset_mean: Mean episode return of the dataset.
-        dataset_max: Largest episode return of the dataset.
-        dataset_reward: Mean reward of the dataset's transitions.
-        dataset_terminated: Share of the dataset's transitions that end in a terminal state.
-        model_rows: Means over the rollouts of each epoch, in order; empty without a model.
-        evaluations: All evaluations, in order.
-        final: The evaluation of the last policy; None without evaluations.
-        resumed: A record of each resume: after which epoch, and what was different on that machine. If there is a
-            difference, the run may not be bit-identical to an uninterrupted one.
-    """
-
-    run: ResolvedRun
-    folder: Path
-    agent: BaseAlgorithm
-    dataset_mean: float
-    dataset_max: float
-    dataset_reward: float
-    dataset_terminated: float
-    model_rows: tuple[ModelRow, ...]
-    evaluations: tuple[EvaluationRow, ...]
-    final: Evaluation | None
-    resumed: tuple[Mapping[str, Any], ...] = ()
+_NOTICE = "The run stops when this epoch is finished and saved. Interrupt it again to stop at once without saving."
 
 
 def train(
@@ -118,49 +80,10 @@ def train(
     """
     if folder is not None:
         check_free(Path(folder))
-    return _train(config, folder, agent_class=agent_class, progress=progress, begun=None)
+    return carry_out(config, folder, agent_class=agent_class, progress=progress, begun=None)
 
 
-def resume(
-    folder: Path | str,
-    *,
-    agent_class: type[BaseAlgorithm] | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    progress: bool = True,
-) -> TrainResult:
-    """Continue an unfinished run of `train` from its saved state, or from the start if it has none.
-
-    On one CPU thread of the same kind of machine, with the same versions of the libraries, the result is bit for bit
-    that of an uninterrupted run. Otherwise the output says what is different.
-
-    Args:
-        folder: The folder of the run.
-        agent_class: The class that was passed to `train`, if it was.
-        device: Where the model and the agent compute. None: as before.
-        threads: CPU threads of PyTorch. None: as before.
-        progress: Whether to show a progress bar.
-
-    Raises:
-        ConfigError: If the run is finished, another process works on it, or its dataset or ensemble has changed.
-        StoreError: If there is no run, or a file is damaged.
-        MopoError: As in `train`.
-    """
-    config, record = read_config(Path(folder))
-    given = {"device": device, "threads": threads}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if agent_class is not None:
-        changes["agent"] = None
-    elif record["agent"] not in AGENTS:
-        raise ConfigError(
-            f"agent_class: {folder} is a run of {record['agent']}, which has no name here. Resume it in Python: "
-            "mopo_agents.resume(folder, agent_class=...)."
-        )
-    config = replace(config, **changes)
-    return _train(config, folder, agent_class=agent_class, progress=progress, begun=record)
-
-
-def _train(
+def carry_out(
     config: TrainConfig,
     folder: Path | str | None,
     *,
@@ -193,29 +116,30 @@ def _train(
                     tqdm.write(fast_path(agent))
             state = None if config.save_every is None else RunState(state_folder(folder))
             with (
-                _with_remedy(folder),
-                interruptible(_NOTICE) as interrupted,
+                _stoppable(folder, saves=state is not None) as interrupted,
                 closing(EpochCallback(run, folder, state=state, interrupted=interrupted, progress=progress)) as epochs,
             ):
                 if begun is not None:
                     epochs.restore(agent)
                     if progress:
                         tqdm.write(_resumption(epochs))
-                return _learn_and_save(agent, run, transitions, epochs)
+                return learn_and_save(agent, run, transitions, epochs)
 
 
 @contextmanager
-def _with_remedy(folder: Path) -> Iterator[None]:
-    """Add to an interruption how the run can be resumed."""
+def _stoppable(folder: Path, *, saves: bool) -> Iterator[Callable[[], bool]]:
+    """Let a signal end the run when the epoch is saved, or at once if it is not saved. Say how to resume it."""
+    remedy = f"`mopo train --resume {folder}` or mopo_agents.resume({str(folder)!r})"
     try:
-        yield
+        with interruptible(_NOTICE) if saves else nullcontext(lambda: False) as interrupted:
+            yield interrupted
     except KeyboardInterrupt as error:
         if is_finished(folder):
             error.add_note(f"The run in {folder} is finished.")
+        elif saves:
+            error.add_note(f"Resume the run with {remedy}.")
         else:
-            error.add_note(
-                f"Resume the run with `mopo train --resume {folder}` or mopo_agents.resume({str(folder)!r})."
-            )
+            error.add_note(f"The run was not saved, because save_every is None. To begin it anew: {remedy}.")
         raise
 
 
@@ -280,88 +204,6 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
         overlap=config.overlap,
         **shared,
     )
-
-
-def _learn_and_save(
-    agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback
-) -> TrainResult:
-    """Train, and write the result: after a divergence, that of the epoch before."""
-    try:
-        _learn(agent, run, epochs)
-    except (ValueError, RuntimeError) as error:
-        found = str(error) if isinstance(error, DivergenceError) else cause_of_failure(agent, error)
-        if found is None:
-            raise
-        cause, quantity = error, found
-    else:
-        return _save(agent, run, transitions, epochs)
-    _save(agent, run, transitions, epochs, diverged=quantity)
-    raise DivergenceError(
-        f"epoch {epochs.epoch + 1}: {quantity}. The run has ended, and {epochs.folder} holds the policy of epoch "
-        f"{epochs.epoch}. A smaller learning rate or a shorter horizon may keep the numbers finite."
-    ) from cause
-
-
-def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
-    without_model = isinstance(agent, OfflineAgent)
-    steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
-    agent.set_logger(make_logger(epochs.folder, epochs.table, epoch=epochs.epoch))
-    try:
-        agent.learn(
-            (run.config.epochs - epochs.epoch) * steps_per_epoch,
-            callback=epochs,
-            log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None, which turns its own log lines off
-            reset_num_timesteps=epochs.epoch == 0,
-        )
-    finally:
-        # SB3 does not close the files of its logger. With an empty logger, the agent can still learn afterwards.
-        agent.logger.close()
-        agent.set_logger(Logger(folder=None, output_formats=[]))
-
-
-def _save(
-    agent: BaseAlgorithm,
-    run: ResolvedRun,
-    transitions: Transitions,
-    epochs: EpochCallback,
-    *,
-    diverged: str | None = None,
-) -> TrainResult:
-    """Write the policy of the last finished epoch and ``result.json``."""
-    epochs.policy.write(epochs.folder, policy_metadata(run.task, epochs.epoch))
-    if diverged is not None and epochs.evaluates:
-        epochs.evaluate(load_policy(epochs.folder, agent=run.agent_class))
-    returns = transitions.episode_returns
-    result = TrainResult(
-        run=run,
-        folder=epochs.folder,
-        agent=agent,
-        dataset_mean=float(returns.mean()),
-        dataset_max=float(returns.max()),
-        dataset_reward=float(transitions.rewards.mean(dtype=np.float64)),
-        dataset_terminated=float(transitions.terminations.mean()),
-        model_rows=tuple(epochs.model_rows),
-        evaluations=tuple(epochs.rows),
-        final=epochs.last_evaluation,
-        resumed=tuple(epochs.resumed),
-    )
-    summary = {
-        "task": run.task.name,
-        **{f"dataset_{name}": getattr(result, f"dataset_{name}") for name in ("mean", "max", "reward", "terminated")},
-        "model_first_epoch": asdict(result.model_rows[0]) if result.model_rows else None,
-        "model_last_epoch": asdict(result.model_rows[-1]) if result.model_rows else None,
-        "real_env": run.task.real_env_id,
-        "evaluations": [asdict(row) for row in result.evaluations],
-        "final_returns": None if result.final is None else result.final.returns,
-        "epochs": epochs.epoch,
-        "diverged_epoch": None if diverged is None else epochs.epoch + 1,
-        "diverged_quantity": diverged,
-        "resumed": result.resumed,
-        "updates": epochs.updates,
-        "seconds": epochs.seconds,
-    }
-    write_file(epochs.folder / "result.json", json_text(summary))
-    return result
 
 
 def _resumption(epochs: EpochCallback) -> str:

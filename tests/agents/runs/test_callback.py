@@ -17,7 +17,7 @@ from helpers.runs import run as small_run
 from mopo_agents.baselines import OfflineSAC
 from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.train import TrainResult
+from mopo_agents.runs.outcome import TrainResult
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions
 from mopo_env.envs.rollouts import Rollouts

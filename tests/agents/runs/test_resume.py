@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from helpers.interrupted import in_child, outcome
-from helpers.runs import ON_POLICY, config, run
+from helpers.runs import ON_POLICY, run
 
 from mopo_agents.runs.callback import EpochCallback
-from mopo_agents.runs.train import resume
+from mopo_agents.runs.resume import resume
 
 SAVED: dict[str, Any] = {"epochs": 5, "save_every": 0, "seed": 3}
 
