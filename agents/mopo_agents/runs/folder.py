@@ -81,9 +81,11 @@ def running(run: Path) -> Iterator[None]:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
     try:
         _lock(run, descriptor)
-        yield
-        if is_finished(run):
-            remove_folder(state_folder(run))
+        try:
+            yield
+        finally:  # a run that diverged is finished, too
+            if is_finished(run):
+                remove_folder(state_folder(run))
     finally:
         os.close(descriptor)
 
