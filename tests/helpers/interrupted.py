@@ -32,6 +32,8 @@ def in_child(work: Callable[[], Any]) -> int:
         try:
             work()
             code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
         except BaseException:
             traceback.print_exc()
         finally:

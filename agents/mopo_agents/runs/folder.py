@@ -37,9 +37,7 @@ def check_free(folder: Path) -> None:
     """
     if not (folder / "config.json").exists():
         if state_folder(folder).is_dir() and any(state_folder(folder).glob("*.json")):
-            raise ConfigError(
-                f"{folder} holds a run without its config.json. Choose another folder, or remove this one."
-            )
+            raise ConfigError(f"{folder} holds a run, but no config.json. Choose another folder, or remove this one.")
         return
     if is_finished(folder):
         raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")
