@@ -118,6 +118,7 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         raise StoreError(f"{run}: found no config.json, expected the folder of an unfinished training run.")
     record = read_json(run / "config.json")
     if is_finished(run):
+        remove_folder(state_folder(run))  # from a crash right after the result was written
         raise ConfigError(
             f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
             "train a new run, because schedules depend on their number."

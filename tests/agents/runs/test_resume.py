@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.agents import files, same_weights
+from helpers.agents import files, quiet_jax, same_weights
 from helpers.damage import change_tensor, rewritten
 from helpers.interrupted import die_after, in_child, outcome
 from helpers.runs import ON_POLICY, config, run
@@ -95,6 +95,9 @@ def resume_or_begin(data: Path, folder: Path, **options: Any) -> None:
         run(data, folder, **options)
     elif not (folder / "result.json").exists():
         resume(folder, progress=False)
+    elif any("unfinished" in path.name for path in folder.iterdir()):
+        with pytest.raises(ConfigError, match="the run is finished"):
+            resume(folder, progress=False)
 
 
 @pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
@@ -283,6 +286,18 @@ def test_the_command_line_resumes(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
     assert (code, "nowhere: found no config.json" in err) == (2, True)
     code, _, err = mopo("train")
     assert (code, "task: found none" in err) == (2, True)
+
+
+@quiet_jax
+@pytest.mark.slow  # JAX compiles each agent anew
+@pytest.mark.parametrize("agent", ["SBX-SAC", "SBX-TD3", "SBX-CrossQ"])
+def test_agents_of_jax(agent: str, dataset: Path, tmp_path: Path) -> None:
+    """Their weights, moments and keys are no tensors of PyTorch. JAX has threads, so there is no fork here."""
+    pytest.importorskip("sbx")
+    run(dataset, tmp_path / "whole", **SAVED, agent=agent)
+    interrupted(dataset, tmp_path / "run", agent=agent)
+    assert resume(tmp_path / "run", progress=False).resumed[0]["after_epoch"] == 2
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 class MySAC(SAC):

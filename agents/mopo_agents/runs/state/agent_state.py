@@ -21,6 +21,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mopo_agents.runs.state.generators import generator_state, set_generator_state
+from mopo_agents.runs.state.jax_state import is_jax_agent, jax_parts, jax_state, set_jax_state
 
 __all__ = ["agent_state", "set_agent_state", "unsaved_state"]
 
@@ -31,7 +32,7 @@ _PLAIN = (
     *(FunctionType, BuiltinFunctionType, MethodType),
 )
 # The parts of these packages that an agent holds, such as schedules and loggers, have no state between two epochs.
-_KNOWN_PACKAGES = ("stable_baselines3", "sb3_contrib", "gymnasium", "mopo_agents")
+_KNOWN_PACKAGES = ("stable_baselines3", "sb3_contrib", "gymnasium", "mopo_agents", "sbx")
 
 
 def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "counters": {name: value for name, value in vars(agent).items() if _is_number(value)},
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
         "generators": {name: generator_state(generator) for name, generator in _generators_of(agent).items()},
+        **({"jax": jax_state(agent)} if is_jax_agent(agent) else {}),
     }
 
 
@@ -62,14 +64,12 @@ def set_agent_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
         setattr(agent, name, value)
     for name, generator in _generators_of(agent).items():
         set_generator_state(generator, state["generators"][name])
+    if is_jax_agent(agent):
+        set_jax_state(agent, state["jax"])
 
 
 def unsaved_state(agent: BaseAlgorithm) -> str | None:
     """Return what an agent may remember from one epoch to the next and `agent_state` does not save; None: nothing."""
-    if type(agent).__module__.startswith("sbx.") or any(
-        kind.__module__.startswith("sbx.") for kind in type(agent).__mro__
-    ):
-        return "its networks and optimizers are JAX's"
     noise = getattr(agent, "action_noise", None)
     if isinstance(noise, VectorizedActionNoise):
         noise = noise.base_noise
@@ -79,6 +79,8 @@ def unsaved_state(agent: BaseAlgorithm) -> str | None:
     parts = [attrgetter(name)(agent) for name in (*modules, *variables)]
     saved = {id(part) for part in parts}
     saved |= {id(tensor) for part in parts if isinstance(part, nn.Module) for tensor in _tensors_of(part)}
+    if is_jax_agent(agent):
+        saved |= {id(value) for _, _, value in jax_parts(agent)}
     for name, value in vars(agent).items():
         if name not in _LAST_STEP and not _is_covered(value, saved):
             return f"its attribute {name} is not saved"
