@@ -103,7 +103,7 @@ class RunState:
             ]
             if agent.device.type != "cpu":
                 differences.append(f"device: on {agent.device.type}, sums are not always in the same order")
-            return state["notes"], differences
+            return state.get("notes", {}), differences
 
 
 def computed_with(agent: BaseAlgorithm) -> dict[str, str]:
