@@ -46,7 +46,9 @@ def main(rollouts: tuple[int, ...] = (20_000, 50_000), dataset: int = 101_000, e
             size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             started = time.perf_counter()
             RunState(Path(folder)).restore(other)
-            notes.append(f"b = {count:,}: {size / 1e6:.0f} MB on disk, restored in {time.perf_counter() - started:.2f} s")
+            notes.append(
+                f"b = {count:,}: {size / 1e6:.0f} MB on disk, restored in {time.perf_counter() - started:.2f} s"
+            )
         epoch_seconds, save_seconds = statistics.median(trained[1:]), statistics.median(saved[1:])
         share = f"{100 * save_seconds / (epoch_seconds + save_seconds):.1f} %"
         most = f"{max(saved[1:]):.2f}"

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 from helpers.agents import files, quiet_jax, same_weights
 from helpers.damage import change_tensor, rewritten
 from helpers.interrupted import die_after, in_child, outcome
 from helpers.runs import ON_POLICY, config, run
+from helpers.transitions import transitions
 from stable_baselines3 import SAC
 
 from mopo_agents.cli import main as cli
@@ -31,9 +33,13 @@ from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
 from mopo_env.errors import ConfigError, MopoError
+from mopo_env.models.ensemble import save_ensemble
+from mopo_env.models.fit import fit_ensemble
+from mopo_env.models.fit_config import FitConfig
 
 Mopo = Callable[..., tuple[int, str, str]]
 
+TINY_FIT = FitConfig(max_epochs=1, hidden_sizes=(8,), weight_decay=(0.0, 0.0), num_members=2, num_elites=1)
 SAVED: dict[str, Any] = {"epochs": 5, "save_every": 0, "seed": 3}
 
 
@@ -87,6 +93,19 @@ def test_a_killed_run_ends_as_if_it_had_not_been(kind: str, dataset: Path, tmp_p
     whole, killed = outcome(tmp_path / "whole"), outcome(tmp_path / "killed")
     for name in whole:
         assert killed[name] == whole[name], name
+
+
+def test_the_target_of_dqn_keeps_its_rhythm(tmp_path: Path) -> None:
+    """It is copied at every third update of the run, two of which make an epoch."""
+    actions: dict[str, Any] = {"actions": np.arange(60) % 3, "action_space": Discrete(3)}
+    data = transitions(widths=(2, 3), observations=np.random.default_rng(0).normal(size=(60, 2)), **actions)
+    save_transitions(data, tmp_path / "data")
+    save_ensemble(fit_ensemble(data, TINY_FIT, progress=False), tmp_path / "data")
+    network = {"target_update_interval": 3, "policy_kwargs": {"net_arch": [16]}}
+    options: dict[str, Any] = {"agent": "DQN", "task": str(tmp_path / "data"), "agent_options": network}
+    run(tmp_path, tmp_path / "whole", **SAVED, **options, dataset=None)
+    killed_and_resumed(tmp_path, tmp_path / "killed", after=2, **options, dataset=None)
+    assert outcome(tmp_path / "whole") == outcome(tmp_path / "killed")
 
 
 def resume_or_begin(data: Path, folder: Path, **options: Any) -> None:
