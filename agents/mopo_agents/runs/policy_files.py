@@ -42,9 +42,8 @@ def find_policy(run: Path, checkpoint: str = "last") -> Path:
         return _best(run, names)
     if checkpoint != "last":
         if checkpoint not in names:
-            raise ConfigError(
-                f"checkpoint: found {checkpoint!r}, expected last, best{''.join(f', {n}' for n in names)}."
-            )
+            known = ", ".join(["last", "best", *names])
+            raise ConfigError(f"checkpoint: found {checkpoint!r}, expected one of {known}.")
         return run / _CHECKPOINTS / checkpoint
     is_unfinished = names and not (run / "policy.json").is_file()
     return run / _CHECKPOINTS / names[-1] if is_unfinished else run
