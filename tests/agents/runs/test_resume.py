@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,28 @@ def test_a_run_that_is_killed_again_and_again(dataset: Path, tmp_path: Path) -> 
     resume(folder, progress=False)
     assert outcome(folder) == outcome(tmp_path / "whole")
     assert sizes[1:] == [3 + 2 * 2] * 3, "lock, state and its arrays, and two parts of the buffer"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["SAC", "SAC, overlapped", "PPO"])
+def test_kills_at_random_moments(kind: str, dataset: Path, tmp_path: Path) -> None:
+    """Not only between operations on files: from outside, in updates, in rollouts and in the middle of a write."""
+    options: dict[str, Any] = {**SAVED, **KINDS[kind], "epochs": 40, "save_every": 0}
+    run(dataset, tmp_path / "whole", **options)
+    generator, folder, kills = np.random.default_rng(0), tmp_path / "killed", 0
+    while not (folder / "result.json").exists():
+
+        def work(seconds: float = float(generator.uniform(0.2, 1.5))) -> None:
+            killer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
+            killer.daemon = True
+            killer.start()
+            resume_or_begin(dataset, folder, **options)
+
+        kills += in_child(work) == -signal.SIGKILL
+        assert kills < 200
+    resume_or_begin(dataset, folder, **options)
+    assert outcome(folder) == outcome(tmp_path / "whole")
+    assert kills > 1
 
 
 # ---------------------------------------------------------------- signals
