@@ -29,6 +29,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/penalty.py
 	$(BIN)/python benchmarks/oracle.py
+	$(BIN)/python benchmarks/penalties_off_data.py halfcheetah-jump
 	$(BIN)/python benchmarks/datasets.py
 
 format: .venv/dev

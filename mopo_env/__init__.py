@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mopo_env.datasets.locate import load_dataset, resolve_task
     from mopo_env.datasets.minari.reader import load_minari, save_minari
     from mopo_env.datasets.relabel import relabel
-    from mopo_env.datasets.tables import load_table
+    from mopo_env.datasets.tables.reader import load_table
     from mopo_env.envs.env import PenalizedModelEnv
     from mopo_env.envs.make import make_env, make_penalized_model, make_vector_env
     from mopo_env.envs.penalized_model import PenalizedModel
@@ -46,7 +46,7 @@ _HOMES = {
     "mopo_env.datasets.files": ("load_transitions", "save_transitions"),
     "mopo_env.datasets.minari.reader": ("load_minari", "save_minari"),
     "mopo_env.datasets.relabel": ("relabel",),
-    "mopo_env.datasets.tables": ("load_table",),
+    "mopo_env.datasets.tables.reader": ("load_table",),
     "mopo_env.models.card.card": ("model_card",),
     "mopo_env.models.card.scores": ("ModelCard",),
     "mopo_env.models.ensemble": ("GaussianEnsemble", "load_ensemble", "save_ensemble"),

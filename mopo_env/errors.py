@@ -12,6 +12,7 @@ from types import ModuleType
 
 __all__ = [
     "ConfigError",
+    "DataWarning",
     "DatasetError",
     "DivergenceError",
     "FitWarning",
@@ -52,6 +53,10 @@ class UnknownNameError(ConfigError):
 
 class DatasetError(MopoError, ValueError):
     """Raised when transitions cannot be found, or their arrays are wrong."""
+
+
+class DataWarning(UserWarning):
+    """Says that a dataset was accepted, but does not keep what was declared about it."""
 
 
 class SpaceMismatchError(DatasetError):

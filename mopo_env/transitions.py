@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
-from mopo_env.errors import DatasetError
+from mopo_env.errors import DatasetError, DataWarning
 
 __all__ = ["Episode", "Transitions"]
 
@@ -152,11 +153,18 @@ class Transitions:
     @property
     def observation_names(self) -> list[str]:
         """Return the names of the columns, if the metadata hold them as those of a table do; otherwise numbers."""
-        named = self.metadata.get("columns")
-        names = named.get("observations") if isinstance(named, Mapping) else None
-        if isinstance(names, list | tuple) and len(names) == self.observation_dim:
-            return [str(name) for name in names]
-        return [f"observation {index}" for index in range(self.observation_dim)]
+        return self._names("observations", self.observation_dim) or [
+            f"observation {index}" for index in range(self.observation_dim)
+        ]
+
+    @property
+    def action_names(self) -> list[str]:
+        """Return the names of the columns of `encoded_actions`, as `observation_names` does."""
+        names = self._names("actions", 1 if self._is_discrete else self.action_dim)
+        if names and isinstance(self.action_space, Discrete):
+            first, last = number_range(self.action_space)
+            names = [f"{names[0]}={number}" for number in range(first, last + 1)]
+        return names or [f"action {index}" for index in range(self.action_dim)]
 
     def encoded_actions(self) -> np.ndarray:
         """Return the actions as the model sees them, shape ``(rows, action_dim)``, float32.
@@ -189,8 +197,16 @@ class Transitions:
     @cached_property
     def fingerprint(self) -> str:
         """Return the SHA-256 of the arrays and the spaces. Equal content has an equal fingerprint."""
+        return self._digest((*_FLOATING, *_FLAGS))
+
+    @cached_property
+    def dynamics_fingerprint(self) -> str:
+        """Return the fingerprint of everything but the rewards, which relabelling does not change."""
+        return self._digest(name for name in (*_FLOATING, *_FLAGS) if name != "rewards")
+
+    def _digest(self, names: Iterable[str]) -> str:
         digest = hashlib.sha256()
-        for name in (*_FLOATING, *_FLAGS):
+        for name in names:
             array = getattr(self, name)
             digest.update(f"{name}{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -223,6 +239,11 @@ class Transitions:
     @property
     def _is_discrete(self) -> bool:
         return isinstance(self.action_space, Discrete)
+
+    def _names(self, role: str, count: int) -> list[str]:
+        named = self.metadata.get("columns")
+        names = named.get(role) if isinstance(named, Mapping) else None
+        return [str(name) for name in names] if isinstance(names, list | tuple) and len(names) == count else []
 
     def _freeze(self, name: str, array: np.ndarray) -> None:
         array.setflags(write=False)
@@ -273,12 +294,13 @@ class Transitions:
         if low < -1 - _BOUND_TOLERANCE or high > 1 + _BOUND_TOLERANCE:
             raise DatasetError(
                 f"actions: found values from {low:.4g} to {high:.4g} and no action_space. The default box is −1 to 1; "
-                "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system."
+                "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system. On the "
+                "command line, these are --action-low and --action-high."
             )
         return Box(-1.0, 1.0, self.actions.shape[1:], np.float32)
 
     def _set_spaces(self) -> None:
-        """Fill in the spaces that were not given, and refuse actions outside theirs."""
+        """Fill in the spaces that were not given, widen that of the observations, and refuse actions outside theirs."""
         seen: Any = self.observation_space
         seen = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32) if seen is None else seen
         object.__setattr__(self, "observation_space", as_float32_box(seen, "observations"))
@@ -289,6 +311,7 @@ class Transitions:
             array = getattr(self, name)
             if space.shape != array.shape[1:]:
                 raise DatasetError(f"{name}: found width {array.shape[1]}, but the space has shape {space.shape}.")
+        self._widen_observation_space()
         space = self.action_space
         if isinstance(space, Discrete):
             first, last = number_range(space)
@@ -298,6 +321,26 @@ class Transitions:
         else:
             outside = (self.actions < space.low - _BOUND_TOLERANCE) | (self.actions > space.high + _BOUND_TOLERANCE)
             self._refuse_actions(outside.any(axis=1), "Clip them, or declare the true bounds.")
+
+    def _widen_observation_space(self) -> None:
+        """Make room for observations outside their space: predictions are clipped to it, and would lose them."""
+        space, arrays = self.observation_space, (self.observations, self.next_observations)
+        lowest = np.minimum(*(array.min(axis=0) for array in arrays))
+        largest = np.maximum(*(array.max(axis=0) for array in arrays))
+        columns = np.flatnonzero((lowest < space.low) | (largest > space.high))
+        if len(columns) == 0:
+            return
+        column = int(columns[0])
+        name, more = self.observation_names[column], f"; {len(columns)} columns in all" * (len(columns) > 1)
+        warnings.warn(
+            f"observations: {name} goes from {lowest[column]:g} to {largest[column]:g}, outside its declared "
+            f"{space.low[column]:g} to {space.high[column]:g}{more}. The space was widened to hold them. If the "
+            "declared bounds are right, clip or drop these rows.",
+            DataWarning,
+            stacklevel=4,
+        )
+        widened = Box(np.minimum(space.low, lowest), np.maximum(space.high, largest), dtype=np.float32)
+        object.__setattr__(self, "observation_space", widened)
 
     def _refuse_actions(self, wrong: Any, remedy: str) -> None:
         rows = np.flatnonzero(wrong)

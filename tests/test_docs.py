@@ -146,7 +146,7 @@ def test_commands_of_the_page_on_data(
     assert mopo(command, monkeypatch) == 2
     error = capsys.readouterr().err
     assert error.startswith("mopo: "), error
-    assert re.search(r"no such file|no dataset|no data for the task", error), error
+    assert re.search(r"no such file|not found in|no dataset|no data for the task", error), error
 
 
 def test_the_card_on_the_page_on_data(
@@ -201,3 +201,28 @@ def test_own_data_in_three_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found: dict[str, object] = {}
     exec(policy, found)  # noqa: S102
     assert found["action"].shape == (2,)  # type: ignore[attr-defined]
+
+
+def test_the_log_that_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page's commands print what stands below them, lead to a report card with names, and Python does the same."""
+    shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
+    refused, imported, show, fit, card, train = commands_in("\n".join(blocks_of("docs/preparing_a_log.md")))
+    message, report = blocks_of("docs/preparing_a_log.md", "text")
+    assert mopo(refused, monkeypatch) == 2
+    assert {*message.splitlines()} - {"…"} <= {*capsys.readouterr().err.splitlines()}
+    assert not (tmp_path / "room").exists()
+    assert mopo(imported, monkeypatch) == 0
+    assert capsys.readouterr().out.startswith(report)
+    assert mopo(show, monkeypatch) == 0
+    assert mopo(f"{fit} --max-epochs 1 --num-members 2 --num-elites 1", monkeypatch) == 0
+    capsys.readouterr()
+    assert mopo(card, monkeypatch) == 0
+    names = ["room", "wall", "pressure", "mode=day", "mode=night", "reward"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:7]] == names
+    sizes = "--epochs 1 --rollout-batch-size 5 --gradient-steps 1"
+    assert mopo(f"{train} {sizes}", monkeypatch) == 0
+    (python,) = blocks_of("docs/preparing_a_log.md", "python")
+    exec(python, {})  # noqa: S102
+    assert load_transitions(tmp_path / "room-python").fingerprint == load_transitions(tmp_path / "room").fingerprint

@@ -75,10 +75,10 @@ def test_the_page_shows_the_example(example: str, page: str) -> None:
     assert f"```python\n{code}\n```" in (ROOT / page).read_text()
 
 
-def heated_tank() -> Any:
-    """Import the plant, which the example does not use."""
-    path = ROOT / "examples" / "data" / "heated_tank.py"
-    spec = importlib.util.spec_from_file_location("heated_tank", path)
+def plant_of(name: str) -> Any:
+    """Import a plant, which the example does not use."""
+    path = ROOT / "examples" / "data" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     plant = importlib.util.module_from_spec(spec)
@@ -86,19 +86,20 @@ def heated_tank() -> Any:
     return plant
 
 
-def test_the_log_is_what_the_plant_wrote() -> None:
+@pytest.mark.parametrize("name", ["heated_room", "heated_tank"])
+def test_the_log_is_what_the_plant_wrote(name: str) -> None:
     """Data can be checked only if they can be made again."""
     printed = io.StringIO()
     with redirect_stdout(printed):
-        heated_tank().main()
-    assert printed.getvalue() == (ROOT / "examples" / "data" / "heated_tank.csv").read_text()
+        plant_of(name).main()
+    assert printed.getvalue() == (ROOT / "examples" / "data" / f"{name}.csv").read_text()
 
 
 @pytest.mark.slow
 def test_the_policy_of_the_example_beats_the_operator_on_the_real_plant(tmp_path: Path) -> None:
     """The example has no plant, so this test runs both on it from the same 50 starts."""
     run((ROOT / "examples" / "own_data.py").read_text(), tmp_path / "own_data.py")
-    plant, policy = heated_tank(), load_policy(tmp_path / "tank-policy")
+    plant, policy = plant_of("heated_tank"), load_policy(tmp_path / "tank-policy")
 
     def episodes(behaviour: Callable[[np.random.Generator], Callable[[np.ndarray], np.ndarray]]) -> tuple[float, int]:
         """Return the mean return, and how many runs trip."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mopo_env._utils.spaces import as_float32_box
-from mopo_env.errors import DatasetError
+from mopo_env.errors import DatasetError, DataWarning
 from mopo_env.toys import LinearGaussianSystem
 from mopo_env.transitions import Episode, Transitions
 
@@ -146,6 +146,17 @@ class TestAccepted:
         assert transitions.observation_space == Box(-np.inf, np.inf, (3,), np.float32)
         bounds = np.array([1, 2], dtype=np.float32)
         assert transitions.action_space == Box(-bounds, bounds, dtype=np.float32)
+
+    @pytest.mark.parametrize("name", ["observations", "next_observations"])
+    def test_observations_outside_their_space_widen_it(self, name: str) -> None:
+        """Predictions are clipped to the space: a model could never reach what was recorded."""
+        changes = with_value(name, 2, 99.0)
+        with pytest.warns(
+            DataWarning, match=r"observation 2 goes from .* to 99, outside .*-50 to 50. The space was widened"
+        ):
+            transitions = Transitions(**{**arrays(), **changes}, observation_space=Box(-50, 50, (3,)))
+        assert transitions.observation_space.high.tolist() == [50, 50, 99]
+        assert transitions.observation_space.low.tolist() == [-50, -50, -50]
 
     def test_bound_that_float64_has_and_float32_has_not(self) -> None:
         space = as_float32_box(Box(-1e300, 1e300, (2,), np.float64), "observations")
@@ -288,6 +299,14 @@ class TestFingerprint:
         assert Transitions(**arrays(), action_space=Box(-1, 1, (2,), np.float64)).fingerprint == reference
         assert Transitions(**arrays(), action_space=Box(-1, 2, (2,))).fingerprint != reference
         assert Transitions(**arrays(), observation_space=Box(-9, 9, (3,))).fingerprint != reference
+
+    def test_rewards_are_not_dynamics(self) -> None:
+        """Relabelling changes the one fingerprint and keeps the other."""
+        first, paid = Transitions(**arrays()), Transitions(**{**arrays(), "rewards": arrays()["rewards"] + 1})
+        assert first.fingerprint != paid.fingerprint
+        assert first.dynamics_fingerprint == paid.dynamics_fingerprint
+        moved = Transitions(**{**arrays(), **with_value("actions", 0, 0.5)})
+        assert moved.dynamics_fingerprint != first.dynamics_fingerprint
 
     def test_arrays_cannot_trade_places(self) -> None:
         data = arrays()

@@ -51,6 +51,8 @@ AGENTS: dict[str, AgentSource] = {
     "SBX-DDPG": AgentSource("sbx", "DDPG", "sbx"),
     "SBX-TQC": AgentSource("sbx", "TQC", "sbx"),
     "SBX-CrossQ": AgentSource("sbx", "CrossQ", "sbx"),
+    "RAVL": AgentSource("mopo_agents.pessimism", "RAVL"),
+    "MOBILE": AgentSource("mopo_agents.pessimism", "MOBILE"),
     "BC": AgentSource("mopo_agents.baselines", "BC"),
     "BEAR": AgentSource("mopo_agents.baselines", "BEAR"),
     "BRAC-p": AgentSource("mopo_agents.baselines", "BRACp"),

@@ -119,7 +119,7 @@ class MixedReplayBuffer(ReplayBuffer):
         size = self._mini_batch_size or batch_size
         if batch_size % size:
             size = batch_size
-        num_batches, num_real = batch_size // size, round(self.real_ratio * size)
+        num_batches, num_real = batch_size // size, self.num_real_rows(size)
         parts = []
         if num_real:
             if self._real is None:
@@ -146,6 +146,10 @@ class MixedReplayBuffer(ReplayBuffer):
             dones=dones * (1.0 - timeouts),
             rewards=rewards,
         )
+
+    def num_real_rows(self, mini_batch_size: int) -> int:
+        """Return how many rows of a mini-batch, its first ones, are real."""
+        return round(self.real_ratio * mini_batch_size)
 
     def add(
         self,

@@ -10,6 +10,9 @@ from typing import Any, Literal, get_args
 from mopo_env.errors import ConfigError
 
 __all__ = [
+    "DEFAULT_MARGIN",
+    "DEFAULT_PENALTY",
+    "DEFAULT_QUANTILE",
     "MemberPer",
     "Members",
     "OnExit",
@@ -113,6 +116,12 @@ Units = Literal["raw", "normalised"]
 """Raw outputs, or outputs divided by the standard deviations of the training targets."""
 MemberPer = Literal["step", "rollout"]
 """How often an elite is picked: for every step (TS-1), or once for a rollout (TS-∞)."""
+DEFAULT_PENALTY = "ensemble-std"
+"""Of the penalties, the one that follows the true error best, on the data and off them (docs/penalties.md)."""
+DEFAULT_MARGIN = 0.25
+"""How far rollouts of a task or of own data may leave the data's range, as a multiple of it."""
+DEFAULT_QUANTILE = 1.0
+"""Which quantile of the penalties on the data they may not exceed."""
 OnExit = Literal["terminate", "truncate"]
 """How a rollout ends that leaves the envelope: at a price, or at none and with a bootstrap."""
 Precision = Literal["float32", "bfloat16"]

@@ -18,7 +18,7 @@ from mopo_env.datasets.rows import as_flags, check_finite, transitions_from_rows
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["D4RL_FILES", "check_sha256", "d4rl_task", "load_d4rl"]
+__all__ = ["D4RL_FILES", "action_width", "check_sha256", "d4rl_task", "load_d4rl"]
 
 # The kinds of numbers that a field may hold. Flags are booleans, bytes or floats, depending on the file's version.
 _REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
@@ -80,6 +80,19 @@ def load_d4rl(
             action_space=action_space,
             metadata={**metadata, "d4rl": plain_strings(file, "metadata")},
         )
+
+
+def action_width(path: Path | str) -> int:
+    """Return the width of a file's actions, without reading them.
+
+    Raises:
+        DatasetError: If the file is missing, damaged or hostile, or has no actions.
+    """
+    with open_hdf5(path) as file:
+        array = plain_array(file, "actions", kinds=_REQUIRED["actions"])
+        if array is None or len(array.shape) != 2:
+            raise DatasetError("actions: found no array of the shape (rows, width).")
+        return array.shape[1]
 
 
 def _read(file: Any) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ def transitions_from_rows(
     rewards: np.ndarray,
     terminated: np.ndarray,
     truncated: np.ndarray,
+    complete: np.ndarray | None = None,
     next_observations: np.ndarray | None = None,
     action_space: ActionSpace | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -38,9 +39,11 @@ def transitions_from_rows(
         terminated: Shape ``(rows,)``, bool; whether the state after the row is terminal.
         truncated: Shape ``(rows,)``, bool; whether the episode ended with the row for another reason. A row with both
             flags counts as terminated. The last row always ends its episode.
+        complete: Shape ``(rows,)``, bool; whether the row has an action and a reward. Another row is dropped, but its
+            observation is the next state of the row before it. Default: all rows are complete.
         next_observations: Shape ``(rows, observation)``, or None.
         action_space: Default: the box from −1 to 1.
-        metadata: Where the rows come from; the number of dropped rows is added as ``rows_dropped``.
+        metadata: Where the rows come from; the number of complete rows that were dropped is added as ``rows_dropped``.
 
     Raises:
         DatasetError: If there are no rows, or `Transitions` refuses them.
@@ -49,11 +52,17 @@ def transitions_from_rows(
         raise DatasetError("found no rows; at least two transitions are needed.")
     ends = terminated | truncated
     ends[-1] = True
-    kept = np.arange(len(rewards)) if next_observations is not None else np.flatnonzero(~ends)
+    incomplete = np.zeros(len(rewards), dtype=bool) if complete is None else ~complete
     if next_observations is None:
+        ends |= incomplete
+        kept = np.flatnonzero(~ends)
         next_observations = observations[kept + 1]
         terminated, ends = np.zeros(len(kept), dtype=bool), ends[kept + 1]
-    dropped = len(rewards) - len(kept)
+    else:
+        ends[:-1] |= incomplete[1:]
+        kept = np.flatnonzero(~incomplete)
+        next_observations, terminated, ends = next_observations[kept], terminated[kept], ends[kept]
+    dropped = len(rewards) - len(kept) - int(incomplete.sum())
     try:
         return Transitions(
             observations=observations[kept],

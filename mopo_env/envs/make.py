@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import MemberPer, OnExit, Precision
+from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
+from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
+from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import ORACLE, Penalty, get_penalty
 from mopo_env.penalties.oracle import make_oracle_penalty
 from mopo_env.tasks import Task
@@ -70,14 +71,15 @@ def make_penalized_model(
     *,
     dataset: str | Path | None = None,
     ensemble: str | Path | None = None,
-    penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
+    allow_other_data: bool = False,
+    penalty: str | Mapping[str, Any] | Penalty = DEFAULT_PENALTY,
     penalty_coef: float | None = None,
     mean_penalty: float | None = None,
     termination: str | Termination | None = None,
     member_per: MemberPer = "step",
     deterministic: bool = False,
-    envelope_margin: float | None = None,
-    envelope_quantile: float | None = None,
+    envelope_margin: float | None = DEFAULT_MARGIN,
+    envelope_quantile: float | None = DEFAULT_QUANTILE,
     exit_reward: float | None = None,
     on_exit: OnExit = "terminate",
     precision: Precision = "float32",
@@ -90,6 +92,7 @@ def make_penalized_model(
             Default: `dataset`, as own data.
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: The folder of an ensemble; default: the dataset's.
+        allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
         penalty: A name in `mopo_env.penalties.PENALTIES`, ``"oracle"``, a mapping of a name and options, or a callable;
             see `resolve_penalty`.
         penalty_coef: λ; default: the task's, 1 for own data.
@@ -112,7 +115,8 @@ def make_penalized_model(
         StoreError: If there is no ensemble or no learned rule, or a file is damaged.
         ConfigError: If the device cannot be used, two datasets are named, or the task has no oracle.
         MissingExtraError: If the oracle needs MuJoCo and it is not installed.
-        SpaceMismatchError: If the spaces of the ensemble, the learned rule or the oracle differ from the dataset's.
+        SpaceMismatchError: If the spaces of the ensemble, the learned rule or the oracle differ from the dataset's, or
+            the ensemble was fitted to other data.
     """
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
     dataset = dataset_of(found, None if task is None else dataset)
@@ -120,11 +124,11 @@ def make_penalized_model(
     penalty = resolve_penalty(penalty, found, dataset)
     transitions = load_shared_dataset(dataset)
     model = load_shared_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
-    _check_same_spaces(model.metadata, transitions, "ensemble")
+    check_provenance(model.metadata, transitions, "ensemble", allow_other_data=allow_other_data)
     termination = found.termination if termination is None else termination
     if termination == "learned":
         termination = load_shared_termination(ensemble, dataset, device=device)
-        _check_same_spaces(termination.metadata, transitions, "learned termination rule")
+        check_provenance(termination.metadata, transitions, "learned termination rule", allow_other_data=True)
     return PenalizedModel(
         model,
         transitions,
@@ -231,16 +235,6 @@ def _find_task(
                 "PenalizedModelEnv(PenalizedModel(model, transitions, …), horizon=…) directly."
             )
     return resolve_task(dataset if task is None else task, ensemble=ensemble)
-
-
-def _check_same_spaces(metadata: dict[str, Any], transitions: Transitions, fitted: str) -> None:
-    for name in ("observation_space", "action_space"):
-        found, expected = str(getattr(transitions, name)), metadata.get(name)
-        if expected is not None and found != expected:
-            raise SpaceMismatchError(
-                f"{name}: the dataset's is {found}, but the {fitted} was fitted to data of {expected}. "
-                f"Fit it again on this dataset, or pass the dataset that the {fitted} was fitted on."
-            )
 
 
 def _shared(load: Callable[..., Loaded], manifest: Path, **options: Any) -> Loaded:

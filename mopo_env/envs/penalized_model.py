@@ -85,6 +85,8 @@ class PenalizedModel:
     ) -> None:
         """Join a model and a dataset.
 
+        The defaults are the paper's M̃ at λ = 1. `make_penalized_model` has this package's choices.
+
         Args:
             model: T̂, any `DynamicsModel`.
             transitions: D_env, the dataset. It gives the start states and the spaces.

@@ -19,6 +19,7 @@ from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.lipschitz import bake, regularise
 from mopo_env.models.losses import gaussian_loss, negative_log_likelihood
 from mopo_env.models.optimizer import make_optimizer, make_schedule
+from mopo_env.models.provenance import provenance
 from mopo_env.transitions import Transitions
 
 __all__ = ["fit_ensemble"]
@@ -120,10 +121,7 @@ def fit_ensemble(
     _warn_of_columns(unexplained, ensemble.target_std.cpu(), names)
     ensemble.metadata = {
         "config": asdict(config),
-        "dataset_fingerprint": transitions.fingerprint,
-        "dataset_name": transitions.metadata.get("name"),
-        "observation_space": str(transitions.observation_space),
-        "action_space": str(transitions.action_space),
+        **provenance(transitions),
         "holdout_rows": sorted(holdout.tolist()),
         "holdout_score": best.scores.tolist(),
         "holdout_score_history": history,

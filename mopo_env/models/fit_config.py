@@ -98,8 +98,7 @@ class FitConfig:
         with_tuples: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
         }
-        # The bundled ensembles were fitted before these two had a name.
-        return cls(**{"schedule": "constant", "beta": 0.0, **with_tuples})
+        return cls(**with_tuples)
 
     def epochs_for(self, num_rows: int) -> int:
         """Return how many epochs a fit to so many training rows has at most.

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DatasetError
+from mopo_env.models.provenance import provenance
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.terminations.learned import LearnedTermination
 from mopo_env.transitions import Transitions
@@ -95,10 +96,7 @@ def fit_termination(
     predicted = probabilities > rule.threshold.cpu()
     rule.metadata = {
         "config": asdict(config),
-        "dataset_fingerprint": transitions.fingerprint,
-        "dataset_name": transitions.metadata.get("name"),
-        "observation_space": str(transitions.observation_space),
-        "action_space": str(transitions.action_space),
+        **provenance(transitions),
         "epochs": epochs,
         "threshold": float(rule.threshold),
         **{

@@ -9,7 +9,7 @@ from helpers.agents import halfcheetah_rows, write_log
 from helpers.transitions import transitions
 
 from mopo_env.datasets.files import save_transitions
-from mopo_env.datasets.tables import load_table
+from mopo_env.datasets.tables.reader import load_table
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig

@@ -33,7 +33,7 @@ from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.folders import user_folder
 from mopo_env.datasets.minari.reader import load_minari, save_minari
 from mopo_env.datasets.relabel import relabel
-from mopo_env.datasets.tables import load_table
+from mopo_env.datasets.tables.reader import load_table
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv

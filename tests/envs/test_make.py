@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
 from helpers.models import fitted_ensemble
 
 import mopo_env
@@ -103,7 +102,7 @@ def test_a_learned_rule_that_is_not_there(folder: Path) -> None:
 
 def test_a_learned_rule_of_other_data_is_refused(folder: Path) -> None:
     """Of other widths it would fail in the first step, of other bounds never."""
-    save_termination(rule(observation_space=str(Box(-1, 1, (2,)))), folder)
+    save_termination(rule(observation_space={"low": [-1.0] * 2, "high": [1.0] * 2}), folder)
     with pytest.raises(SpaceMismatchError, match="learned termination rule was fitted to data of"):
         make_penalized_model(folder)
 

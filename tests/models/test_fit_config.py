@@ -118,12 +118,6 @@ def test_a_record_gives_the_same_configuration() -> None:
     assert FitConfig.from_recorded(json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
-def test_a_record_from_before_there_were_schedules_had_a_constant_rate() -> None:
-    """Methods refit a dataset's ensemble as it was fitted, with one option changed."""
-    assert FitConfig.from_recorded({"learning_rate": 1e-3}).schedule == "constant"
-    assert FitConfig.from_recorded({"schedule": "cosine", "beta": 0.5}) == FitConfig()
-
-
 def test_small_data_are_given_as_many_updates_as_they_need() -> None:
     """Forty-five epochs of 3,000 rows would be 270 updates, after which nothing is learned yet."""
     assert FitConfig().epochs_for(100_000) == 36

@@ -252,7 +252,7 @@ def test_absurd_states_have_a_finite_price(penalized_model: PenalizedModel) -> N
     penalty: Any = penalized_model.penalty
     assert step.penalties.tolist() == pytest.approx([penalty.max_error] * 4)
     assert step.rewards.isfinite().all()
-    assert not step.diverged.any()
+    assert not step.exits.any()
 
 
 def test_gymnasium_makes_it_by_name() -> None:

@@ -178,7 +178,7 @@ def test_the_metadata_are_those_of_the_rule(data: Transitions, fitted: LearnedTe
     assert rule.metadata["threshold"] == float(rule.threshold)
     assert rule.metadata["dataset_fingerprint"] == data.fingerprint
     assert rule.metadata["dataset_name"] == "walks"
-    assert rule.metadata["observation_space"] == str(data.observation_space)
+    assert rule.metadata["observation_space"] == {"low": [None, None], "high": [None, None]}
     assert rule.metadata["config"]["hidden_sizes"] == (16,)
     assert 1 <= rule.metadata["epochs"] <= QUICK.max_epochs
 

@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.hints import terminal_rows_hint
-from mopo_env._utils.options import Units
+from mopo_env._utils.options import DEFAULT_PENALTY, Units
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.datasets.locate import load_dataset
 from mopo_env.errors import ConfigError, FitWarning
@@ -78,7 +78,7 @@ def show_model(
     folder: Positional[str],
     /,
     *,
-    penalty: str = "learned-variance",
+    penalty: str = DEFAULT_PENALTY,
     units: Units | None = None,
     plot: Path | None = None,
 ) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.data import data_app, summary
+from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
+from mopo_agents.cli.imports import summary
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
@@ -50,7 +51,7 @@ def list_methods() -> None:
         returns = "".join(f"{method.paper_returns.get(task, '–'):>18}" for task in shown)
         options = [*(f"fit {key}={value}" for key, value in method.fit.items())]
         options += [f"{key}={value}" for key, value in method.train.items()]
-        options += ["MBPO's horizons"] * bool(method.horizons) + ["no model"] * method.model_free
+        options += ["its own h or λ by task"] * bool(method.by_task) + ["no model"] * method.model_free
         print(f"{method.name:<25}{method.title:<34}{returns}  {', '.join(options) or 'nothing'}")
     print(
         "The returns are the paper's, which has no bc. h and λ are the task's unless the last column sets them. Train "

@@ -11,6 +11,8 @@ from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mopo_env._utils.options import (
+    DEFAULT_MARGIN,
+    DEFAULT_QUANTILE,
     MemberPer,
     Members,
     OnExit,
@@ -64,7 +66,7 @@ class TrainConfig:
     Attributes:
         task: Name or id of a task (`mopo tasks` lists them), or your own data: a folder or a Minari id.
         method: A row of the paper's tables (`mopo methods` lists them). It sets options that you leave open. None: the
-            agent's method if the agent needs no model, otherwise mopo-no-lip, which is what the paper's code ran.
+            agent's method if the agent needs no model, otherwise ours.
         agent: Name of an agent, such as SAC, TD3, TQC or PPO. None: the method's agent, otherwise the task's, which is
             SAC for continuous actions. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone and accept
             no options of the model.
@@ -82,13 +84,16 @@ class TrainConfig:
         penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
+        envelope: Whether a rollout ends when it leaves the data. None: the method's, yes but for the paper's methods.
         envelope_margin: A rollout ends when it leaves the range of the data in any column by more than this multiple
             of the range. None: it never does.
         envelope_quantile: A rollout ends when its penalty is above this quantile of the penalties on the data; 1: above
             the largest, as in MOReL. None: it never does.
         exit_reward: Reward of a step that ends a rollout so. None: (r_min - λ u_max) / (1 - 0.99), at most 0.
-        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own.
-        member_per: Whether a new ensemble member is drawn for each step or for each rollout.
+        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own. None: the
+            method's, terminate unless it says otherwise.
+        member_per: Whether a new ensemble member is drawn for each step or for each rollout. None: the method's, step
+            unless it says otherwise.
         deterministic: Whether the model returns its mean instead of a random sample.
         target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
             dimensions. The paper's code uses -3 for every task.
@@ -97,10 +102,11 @@ class TrainConfig:
         random_rollouts: Whether rollouts take uniform random actions instead of the agent's. None: the task's.
         standardise: Whether the policy scales observations by the dataset's mean and standard deviation. None: yes for
             your own data, because their columns have units; no for tasks and for SBX's agents, which cannot do it.
-        real_ratio: f, the share of real rows in each batch.
+        real_ratio: f, the share of real rows in each batch. None: the method's, 0.05 unless it says otherwise.
         retain_epochs: Number of epochs whose model rows stay in the replay buffer.
         dataset: A folder or a Minari id. None: the task's data.
         ensemble: A folder that holds an ensemble. None: the dataset's, or one fitted for the method.
+        allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
         real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
         evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
         evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
@@ -132,20 +138,22 @@ class TrainConfig:
     penalty_members: Members | None = field(default=None, metadata=_is("method", "model"))
     penalty_reward: bool | None = field(default=None, metadata=_is("method", "model"))
     penalty_units: Units | None = field(default=None, metadata=_is("method", "model"))
-    envelope_margin: float | None = field(default=None, metadata=_is("method", "model"))
-    envelope_quantile: float | None = field(default=None, metadata=_is("method", "model"))
+    envelope: bool | None = field(default=None, metadata=_is("method", "model"))
+    envelope_margin: float | None = field(default=DEFAULT_MARGIN, metadata=_is("method", "model"))
+    envelope_quantile: float | None = field(default=DEFAULT_QUANTILE, metadata=_is("method", "model"))
     exit_reward: float | None = field(default=None, metadata=_is("method", "model"))
-    on_exit: OnExit = field(default="terminate", metadata=_is("method", "model"))
-    member_per: MemberPer = field(default="step", metadata=_is("method", "model"))
+    on_exit: OnExit | None = field(default=None, metadata=_is("method", "model"))
+    member_per: MemberPer | None = field(default=None, metadata=_is("method", "model"))
     deterministic: bool = field(default=False, metadata=_is("method", "model"))
     target_entropy: float | None = field(default=None, metadata=_is("method"))
     termination: str | None = field(default=None, metadata=_is("method", "model"))
     random_rollouts: bool | None = field(default=None, metadata=_is("method", "model", "off-policy"))
     standardise: bool | None = field(default=None, metadata=_is("method"))
-    real_ratio: float = field(default=0.05, metadata=_is("method", "model", "off-policy"))
+    real_ratio: float | None = field(default=None, metadata=_is("method", "model", "off-policy"))
     retain_epochs: int = field(default=5, metadata=_is("method", "model", "off-policy"))
     dataset: str | None = field(default=None, metadata=_is("source"))
     ensemble: str | None = field(default=None, metadata=_is("source", "model"))
+    allow_other_data: bool = field(default=False, metadata=_is("how", "model"))
     real_env: str | None = field(default=None, metadata=_is("source"))
     evaluate_every: int = field(default=10, metadata=_is("evaluation"))
     evaluation_episodes: int = field(default=10, metadata=_is("evaluation"))
@@ -178,11 +186,11 @@ class TrainConfig:
         check_fields(self, check_number, "exit_reward", "target_entropy", optional=True)
         check_fields(self, check_number, "envelope_margin", optional=True, minimum=0.0)
         check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
-        check_fields(self, check_choice, "on_exit", choices=OnExit)
-        check_fields(self, check_number, "real_ratio", minimum=0.0, maximum=1.0)
-        check_fields(self, check_boolean, "random_rollouts", "standardise", "penalty_reward", optional=True)
-        check_fields(self, check_boolean, "deterministic", "overlap", "fast")
-        check_fields(self, check_choice, "member_per", choices=MemberPer)
+        check_fields(self, check_choice, "on_exit", optional=True, choices=OnExit)
+        check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
+        check_fields(self, check_boolean, "envelope", "random_rollouts", "standardise", "penalty_reward", optional=True)
+        check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
+        check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)
         check_fields(self, check_choice, "penalty_units", optional=True, choices=Units)

@@ -1,4 +1,4 @@
-"""The methods of the paper's tables: the options that each sets, and the returns that the paper reports.
+"""The methods, of the paper's tables and since: the options that each sets, and the returns that the paper reports.
 
 A method sets only options of the fit and of the training run. To add a method, add an entry here.
 """
@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.errors import UnknownNameError
 from mopo_env.tasks import TASKS
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Method", "get_method", "method_of_agent"]
 
-DEFAULT_METHOD = "mopo-no-lip"
-"""What the paper's code ran as MOPO: its spectral normalisation never took effect."""
+DEFAULT_METHOD = "ours"
+"""MOPO with what was measured to be better than the paper's choices; the paper's own code ran `mopo-no-lip`."""
 
 LIPSCHITZ = 300.0
 """The Lipschitz bound of the methods with spectral normalisation. Of 1, 10, 100, 300, 1000, 3000 and 10,000, it is the
@@ -29,11 +30,12 @@ class Method:
 
     Attributes:
         name: The name on the command line.
-        title: The name in the paper.
+        title: The name in the paper, or in its own.
+        source: Where a method is from that the paper does not have.
         fit: Options of `FitConfig`. If empty, the method uses the dataset's own ensemble.
         train: Options of `TrainConfig`.
         model_free: Whether the agent that `train` names learns from the dataset alone.
-        horizons: h by task, where it differs from MOPO's.
+        by_task: Options of `TrainConfig` by task, before those of `train`.
         paper_returns: The paper's return by task (Tables 1 to 3).
     """
 
@@ -42,7 +44,8 @@ class Method:
     fit: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     model_free: bool = False
-    horizons: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     paper_returns: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -79,7 +82,7 @@ def _column(title: str) -> dict[str, float]:
 
 # MBPO has horizons of its own (Table 4). For the out-of-distribution tasks, the paper names one h for all methods.
 _MBPO_HORIZONS = {
-    name: 1 if name in ("walker2d-mixed", "walker2d-med-expert") else 5
+    name: {"horizon": 1 if name in ("walker2d-mixed", "walker2d-med-expert") else 5}
     for name in _TABLES_1_AND_2
     if name not in ("halfcheetah-jump", "ant-angle")
 }
@@ -90,19 +93,70 @@ def _baseline(name: str, title: str, agent: str) -> Method:
     return Method(name=name, title=title, train={"agent": agent}, model_free=True, paper_returns=returns)
 
 
+# What the paper's code does, where ours is another choice.
+_PAPER = {"penalty": "learned-variance", "envelope": False}
 _LIP = {"lipschitz": LIPSCHITZ}
 _ONE_MODEL = {"num_members": 1, "num_elites": 1}
-_ENSEMBLE = {"penalty": "ensemble-disagreement"}
-_ORACLE = {"penalty": "oracle"}
-_NONE = {"penalty": "none"}
+_ENSEMBLE = {"penalty": "ensemble-disagreement", "envelope": False}
+_ORACLE = {"penalty": "oracle", "envelope": False}
+_NONE = {"penalty": "none", "envelope": False}
+
+_CRITICS = {"policy_kwargs": {"n_critics": 10, "net_arch": [256, 256, 256]}}
+# An epoch still has b·h = 250,000 transitions, as in the paper.
+_LONG = {"horizon": 50, "rollout_batch_size": 5_000, "member_per": "rollout"}
+
+
+def _settings(**h_and_lambda: tuple[int, float]) -> dict[str, dict[str, Any]]:
+    return {
+        name.replace("_", "-"): {"horizon": horizon, "penalty_coef": penalty_coef}
+        for name, (horizon, penalty_coef) in h_and_lambda.items()
+    }
+
+
+_OF_THE_KIT = _settings(
+    halfcheetah_medium=(5, 0.5),
+    hopper_medium=(5, 5.0),
+    walker2d_medium=(5, 0.5),
+    halfcheetah_mixed=(5, 0.5),
+    hopper_mixed=(5, 2.5),
+    walker2d_mixed=(1, 2.5),
+    halfcheetah_med_expert=(5, 2.5),
+    hopper_med_expert=(5, 5.0),
+    walker2d_med_expert=(1, 2.5),
+)
+_OF_MOBILE = _settings(
+    halfcheetah_random=(5, 0.5),
+    hopper_random=(5, 5.0),
+    walker2d_random=(5, 2.0),
+    halfcheetah_medium=(5, 0.5),
+    hopper_medium=(5, 1.5),
+    walker2d_medium=(5, 0.5),
+    halfcheetah_mixed=(5, 0.1),
+    hopper_mixed=(5, 0.1),
+    walker2d_mixed=(1, 0.5),
+    halfcheetah_med_expert=(5, 1.0),
+    hopper_med_expert=(5, 1.5),
+    walker2d_med_expert=(1, 1.5),
+)
+for _task in ("hopper-medium", "hopper-mixed"):
+    _OF_MOBILE[_task]["agent_options"] = {"ent_coef": 0.2}
+_OF_MOBILE["halfcheetah-med-expert"]["real_ratio"] = 0.5
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(name="mopo", title="MOPO", fit=_LIP, paper_returns=_MOPO_RETURNS),
+        Method(
+            name="ours",
+            title="MOPO, our choices",
+            source="docs/penalties.md",
+            train={"penalty": DEFAULT_PENALTY, "random_rollouts": False},
+            paper_returns=_MOPO_RETURNS,
+        ),
+        Method(name="mopo", title="MOPO", fit=_LIP, train=_PAPER, paper_returns=_MOPO_RETURNS),
         Method(
             name="mopo-no-lip",
             title="MOPO, no Lip",
+            train=_PAPER,
             # Tables 1 and 2 call it MOPO, because the normalisation never took effect in the paper's code.
             paper_returns={**_MOPO_RETURNS, **_of_table_3(6393.3, 3912.3)},
         ),
@@ -126,13 +180,13 @@ METHODS: dict[str, Method] = {
             train=_NONE,
             paper_returns=_of_table_3(6409.1, -980.8),
         ),
-        Method(name="mbpo", title="MBPO", train=_NONE, horizons=_MBPO_HORIZONS, paper_returns=_column("MBPO")),
+        Method(name="mbpo", title="MBPO", train=_NONE, by_task=_MBPO_HORIZONS, paper_returns=_column("MBPO")),
         Method(
             name="mbpo-no-ens",
             title="MBPO, no ens.",
             fit=_ONE_MODEL,
             train=_NONE,
-            horizons=_MBPO_HORIZONS,
+            by_task=_MBPO_HORIZONS,
             paper_returns=_of_table_3(2247.2, -68.7),
         ),
         Method(
@@ -153,6 +207,33 @@ METHODS: dict[str, Method] = {
         _baseline("brac-p", "BRAC-p", "BRAC-p"),
         _baseline("brac-v", "BRAC-v", "BRAC-v"),
         _baseline("bc", "BC", "BC"),  # the paper has no such row
+        Method(
+            name="mopo-kit",
+            title="MOPO, h and λ by task",
+            source="OfflineRL-Kit's settings for D4RL v2 (yihaosun1124/OfflineRL-Kit)",
+            train=_PAPER,
+            by_task=_OF_THE_KIT,
+        ),
+        Method(
+            name="mopo-trunc",
+            title="long rollouts, truncated",
+            source="after TATU (Zhang et al., 2023) and Neubay: long rollouts that end where u leaves the data's",
+            train={"penalty": "ensemble-std", **_LONG},
+        ),
+        Method(
+            name="sac-n",
+            title="SAC-N in the model",
+            source="An et al., 2021; Sims et al., 2024",
+            train={"penalty": "none", "agent_options": _CRITICS},
+        ),
+        Method(name="ravl", title="RAVL", source="Sims et al., 2024", train={"penalty": "none", "agent": "RAVL"}),
+        Method(
+            name="mobile",
+            title="MOBILE",
+            source="Sun et al., 2023",
+            train={"penalty": "none", "agent": "MOBILE"},
+            by_task=_OF_MOBILE,
+        ),
     )
 }
 

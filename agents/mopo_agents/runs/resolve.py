@@ -15,6 +15,7 @@ from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
+from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
 from mopo_env.errors import ConfigError
@@ -89,6 +90,7 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
     _check_options(config, agent_class)
     filled, plain = (_fill(options, task, method, agent_class) for options in (config, TrainConfig(task=config.task)))
     expected = {**vars(plain), **_penalty_defaults(filled.penalty), "agent_options": filled.agent_options}
+    of_agent = {name: value for name, value in filled.agent_options.items() if plain.agent_options.get(name) != value}
     changed = {
         name: getattr(filled, name)
         for name, role in ROLES.items()
@@ -104,36 +106,45 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
         task=task,
         method=method,
         agent_class=agent_class,
-        agent_options={**target_entropy, **config.agent_options},
+        agent_options={**target_entropy, **filled.agent_options},
         dataset=dataset_of(task, config.dataset),
         rollout_batch_size=filled.rollout_batch_size or 0,
         standardise=bool(filled.standardise),
-        changed={**changed, **config.agent_options},
+        changed={**changed, **of_agent},
     )
 
 
 def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[BaseAlgorithm]) -> TrainConfig:
     """Fill in the open options that apply to the agent."""
+    by_task = method.by_task.get(task.name, {})
+    of_method = {**method.train, **by_task}
+    for_agent = {**method.train.get("agent_options", {}), **by_task.get("agent_options", {}), **config.agent_options}
     decided = {
         "method": method.name,
         # On-policy agents evaluate the critic once for each truncated rollout, so many short rollouts are slow.
         "rollout_batch_size": 1_024 if issubclass(agent_class, OnPolicyAlgorithm) else 50_000,
-        "horizon": method.horizons.get(task.name, task.horizon),
+        "horizon": task.horizon,
         "penalty_coef": task.penalty_coef if config.mean_penalty is None else None,
-        "penalty": "learned-variance",
+        "penalty": DEFAULT_PENALTY,
+        "envelope": True,
         "termination": task.termination,
         "random_rollouts": task.rollout_policy == "random",
         # The columns of the user's own data have units. SBX's policies cannot scale them.
         "standardise": task.recipe is None and not agent_class.__module__.startswith("sbx."),
         "real_env": task.real_env_id,
         "checkpoint_every": max(1, config.epochs // 10),
-        **method.train,
+        "member_per": "step",
+        "on_exit": "terminate",
+        "real_ratio": 0.05,
+        **of_method,
     }
-    lacking = _lacking(agent_class) & {"model"}
+    lacking = _lacking(agent_class)
+    needed = {name: needs - {"off-policy"} if name == "random_rollouts" else needs for name, needs in NEEDS.items()}
     still_open = {
-        name: value for name, value in decided.items() if getattr(config, name) is None and not NEEDS[name] & lacking
+        name: value for name, value in decided.items() if getattr(config, name) is None and not needed[name] & lacking
     }
-    filled = replace(config, **{**still_open, "task": task.name, "agent": agent_name(agent_class)})
+    named = {"task": task.name, "agent": agent_name(agent_class), "agent_options": for_agent}
+    filled = replace(config, **{**still_open, **named})
     defaults = _penalty_defaults(filled.penalty)
     return replace(filled, **{name: value for name, value in defaults.items() if getattr(filled, name) is None})
 
@@ -188,6 +199,7 @@ def _check_method(method: Method, agent_class: type[BaseAlgorithm]) -> None:
                 f"{fitting}, or enter a method for it in mopo_agents.runs.methods.METHODS."
             )
         return
-    own = method.train["agent"]
+    if (own := method.train.get("agent")) is None:
+        return
     if name != own and not issubclass(agent_class, get_agent_class(own)):
         raise ConfigError(f"agent: the method {method.name} is {own}, found {name}. Leave out the agent or the method.")

@@ -170,21 +170,23 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
     if ensemble is None and run.method.fit:
         fitted = ensemble_with(run.method.fit, run.dataset, device=config.device, progress=progress)
         ensemble = None if fitted is None else str(fitted)
+    of_steps: dict[str, Any] = {name: getattr(config, name) for name in _OF_STEPS}
+    if not config.envelope:
+        of_steps |= {"envelope_margin": None, "envelope_quantile": None}
     return make_penalized_model(
         run.task,
         dataset=config.dataset,
         ensemble=ensemble,
+        allow_other_data=config.allow_other_data,
         penalty=penalty,
         mean_penalty=config.mean_penalty,
-        member_per=config.member_per,
-        deterministic=config.deterministic,
-        envelope_margin=config.envelope_margin,
-        envelope_quantile=config.envelope_quantile,
-        exit_reward=config.exit_reward,
-        on_exit=config.on_exit,
+        **of_steps,
         precision=config.precision,
         device=config.device,
     )
+
+
+_OF_STEPS = ("member_per", "deterministic", "envelope_margin", "envelope_quantile", "exit_reward", "on_exit")
 
 
 def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: PenalizedModel | None) -> BaseAlgorithm:

@@ -44,8 +44,8 @@ class DatasetCard:
         lengths: Steps of an episode.
         terminated: Share of the episodes that reached a terminal state.
         truncated: Share of the episodes that were cut off.
-        columns: Each column of a transition by name, such as ``"observation 3"``. Discrete actions are one-hot, so
-            the mean of a column is the share of an action.
+        columns: Each column of a transition by name, or as ``"observation 3"`` if it has none. Discrete actions are
+            one-hot, so the mean of a column is the share of an action.
         problems: Likely mistakes in the data.
     """
 
@@ -88,13 +88,17 @@ def dataset_card(transitions: Transitions, task: Task | str | None = None) -> Da
         lengths=_describe(np.diff(ends, prepend=-1))[0],
         terminated=float(transitions.terminations[ends].mean()),
         truncated=float((transitions.truncations & ~transitions.terminations)[ends].mean()),
-        columns={
-            **{f"observation {index}": each for index, each in enumerate(_describe(transitions.observations))},
-            **{f"action {index}": each for index, each in enumerate(_describe(transitions.encoded_actions()))},
-            "reward": _describe(transitions.rewards)[0],
-        },
+        columns=_columns(transitions),
         problems=find_problems(transitions, found),
     )
+
+
+def _columns(transitions: Transitions) -> dict[str, Column]:
+    columns = dict(zip(transitions.observation_names, _describe(transitions.observations), strict=True))
+    for name, each in zip(transitions.action_names, _describe(transitions.encoded_actions()), strict=True):
+        # A log may hold the last action as a part of the state.
+        columns[f"action {name}" if name in columns else name] = each
+    return {**columns, "reward": _describe(transitions.rewards)[0]}
 
 
 def _describe(array: np.ndarray) -> list[Column]:

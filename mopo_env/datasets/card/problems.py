@@ -122,12 +122,12 @@ def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
 
 def constant_observations(transitions: Transitions, task: Task | None) -> str | None:
     """Columns of the observations never change."""
-    return _constant(transitions.observations, "observation")
+    return _constant(transitions.observations, transitions.observation_names)
 
 
 def constant_actions(transitions: Transitions, task: Task | None) -> str | None:
     """Actions never change, so the data cannot show their effect."""
-    found = _constant(transitions.encoded_actions(), "action")
+    found = _constant(transitions.encoded_actions(), transitions.action_names)
     return found and f"{found} The model cannot know what another value would do."
 
 
@@ -145,7 +145,7 @@ def outliers(transitions: Transitions, task: Task | None) -> str | None:
         if distance[column] <= _OUTLIER:
             continue
         row = int(np.abs(array[:, column] - median[column]).argmax())
-        place = name if name == "reward" else f"{name} {column}"
+        place = name if name == "reward" else name.replace("observation", transitions.observation_names[column])
         found.append(
             f"{place} is {array[row, column]:.4g} at {transitions.locate(row)}, {distance[column]:,.0f} interquartile "
             f"ranges from its median {median[column]:.4g}"
@@ -230,13 +230,13 @@ def find_problems(transitions: Transitions, task: Task | None = None) -> tuple[P
     return tuple(Problem(name, text) for name, text in found if text is not None)
 
 
-def _constant(array: np.ndarray, name: str) -> str | None:
+def _constant(array: np.ndarray, names: list[str]) -> str | None:
     columns = np.flatnonzero(array.min(axis=0) == array.max(axis=0))
     if len(columns) == 0:
         return None
-    listed = ", ".join(f"{column} (always {array[0, column]:.4g})" for column in columns[:5])
+    listed = ", ".join(f"{names[column]} (always {array[0, column]:.4g})" for column in columns[:5])
     more = f" and {len(columns) - 5} more" if len(columns) > 5 else ""
-    return f"{name} {listed}{more} never changes."
+    return f"{listed}{more} never changes."
 
 
 def _row_keys(transitions: Transitions) -> np.ndarray:

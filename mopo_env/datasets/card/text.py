@@ -84,7 +84,7 @@ def _published(card: DatasetCard) -> list[str]:
 
 
 def _columns(columns: Mapping[str, Column]) -> list[str]:
-    shown = list(columns.items())[:_MOST_COLUMNS]
+    shown = [(printable(name), column) for name, column in columns.items()][:_MOST_COLUMNS]
     width = max(len(name) for name, _ in shown)
     lines = [" " * width + "".join(f"{title:>12}" for title in ("smallest", "largest", "mean", "std"))]
     for name, column in shown:
@@ -99,6 +99,6 @@ def _problems(card: DatasetCard) -> list[str]:
         return ["Problems: none found"]
     lines = [f"Problems: {len(card.problems)} found"]
     for problem in card.problems:
-        text = f"{problem.name.replace('_', ' ')}: {problem.text}"
+        text = printable(f"{problem.name.replace('_', ' ')}: {problem.text}")
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
     return lines

@@ -66,7 +66,12 @@ def read_minari_episodes(path: Path, described: MinariMetadata, *, name: str) ->
             episodes,
             observation_space=described.observation_space,
             action_space=described.action_space,
-            metadata={"name": name, "minari_version": described.minari_version, "real_env_id": described.real_env_id},
+            metadata={
+                "name": name,
+                "minari_version": described.minari_version,
+                "real_env_id": described.real_env_id,
+                **_names(described),
+            },
         )
 
 
@@ -89,7 +94,7 @@ def _read_episode(file: h5py.File, name: str, described: MinariMetadata) -> Epis
     # Floats are refused as discrete actions: 0.5 would silently become 0.
     kinds = {**_FIELDS, "actions": "iu"} if discrete else _FIELDS
     found = {}
-    for field in _FIELDS:
+    for field in _FIELDS if not described.parts else [field for field in _FIELDS if field != "observations"]:
         array = plain_array(group, field, kinds=kinds[field])
         if array is None:
             raise DatasetError(f"{field}: missing; expected the fields {', '.join(_FIELDS)}.")
@@ -98,7 +103,7 @@ def _read_episode(file: h5py.File, name: str, described: MinariMetadata) -> Epis
     if steps == 0:
         raise DatasetError(f"actions: found the shape {found['actions'].shape}, expected at least one action.")
     shapes = {
-        "observations": (steps + 1, *described.observation_space.shape),
+        "observations": (steps + 1, described.observation_space.shape[0]),
         "actions": (steps, *(described.action_space.shape or ())),
     }
     for field, array in found.items():
@@ -112,8 +117,32 @@ def _read_episode(file: h5py.File, name: str, described: MinariMetadata) -> Epis
     if len(early):
         raise DatasetError(f"flagged as ended at step {early[0]} of {steps}; expected no flag before the last step.")
     return Episode(
-        observations=found["observations"].read(np.float32),
+        observations=(
+            _read_parts(group, described, steps + 1) if described.parts else found["observations"].read(np.float32)
+        ),
         actions=found["actions"].read(np.int64 if discrete else np.float32),
         rewards=found["rewards"].read(np.float32),
         terminated=bool(terminated[-1]),
     )
+
+
+def _read_parts(group: h5py.Group, described: MinariMetadata, length: int) -> np.ndarray:
+    """Read the parts of the observations and join them, shape ``(length, observation)``."""
+    joined = []
+    for part in described.parts:
+        parent: h5py.Group | None = group
+        for name in part.path[:-1]:
+            parent = parent and plain_group(parent, name)
+        array = parent and plain_array(parent, part.path[-1], kinds="iu" if part.first is not None else "fiub")
+        where, expected = "/".join(part.path), (length, *part.shape)
+        if not array:
+            raise DatasetError(f"{where}: missing; expected an array of the shape {expected}.")
+        if array.shape != expected:
+            raise DatasetError(f"{where}: found the shape {array.shape}, expected {expected} for {length - 1} actions.")
+        joined.append(part.columns(array.read(np.int64 if part.first is not None else np.float32)))
+    return np.concatenate(joined, axis=1)
+
+
+def _names(described: MinariMetadata) -> dict[str, dict[str, list[str]]]:
+    names = [name for part in described.parts for name in part.names]
+    return {"columns": {"observations": names}} if names else {}

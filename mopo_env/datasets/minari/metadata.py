@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
+from mopo_env.datasets.minari.layout import Part, parts_of
 from mopo_env.errors import DatasetError
 
 __all__ = ["MinariMetadata", "read_minari_metadata"]
@@ -22,23 +23,43 @@ _CONVERT = (
     "Load it with Minari, and build Transitions.from_episodes(Episode(…) for episode in dataset.iterate_episodes()) "
     "from its arrays."
 )
+_FLATTEN = (
+    "To join the parts of each observation into one vector, pass flatten=True to load_minari, or type "
+    "`mopo data import-minari ID --flatten --out FOLDER`."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinariMetadata:
-    """The checked content of the file; boxes are in float32. `sha256` is the checksum of the file."""
+    """The checked content of the file.
+
+    Attributes:
+        minari_version: Of the writer.
+        real_env_id: The environment of the data, if it is named.
+        total_episodes: Number of episodes.
+        total_steps: Number of steps.
+        observation_space: In float32, of the joined parts.
+        parts: Of an observation; none if it is a vector.
+        action_space: In float32, or discrete.
+        sha256: The checksum of the file.
+    """
 
     minari_version: str
     real_env_id: str | None
     total_episodes: int
     total_steps: int
     observation_space: Box
+    parts: tuple[Part, ...]
     action_space: ActionSpace
     sha256: str
 
 
-def read_minari_metadata(path: Path) -> MinariMetadata:
+def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata:
     """Read and check `metadata.json`.
+
+    Args:
+        path: The file.
+        flatten: Accept observations that are no vectors, and make columns of their parts.
 
     Raises:
         DatasetError: If it is damaged or incomplete, or describes data of another kind; the message names the field.
@@ -56,12 +77,14 @@ def read_minari_metadata(path: Path) -> MinariMetadata:
             raise DatasetError(f"minari_version: found {version!r}, expected 0.x. Upgrade mopo-env. Or: {_CONVERT}")
         if data_format != "hdf5":
             raise DatasetError(f"data_format: found {data_format!r}, expected 'hdf5'. {_CONVERT}")
+        observation_space, parts = _observation(raw, flatten)
         return MinariMetadata(
             minari_version=version,
             real_env_id=_env_id(raw),
             total_episodes=_count(raw, "total_episodes"),
             total_steps=_count(raw, "total_steps"),
-            observation_space=_box(raw, "observation_space"),
+            observation_space=observation_space,
+            parts=parts,
             action_space=_action_space(raw),
             sha256=hashlib.sha256(body).hexdigest(),
         )
@@ -110,17 +133,35 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
     return as_action_space(Discrete(count, start=first), "action_space")
 
 
-def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
+def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, ...]]:
+    space, name = _space(raw, "observation_space"), "observation_space"
+    shape = space.get("shape") if isinstance(space, dict) and space.get("type") == "Box" else None
+    if isinstance(shape, list) and len(shape) == 1:
+        return _box(raw, name), ()
+    if not flatten:
+        try:
+            return _box(raw, name), ()
+        except DatasetError as error:
+            raise DatasetError(f"{error} {_FLATTEN}") from error
+    parts = parts_of(space, "observations")
+    bounds = [np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high")]
+    return _as_box(bounds, name), parts
+
+
+def _space(raw: dict[str, Any], name: str) -> Any:
     if name not in raw:
         raise DatasetError(
             f"{name}: missing. Minari would make the environment that the file names to find the space. This would run "
             f"code that the file chooses, so it is refused. Add the space to the file. Or: {_CONVERT}"
         )
-    text = _field(raw, name, str)
-    space = json.loads(text)
+    return json.loads(_field(raw, name, str))
+
+
+def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
+    space = _space(raw, name)
     kind = space.get("type") if isinstance(space, dict) else None
     if kind != "Box":
-        raise DatasetError(f"{name}: found {kind or text[:80]!r}, expected {expected}.")
+        raise DatasetError(f"{name}: found {kind or str(space)[:80]!r}, expected {expected}.")
     shape, low, high = (space.get(key) for key in ("shape", "low", "high"))
     # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
     fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
@@ -128,8 +169,12 @@ def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box"
         raise DatasetError(
             f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as this width."
         )
+    return _as_box([low, high], name)
+
+
+def _as_box(bounds: Any, name: str) -> Box:
     try:
-        bounds = np.array([low, high], dtype=np.float64)
-        return as_float32_box(Box(bounds[0], bounds[1], dtype=np.float64), name)
+        low, high = np.array(bounds, dtype=np.float64)
+        return as_float32_box(Box(low, high, dtype=np.float64), name)
     except (AssertionError, TypeError, ValueError) as error:
         raise DatasetError(f"{name}: found invalid bounds: {error}.") from error

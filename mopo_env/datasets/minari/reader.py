@@ -30,8 +30,8 @@ def has_minari_dataset(dataset_id: str) -> bool:
     return _ID.fullmatch(dataset_id) is not None and (_data_folder(dataset_id) / "metadata.json").is_file()
 
 
-def load_minari(dataset_id: str) -> Transitions:
-    """Read a local Minari dataset with vector observations, and with vector or discrete actions.
+def load_minari(dataset_id: str, *, flatten: bool = False) -> Transitions:
+    """Read a local Minari dataset whose actions are vectors or discrete.
 
     The environment that the files name is never made, since this would run code that a file chooses. Only Minari's
     default format, HDF5, is supported, and Minari itself is not needed. Datasets of 2,000 episodes or more are copied
@@ -39,6 +39,9 @@ def load_minari(dataset_id: str) -> Transitions:
 
     Args:
         dataset_id: Such as ``"mujoco/halfcheetah/medium-v0"``; `minari download` fetches a remote one first.
+        flatten: Join the parts of observations that are dictionaries, tuples, arrays or discrete into one vector, as
+            `gymnasium.wrappers.FlattenObservation` does. The columns get names such as ``position[0]``, for
+            `Transitions.observation_names`. Otherwise only vectors are accepted.
 
     Raises:
         DatasetError: If there is no such dataset, or its content is wrong. The message names the episode.
@@ -52,7 +55,7 @@ def load_minari(dataset_id: str) -> Transitions:
         )
     data = folder / "main_data.hdf5"
     try:
-        described = read_minari_metadata(folder / "metadata.json")
+        described = read_minari_metadata(folder / "metadata.json", flatten=flatten)
 
         def read() -> Transitions:
             from mopo_env.datasets.minari.hdf5 import read_minari_episodes  # h5py is slow to import

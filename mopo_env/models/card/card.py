@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mopo_env.errors import ConfigError, SpaceMismatchError
+from mopo_env._utils.options import DEFAULT_PENALTY
+from mopo_env.errors import ConfigError
 from mopo_env.models.card.problems import find_problems
 from mopo_env.models.card.scores import ColumnScore, ModelCard, RolloutScore, WorstRow
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.protocol import pick_members
+from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import EnsemblePenalty, Penalty, get_penalty
 from mopo_env.transitions import Transitions
 
@@ -33,7 +35,7 @@ def model_card(
     ensemble: GaussianEnsemble,
     transitions: Transitions,
     *,
-    penalty: str | dict[str, Any] | Penalty = "learned-variance",
+    penalty: str | dict[str, Any] | Penalty = DEFAULT_PENALTY,
     lengths: Sequence[int] = (1, 2, 5, 10, 20, 50, 100),
     seed: int = 0,
 ) -> ModelCard:
@@ -50,8 +52,7 @@ def model_card(
         SpaceMismatchError: If the ensemble was fitted to other data.
         ConfigError: If the ensemble does not say which rows its fit never saw.
     """
-    if ensemble.metadata.get("dataset_fingerprint") != transitions.fingerprint:
-        raise SpaceMismatchError("the ensemble was fitted to other data than these. Pass the dataset of the fit.")
+    check_provenance(ensemble.metadata, transitions, "ensemble")
     rows = np.array(ensemble.metadata.get("holdout_rows", []), dtype=np.int64)
     if len(rows) == 0:
         raise ConfigError("the ensemble does not say which rows its fit never saw. Fit it again with `mopo fit`.")

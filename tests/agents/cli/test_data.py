@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete
 from helpers.agents import files, halfcheetah_rows
+from helpers.minari_files import ID, write_minari
 from helpers.runs import TASK
 
-from mopo_agents.cli import data as cli_data
+from mopo_agents.cli import imports
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.minari.reader import save_minari
 
@@ -42,7 +43,7 @@ def test_import_table(mopo: Mopo, tmp_path: Path) -> None:
     code, out, err = mopo(*arguments, "--action-low", "-2", "--action-high", "3")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "6 transitions; episode returns: mean 3.0, max 3.0",
+        "6 transitions in 2 episodes; episode returns: mean 3.0, max 3.0",
         "2 rows were dropped, the last of each episode, because the file lacks their next states.",
         f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
     ]
@@ -83,7 +84,7 @@ def test_import_table_with_every_column(mopo: Mopo, tmp_path: Path) -> None:
 )
 def test_bounds_of_actions(low: Any, high: Any, expected: tuple[list[float], list[float]]) -> None:
     """One number stands for all actions, and what is not given is −1 or 1."""
-    space = cli_data._action_space(2, low, high)
+    space = imports._action_space(2, low, high)
     assert isinstance(space, Box)
     assert (space.low.tolist(), space.high.tolist()) == expected
 
@@ -97,6 +98,101 @@ def test_import_table_of_discrete_actions(mopo: Mopo, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     loaded = load_transitions(folder)
     assert (loaded.actions.tolist(), loaded.action_space) == ([0, 1, 1], Discrete(2))
+
+
+def test_import_of_a_dirty_log(mopo: Mopo, tmp_path: Path) -> None:
+    """Every option reaches the argument of its name, and the report counts what was left out and why."""
+    folder = tmp_path / "data"
+    lines = [f"{minute};{20 + minute},5;{'on' if minute % 2 else 'off'};0,5;1" for minute in (0, 2, 1, 3, 8, 9, 9, 10)]
+    (tmp_path / "a.csv").write_text("\n".join(["t;°C;mode;u;r", *lines, "11;?;on;0,5;1"]), encoding="cp1252")
+    (tmp_path / "b.csv").write_text("\n".join(["t;°C;mode;u;r", *lines[:1], *lines[2:3]]), encoding="cp1252")
+    arguments = [
+        *("data", "import-table", tmp_path / "a.csv", tmp_path / "b.csv", "--observations", "°C", "mode"),
+        *("--actions", "u", "--reward", "r", "--time", "t", "--one-hot", "mode", "--delimiter", ";", "--decimal", ","),
+        *("--encoding", "cp1252", "--out", folder),
+    ]
+    code, out, err = mopo(*arguments)
+    assert (code, out) == (2, "")
+    assert "a.csv: line 10, column '°C': found '?', expected a number" in err
+    assert not (tmp_path / "data").exists()
+    code, out, err = mopo(*arguments, "--na", "?", "--drop-missing")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "6 transitions in 4 episodes; episode returns: mean 1.5, max 3.0",
+        "1 of 11 rows had missing values and were dropped.",
+        "The rows were out of order at 3 places, and were sorted by time.",
+        "The usual time step is 1. 1 gap in time and 1 duplicate time ended episodes.",
+        "4 rows were dropped, the last of each episode, because the file lacks their next states.",
+        f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}",
+    ]
+    loaded = load_transitions(tmp_path / "data")
+    assert loaded.observation_names == ["°C", "mode=off", "mode=on"]
+    assert loaded.observations[:, 0].tolist() == [20.5, 21.5, 22.5, 28.5, 29.5, 20.5]
+    out = mopo("data", "show", tmp_path / "data")[1]
+    assert [line.split()[0] for line in out.splitlines()[-20:] if line.startswith(("mode=", "u ", "°C"))] == [
+        *("°C", "mode=off", "mode=on", "u"),
+    ]
+
+
+def test_a_log_without_a_fixed_step(mopo: Mopo, tmp_path: Path) -> None:
+    """Written on events: what is cut away is then most of it, and the report says what to do."""
+    times = np.cumsum(np.random.default_rng(0).exponential(size=40))
+    (tmp_path / "log.csv").write_text("\n".join(["pos,vel,u,r,t", *(f"0,{time},0,0,{time}" for time in times)]))
+    code, out, _ = mopo("data", "import-table", tmp_path / "log.csv", *COLUMNS, "--time", "t", "--out", tmp_path / "d")
+    assert (code, "resample it to one" in out) == (0, True)
+
+
+def test_no_file_at_all(mopo: Mopo, tmp_path: Path) -> None:
+    code, _, err = mopo("data", "import-table", *COLUMNS, "--out", tmp_path / "data")
+    assert (code, err) == (2, "mopo: found no file to read, expected one or more.\n")
+
+
+def test_import_minari(mopo: Mopo, tmp_path: Path) -> None:
+    """A dataset of dictionaries is refused with the command that joins their parts, and that command works."""
+    episode = {
+        "observations": {"position": np.zeros((6, 2), np.float32), "speed": np.ones((6, 1), np.float32)},
+        "actions": np.zeros((5, 1), np.float32),
+        "rewards": np.zeros(5),
+    }
+    space = Dict({"position": Box(-1, 1, (2,)), "speed": Box(-1, 1, (1,))})
+    write_minari([episode], observation_space=space, action_space=Box(-1, 1, (1,)))
+    folder = tmp_path / "data"
+    for arguments in (("data", "show", ID), ("data", "import-minari", ID, "--out", folder)):
+        code, out, err = mopo(*arguments)
+        assert (code, out) == (2, "")
+        assert "`mopo data import-minari ID --flatten --out FOLDER`" in err
+    assert not folder.exists()
+    code, out, _ = mopo("data", "import-minari", ID, "--flatten", "--out", folder)
+    assert (code, out.splitlines()[0]) == (0, "5 transitions in 1 episode; episode returns: mean 0.0, max 0.0")
+    assert load_transitions(folder).observation_names == ["position[0]", "position[1]", "speed[0]"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ([], "no action_space"),
+        (["--action-low", "0", "--action-high", "90"], ([0, 0], [90, 90])),
+        (["--action-low", "-2", "0", "--action-high", "50", "90"], ([-2, 0], [50, 90])),
+        (["--action-low", "0", "0", "0"], "--action-low: found 3 numbers, expected 1 or 2"),
+        (["--action-high", "-9"], "expected finite low below high"),
+    ],
+)
+def test_bounds_of_actions_in_hdf5(mopo: Mopo, tmp_path: Path, bounds: list[str], expected: Any) -> None:
+    """Files of D4RL's layout that others wrote have actions in units."""
+    import h5py
+
+    with h5py.File(tmp_path / "plant.hdf5", "w") as file:
+        file["observations"], file["actions"] = np.zeros((5, 3), np.float32), np.full((5, 2), 45.0, np.float32)
+        file["rewards"], file["terminals"] = np.zeros(5, np.float32), np.zeros(5, bool)
+    code, _, err = mopo("data", "import-d4rl", tmp_path / "plant.hdf5", "--out", tmp_path / "data", *bounds)
+    if isinstance(expected, str):
+        assert code == 2
+        assert expected in err
+        assert not (tmp_path / "data").exists()
+        return
+    space = load_transitions(tmp_path / "data").action_space
+    assert isinstance(space, Box)
+    assert (space.low.tolist(), space.high.tolist()) == expected
 
 
 def test_import_d4rl(mopo: Mopo, tmp_path: Path) -> None:

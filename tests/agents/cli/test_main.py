@@ -250,7 +250,7 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     assert code == 0
     expected = CollectConfig(task=TASK, steps=100, seed=3, workers=2, threshold=9.5)
     assert asked == {"config": expected, "folder": folder}
-    assert out.splitlines()[0].startswith("100 transitions; episode returns: mean ")
+    assert out.splitlines()[0].startswith("100 transitions in 2 episodes; episode returns: mean ")
     assert out.splitlines()[-1] == f"The dataset is in {folder}. Next: mopo fit {folder}"
 
 

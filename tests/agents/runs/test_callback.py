@@ -146,7 +146,7 @@ def run_own(data: Path, **changes: Any) -> TrainResult:
 
 def test_the_record_of_a_run_without_an_environment(cart: Path) -> None:
     """Whoever finds the folder later must see what was chosen, what the model said, and that nobody checked it."""
-    result = run_own(cart)
+    result = run_own(cart, envelope_margin=None, envelope_quantile=None)
     config = json.loads(Path("run/config.json").read_text())
     expected = {"task": str(cart), "horizon": 5, "penalty_coef": 1.0, "termination": "never", "real_env": None}
     assert {name: config[name] for name in expected} == expected

@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError
 
 TASK = "halfcheetah-mixed"
@@ -32,9 +33,9 @@ BAD = [
     *[("penalty_members", value) for value in (5, "some", True, "")],
     *[("penalty_units", value) for value in (1.0, "metres", False)],
     *[("precision", value) for value in ("half", "float64", None, 32)],
-    *[("member_per", value) for value in ("episode", None, 1, True)],
+    *[("member_per", value) for value in ("episode", 1, True)],
     *[(name, value) for name in NUMBER_OR_NONE for value in (NAN, INFINITY, "1", True)],
-    *[("real_ratio", value) for value in (-0.01, 1.01, NAN, INFINITY, "0.5", None, True)],
+    *[("real_ratio", value) for value in (-0.01, 1.01, NAN, INFINITY, "0.5", True)],
 ]
 
 
@@ -51,7 +52,10 @@ GOOD = [
     *[(name, 0) for name in (*NOT_NEGATIVE, *NUMBER_OR_NONE, "penalty_coef", "real_ratio")],
     *[(name, None) for name in (*POSITIVE_OR_NONE, *NUMBER_OR_NONE, "penalty_coef", "random_rollouts")],
     *[(name, value) for name in ("checkpoint_every", "save_every") for value in (0, None)],
-    *[(name, None) for name in ("penalty_members", "penalty_units", "penalty_reward")],
+    *[
+        (name, None)
+        for name in ("penalty_members", "penalty_units", "penalty_reward", "real_ratio", "member_per", "on_exit")
+    ],
 ]
 
 
@@ -72,7 +76,7 @@ def test_the_defaults_are_the_papers() -> None:
     """5 % real rows from the text; 1,000 updates an epoch and five epochs' rows kept from the paper's code."""
     config = TrainConfig(task="MOPO-hopper-mixed")
     assert (config.method, config.agent, config.penalty) == (None, None, None)  # the method's
-    assert (config.gradient_steps, config.real_ratio, config.retain_epochs) == (1000, 0.05, 5)
+    assert (config.gradient_steps, resolve(config).config.real_ratio, config.retain_epochs) == (1000, 0.05, 5)
     assert (config.horizon, config.penalty_coef, config.random_rollouts) == (None, None, None)  # the task's
 
 

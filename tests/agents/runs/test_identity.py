@@ -51,7 +51,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "b": {"rollout_batch_size": 2},
     "h": {"horizon": 2},
     "λ": {"penalty_coef": 2.0},
-    "penalty": {"penalty": "ensemble-std"},
+    "penalty": {"penalty": "learned-variance"},
     "members of the penalty": {"penalty_members": "elites"},
     "termination": {"termination": "hopper"},
     "roll-outs": {"random_rollouts": True},
@@ -59,6 +59,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "buffer": {"retain_epochs": 2},
     "target entropy": {"target_entropy": -3.0},
     "standardise": {"standardise": True},
+    "envelope": {"envelope": False},
     "range": {"envelope_margin": 1.5},
     "quantile": {"envelope_quantile": 0.9},
     "price": {"exit_reward": -1.0},
@@ -86,8 +87,8 @@ def test_whatever_changes_the_result_changes_the_identity() -> None:
     [
         {"seed": 5},
         {"device": "cuda", "threads": 4, "checkpoint_every": 1},
-        {"task": f"MOPO-{TASK}", "agent": "sac", "method": "mopo-no-lip"},
-        {"horizon": 5, "penalty_coef": 1, "penalty": "learned-variance", "penalty_members": "all"},
+        {"task": f"MOPO-{TASK}", "agent": "sac", "method": "ours"},
+        {"horizon": 5, "penalty_coef": 1, "penalty": "ensemble-std", "penalty_members": "all"},
         {"dataset": "somewhere", "ensemble": "elsewhere"},  # what lies there is the same
     ],
 )

@@ -11,7 +11,8 @@ import pytest
 from helpers.runs import resolved
 
 from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.methods import METHODS, get_method
+from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, get_method
+from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import UnknownNameError
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.tasks import TASKS
@@ -85,10 +86,32 @@ def test_mopos_returns_are_those_of_the_tasks(task: str) -> None:
     assert no_lip == {"halfcheetah-mixed": 6393.3, "halfcheetah-jump": 3912.3}.get(task, TASKS[task].paper_return)
 
 
-def test_without_a_method_it_is_what_the_papers_code_runs() -> None:
-    config = resolved("halfcheetah-mixed")
-    assert (config.method, config.penalty, config.agent) == ("mopo-no-lip", "learned-variance", "SAC")
-    assert METHODS["mopo-no-lip"].fit == {}
+def test_the_row_that_the_papers_code_runs() -> None:
+    """By its name alone everything is the paper's again: penalty, random actions where it has them, no envelope."""
+    config = resolved("halfcheetah-jump", method="mopo-no-lip")
+    assert (config.penalty, config.envelope, config.random_rollouts) == ("learned-variance", False, True)
+    assert (config.agent, config.member_per, METHODS["mopo-no-lip"].fit) == ("SAC", "step", {})
+
+
+def test_without_a_method_it_is_what_was_measured_to_be_better() -> None:
+    config = resolved("halfcheetah-jump")
+    assert (config.method, config.penalty, config.envelope, config.random_rollouts) == (
+        "ours",
+        "ensemble-std",
+        True,
+        False,
+    )
+
+
+def test_settings_by_task_come_before_those_for_all() -> None:
+    """MOBILE fixes the entropy coefficient on Hopper alone; an option of the agent is merged, not replaced."""
+    config = resolved("hopper-mixed", method="mobile", agent_options={"learning_rate": 1e-4})
+    assert config.agent_options == {"ent_coef": 0.2, "learning_rate": 1e-4}
+    assert (config.agent, config.horizon, config.penalty_coef, config.penalty) == ("MOBILE", 5, 0.1, "none")
+    assert resolve(config).changed == {"learning_rate": 1e-4}
+    long = resolved("halfcheetah-mixed", method="mopo-trunc", member_per="step")
+    assert (long.horizon, long.rollout_batch_size, long.member_per) == (50, 5_000, "step")
+    assert resolved("halfcheetah-med-expert", method="mobile").real_ratio == 0.5
 
 
 # As printed: Table 1, then Table 2, which alone has BRAC-p.
@@ -138,7 +161,7 @@ def test_a_baseline_and_its_agent_name_each_other(name: str, agent: str) -> None
     assert METHODS[name].model_free
     assert resolved("hopper-mixed", method=name).agent == agent
     assert resolved("hopper-mixed", agent=agent.lower()).method == name
-    assert resolved("hopper-mixed", agent="SAC").method == "mopo-no-lip"
+    assert resolved("hopper-mixed", agent="SAC").method == DEFAULT_METHOD
 
 
 def test_every_option_of_a_method_is_one() -> None:
@@ -146,7 +169,8 @@ def test_every_option_of_a_method_is_one() -> None:
     train_options = {option.name for option in dataclasses.fields(TrainConfig)}
     for method in METHODS.values():
         assert set(method.train) <= train_options
-        assert set(method.horizons) | set(method.paper_returns) <= set(TASKS)
+        assert set(method.by_task) | set(method.paper_returns) <= set(TASKS)
+        assert {name for options in method.by_task.values() for name in options} <= train_options
 
 
 def test_an_unknown_method_lists_the_nearest() -> None:

@@ -11,7 +11,7 @@ from stable_baselines3 import A2C, SAC
 
 from mopo_agents.baselines import OfflineSAC
 from mopo_agents.runs.config import NEEDS, TrainConfig
-from mopo_agents.runs.methods import METHODS, Method
+from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method
 from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.tasks import get_task
@@ -25,7 +25,7 @@ def test_what_is_given_comes_before_the_method_and_the_method_before_the_task() 
     given = resolved("hopper-mixed", method="mbpo", random_rollouts=True, **options)
     assert {name: getattr(given, name) for name in options} == options
     assert given.random_rollouts is True
-    assert resolved("ant-angle").random_rollouts is True
+    assert resolved("ant-angle", method="mopo-no-lip").random_rollouts is True
 
 
 def test_the_task_of_a_run_has_its_numbers() -> None:
@@ -125,7 +125,7 @@ MODEL_CHOICES: dict[str, Any] = {
 def test_what_is_said_about_a_model_that_is_not_there_is_refused(name: str) -> None:
     """Ignored in silence, it would pass for having made no difference. The method or its agent may have been named."""
     choice = {name: MODEL_CHOICES[name]}
-    assert resolved("hopper-mixed", **choice).method == "mopo-no-lip"
+    assert resolved("hopper-mixed", **choice).method == DEFAULT_METHOD
     choices: list[dict[str, Any]] = [{"method": "bear"}, {"agent": "BEAR"}]
     for baseline in choices:
         with pytest.raises(ConfigError, match=f"^{name}: BEAR learns from the dataset alone"):
@@ -153,7 +153,7 @@ def test_what_an_on_policy_agent_cannot_use_is_refused(name: str, agent: str) ->
 
 def test_an_on_policy_agent_rolls_out_itself_where_the_task_would_not() -> None:
     run = resolve(TrainConfig(task="halfcheetah-jump", agent="PPO", random_rollouts=False))
-    assert (run.task.rollout_policy, run.changed) == ("agent", {"random_rollouts": False})
+    assert (run.task.rollout_policy, run.changed) == ("agent", {})
 
 
 def test_all_that_is_refused_is_named_at_once() -> None:
@@ -174,7 +174,7 @@ def test_a_target_entropy_of_an_agent_without_one_is_refused(agent: str) -> None
     [
         ({}, {}),
         ({"epochs": 3, "seed": 9, "agent": "TD3", "evaluate_every": 0, "dataset": "data", "device": "cuda"}, {}),
-        ({"penalty": "learned-variance", "horizon": 5, "penalty_coef": 1.0}, {}),
+        ({"penalty": "ensemble-std", "horizon": 5, "penalty_coef": 1.0}, {}),
         ({"penalty": "none"}, {"penalty": "none"}),
         ({"method": "mbpo", "penalty": "none"}, {}),
         ({"method": "mbpo", "penalty": "ensemble-std"}, {"penalty": "ensemble-std"}),

@@ -108,7 +108,8 @@ def test_the_ends_of_the_real_ratio(real_ratio: float, dataset: Path, tmp_path: 
     save_transitions(relabel(transitions, lambda s, a, following: transitions.rewards + 50.0), relabelled)
 
     def critic(folder: str, **changes: Any) -> np.ndarray:
-        options = {"real_ratio": real_ratio, "ensemble": str(dataset), **changes}
+        options = {"real_ratio": real_ratio, "ensemble": str(dataset), "allow_other_data": True, **changes}
+        options |= {"envelope_margin": None, "envelope_quantile": None}
         agent: Any = run(Path(options.pop("data", dataset)), tmp_path / folder, **options).agent
         return np.concatenate([parameter.detach().numpy().ravel() for parameter in agent.critic.parameters()])
 
@@ -124,7 +125,7 @@ def test_the_ends_of_the_real_ratio(real_ratio: float, dataset: Path, tmp_path: 
 def test_a_run_records_its_method(finished: TrainResult, dataset: Path, tmp_path: Path) -> None:
     """What a report groups by, and whether the paper's number belongs beside it."""
     description = recorded(finished.folder)
-    assert (description["method"], description["changed"]) == ("mopo-no-lip", CHANGED)
+    assert (description["method"], description["changed"]) == ("ours", CHANGED)
     assert description["fit"]["hidden_sizes"] == [8]
     run(dataset, tmp_path / "run", epochs=1, method="mbpo", horizon=2, agent="TD3")
     description = recorded(tmp_path / "run")
@@ -448,7 +449,7 @@ def test_a_class_of_ones_own_that_needs_no_model(
     without_ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a variant of the method it derives from, or a method of its own; never MOPO, which is the default."""
-    with pytest.raises(ConfigError, match=r"^method: mopo-no-lip trains in a model, but .*Mine learns.*enter a method"):
+    with pytest.raises(ConfigError, match=r"^method: ours trains in a model, but .*Mine learns.*enter a method"):
         run_mine(without_ensemble, tmp_path / "refused")
     result = run_mine(without_ensemble, tmp_path / "variant", method="sac")
     assert type(result.agent) is Mine

@@ -64,7 +64,7 @@ def test_numbers_are_those_of_the_known_noise(healthy: ModelCard, log: Transitio
 
 def test_the_log_in_pascals_fitted_in_raw_units_is_called_by_name(log: Transitions) -> None:
     """The fit once ended happily: the pressure's std was far too small, and the penalty one constant for all rows."""
-    card = model_card(fitted(log, **PRESETS["paper"]), log)
+    card = model_card(fitted(log, **PRESETS["paper"]), log, penalty="learned-variance")
     text = " ".join(card.problems)
     assert "standard deviation of 'pressure' is" in text
     assert "times too small" in text

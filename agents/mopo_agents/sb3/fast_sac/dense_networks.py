@@ -85,6 +85,34 @@ class DenseNetworks:
         by_network: Tensor = torch.bmm(gradient, self._weights[0][..., columns])
         return by_network.sum(dim=0)
 
+    def input_gradients(self, trace: Sequence[Tensor]) -> list[Float[Tensor, "network row unit"]]:
+        """Return the gradients of every network's only output by its input and by the input of each layer."""
+        gradient = self._weights[-1].expand(-1, trace[0].shape[1], -1)
+        gradients = [gradient]
+        for layer in reversed(range(len(self._weights) - 1)):
+            gradient = torch.bmm(_through_rectifier(gradient.clone(), trace[layer + 1]), self._weights[layer])
+            gradients.insert(0, gradient)
+        return gradients
+
+    def add_backward_of_input_gradients(
+        self, trace: Sequence[Tensor], gradients: Sequence[Tensor], upstream: Float[Tensor, "network row input"]
+    ) -> None:
+        """Add to `gradients` what a loss of the input gradients contributes.
+
+        Between its kinks a rectifier network is linear. So the gradient by the inputs is a product of the weights and
+        of fixed masks, and this is the gradient of that product.
+
+        Args:
+            trace: The result of `forward`.
+            gradients: The result of `input_gradients`.
+            upstream: The gradient of the loss by the input gradients.
+        """
+        for layer in range(len(self._weights) - 1):
+            masked = _through_rectifier(gradients[layer + 1].clone(), trace[layer + 1])
+            self._weight_gradients[layer].baddbmm_(masked.mT, upstream)
+            upstream = _through_rectifier(torch.bmm(upstream, self._weights[layer].mT), trace[layer + 1])
+        self._weight_gradients[-1].add_(upstream.sum(dim=1, keepdim=True))
+
 
 def dense_layers(network: Iterable[nn.Module]) -> list[nn.Linear] | None:
     """Return the linear layers of a network; None unless it consists of linear layers with ReLU between them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
@@ -29,6 +30,8 @@ class FastSAC(FastPath, SAC):
     Random draws are those of Stable-Baselines3; losses and parameters agree to rounding.
     """
 
+    update_class: ClassVar[type[SACUpdate]]
+
     @staticmethod
     def fits(agent_class: type[BaseAlgorithm]) -> bool:
         """Return whether a class uses SAC's update unchanged."""
@@ -48,7 +51,7 @@ class FastSAC(FastPath, SAC):
         self.policy.set_training_mode(True)
         optimizers = [self.actor.optimizer, self.critic.optimizer]
         self._update_learning_rate(optimizers + ([self.ent_coef_optimizer] if self.ent_coef_optimizer else []))
-        update = SACUpdate(self)
+        update = self.update_class(self)
         with torch.no_grad():
             for step in range(gradient_steps):
                 update(self.replay_buffer.sample(batch_size), move_target=step % self.target_update_interval == 0)
@@ -134,12 +137,11 @@ class SACUpdate:
         ent_coef = agent.ent_coef_tensor if self._log_ent_coef is None else self._log_ent_coef.exp()
 
         next_values = self._targets.forward(torch.cat([next_observations, next_actions], dim=1))[-1].amin(dim=0)
-        gamma = agent.gamma if batch.discounts is None else batch.discounts
-        next_values -= ent_coef * next_log_prob[:, None]
-        targets = batch.rewards + (1 - batch.dones) * gamma * next_values
+        targets = self._critic_targets(batch, next_values, ent_coef * next_log_prob[:, None])
         values = self._critics.forward(torch.cat([observations, batch.actions], dim=1))
         errors = values[-1] - targets
         self._critics.backward(values, errors / num_rows)
+        self._add_critic_gradient(values, slice(observations.shape[1], None))
         self._critic_adam.step()
 
         values = self._critics.forward(torch.cat([observations, actions], dim=1))
@@ -160,11 +162,27 @@ class SACUpdate:
         if move_target:
             self._targets.values.mul_(1 - agent.tau).add_(self._critics.values, alpha=agent.tau)
 
+    def _critic_targets(
+        self,
+        batch: ReplayBufferSamples,
+        next_values: Float[Tensor, "batch 1"],
+        entropy_costs: Float[Tensor, "batch 1"],
+    ) -> Float[Tensor, "batch 1"]:
+        """Return r + γ(1 − d)·(min_k Q′_k(s′, a′) − α·log π(a′|s′))."""
+        gamma = self._agent.gamma if batch.discounts is None else batch.discounts
+        return batch.rewards + (1 - batch.dones) * gamma * (next_values - entropy_costs)
+
+    def _add_critic_gradient(self, trace: list[Tensor], action_columns: slice) -> None:
+        """Add the gradient of another term of the critics' loss, given their trace on the batch."""
+
     def write_back(self) -> None:
         """Copy the networks and the state of the optimizers into the agent."""
         for adam in (self._critic_adam, self._actor_adam):
             adam.write_back()
         scatter(self._targets.values, self._targets.parameters)
+
+
+FastSAC.update_class = SACUpdate
 
 
 def _sac_layers(agent: SAC) -> list[tuple[list[list[nn.Linear]], int]] | None:

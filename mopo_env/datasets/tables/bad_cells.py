@@ -1,0 +1,103 @@
+"""Report the cells of tables that cannot be used, all in one message."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+import numpy as np
+
+from mopo_env.datasets.tables.cells import Table
+from mopo_env.errors import DatasetError
+
+__all__ = ["refuse_bad_cells"]
+
+_SHOWN = 10
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
+
+
+@dataclass
+class _BadCells:
+    """What is wrong with the cells of all files, to be told in one message."""
+
+    count: int = 0
+    missing: int = 0
+    shown: list[str] = field(default_factory=list)
+    texts: dict[str, None] = field(default_factory=dict)
+    columns_of_text: dict[str, None] = field(default_factory=dict)
+
+
+def refuse_bad_cells(
+    tables: Sequence[Table], *, flags: Collection[str], states: Collection[str], drop_missing: bool
+) -> None:
+    """Check the cells of all files.
+
+    Args:
+        tables: The files.
+        flags: The columns that may hold only zeros and ones.
+        states: The columns of the state, which may be categories.
+        drop_missing: Whether missing values are allowed.
+
+    Raises:
+        DatasetError: If a cell is wrong. The message counts them, shows place and text of the first ten, and names the
+            options that may help.
+    """
+    bad = _BadCells()
+    for table in tables:
+        _check(table, flags, drop_missing, bad)
+    if bad.count:
+        more = [f"… and {bad.count - len(bad.shown):,} more"] * (bad.count > len(bad.shown))
+        title = f"{bad.count:,} cell{'s' * (bad.count != 1)} cannot be used:"
+        raise DatasetError(
+            "\n  ".join([title, *bad.shown, *more]) + "".join(f"\n{hint}" for hint in _hints(bad, states))
+        )
+
+
+def _check(table: Table, flags: Collection[str], drop_missing: bool, bad: _BadCells) -> None:
+    first: list[tuple[int, str]] = []
+    for name, values, expected in _columns(table, flags):
+        missing = np.isnan(values)
+        wrong = np.isinf(values) | (~missing & (values != 0) & (values != 1) if name in flags else False)
+        rows = np.flatnonzero(wrong if drop_missing else wrong | missing)
+        bad.count += len(rows)
+        bad.missing += 0 if drop_missing else int(missing.sum())
+        first_text = next((text for (_, column), text in table.wrong.items() if column == name), "")
+        is_text = bool(first_text) and not np.isfinite(values).any() and not _DECIMAL_COMMA.fullmatch(first_text)
+        for row in rows[: 1 if is_text else _SHOWN]:
+            text = table.wrong.get((int(row), name))
+            found = "no value" if missing[row] else f"{values[row]:g}" if text is None else repr(text)
+            everywhere = ", and no number in any row" * is_text
+            place = f"{table.path}: {table.place(int(row))}, column {name!r}"
+            first.append((int(row), f"{place}: found {found}{everywhere}, expected {expected}"))
+        if is_text:
+            bad.columns_of_text[name] = None
+    bad.texts.update((text, None) for (_, name), text in table.wrong.items() if name not in bad.columns_of_text)
+    bad.shown += [text for _, text in sorted(first, key=itemgetter(0))][: _SHOWN - len(bad.shown)]
+
+
+def _columns(table: Table, flags: Collection[str]) -> Iterator[tuple[str, np.ndarray, str]]:
+    """Yield each column as numbers, with what its cells should be."""
+    for name, values in table.numbers.items():
+        yield name, values, "0, 1, true or false" if name in flags else "a number"
+    for name, texts in table.texts.items():
+        yield name, np.array([np.nan if text is None else 0.0 for text in texts]), "a text"
+    if table.times is not None:
+        yield table.time_column, table.times, "a number or an ISO 8601 timestamp"
+
+
+def _hints(bad: _BadCells, states: Collection[str]) -> Iterator[str]:
+    """Name the options that may help."""
+    names = [name for name in bad.columns_of_text if name in states]
+    if names:
+        yield f"Categories become columns of zeros and ones by one_hot={names} (--one-hot {shlex.join(names)})."
+    commas = [text for text in bad.texts if _DECIMAL_COMMA.fullmatch(text)]
+    if commas:
+        yield f"If {commas[0]!r} has a decimal comma, pass decimal=',' (--decimal ,)."
+    words = [text.strip() for text in bad.texts if text not in commas and text.isprintable()][:5]
+    if words:
+        yield f"Texts that mean a missing value are named by na={words} (--na {shlex.join(words)})."
+    if bad.missing:
+        yield "To drop rows with missing values, pass drop_missing=True (--drop-missing)."
