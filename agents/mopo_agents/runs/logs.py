@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ class _TensorBoard(TensorBoardOutputFormat):
     def __init__(self, folder: Path, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        # TensorBoard reads the files by name, which begins with the second in which they were made.
+        seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*.*")]
+        wait = max((int(second) for second in seconds if second.isdigit()), default=0) + 1 - time.time()
+        time.sleep(min(max(wait, 0.0), 2.0))
         self.writer = SummaryWriter(log_dir=str(folder), purge_step=first_step)
         self._is_closed = False
 
