@@ -27,6 +27,8 @@ __all__ = ["agent_state", "set_agent_state", "unsaved_state"]
 
 # They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
+# Of the clock, or of the length of the run, which may be another one after a resume.
+_OF_THIS_PROCESS = ("start_time", "_total_timesteps", "_num_timesteps_at_start", "buffer_size")
 _PLAIN = (
     *(bool, int, float, str, bytes, type, type(None), np.generic, torch.device),
     *(FunctionType, BuiltinFunctionType, MethodType),
@@ -41,7 +43,9 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
     return {
         "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
-        "counters": {name: value for name, value in vars(agent).items() if _is_number(value)},
+        "counters": {
+            name: value for name, value in vars(agent).items() if name not in _OF_THIS_PROCESS and _is_number(value)
+        },
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
         "generators": {name: generator_state(generator) for name, generator in _generators_of(agent).items()},
         **({"jax": jax_state(agent)} if is_jax_agent(agent) else {}),
