@@ -24,6 +24,7 @@ bench: .venv/dev
 	$(BIN)/python benchmarks/epoch.py
 	$(BIN)/python benchmarks/two_cores.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/saving.py
 	$(BIN)/python benchmarks/side_by_side.py
 	$(BIN)/python benchmarks/fit.py
 	$(BIN)/python benchmarks/penalty.py

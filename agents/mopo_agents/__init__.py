@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mopo_agents.replay_buffer import MixedReplayBuffer
     from mopo_agents.runs.config import TrainConfig
     from mopo_agents.runs.methods import METHODS, Method
-    from mopo_agents.runs.train import TrainResult, train
+    from mopo_agents.runs.outcome import TrainResult
+    from mopo_agents.runs.resume import resume
+    from mopo_agents.runs.train import train
     from mopo_agents.vec_env import PenalizedModelVecEnv
 
 _HOMES = {
@@ -32,7 +34,9 @@ _HOMES = {
     "mopo_agents.runs.methods": ("METHODS", "Method"),
     "mopo_agents.replay_buffer": ("MixedReplayBuffer",),
     "mopo_agents.policies": ("load_policy", "save_policy"),
-    "mopo_agents.runs.train": ("TrainResult", "train"),
+    "mopo_agents.runs.outcome": ("TrainResult",),
+    "mopo_agents.runs.resume": ("resume",),
+    "mopo_agents.runs.train": ("train",),
     "mopo_agents.vec_env": ("PenalizedModelVecEnv",),
 }
 
@@ -51,6 +55,7 @@ __all__ = [
     "load_policy",
     "make_agent",
     "make_offline_agent",
+    "resume",
     "save_policy",
     "train",
     "transitions_from_replay_buffer",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,27 @@ from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
-__all__ = ["load_policy", "save_policy"]
+__all__ = ["SavedPolicy", "copy_policy", "load_policy", "policy_weights", "save_policy"]
 
 _NAME = "policy"
 _EXTRACTOR = "features_extractor_class"
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """A copy of an agent's policy as it is saved: its tensors, and their description as JSON data."""
+
+    tensors: dict[str, np.ndarray]
+    description: dict[str, Any]
+
+    def write(self, folder: Path | str, metadata: dict[str, Any] | None = None) -> Path:
+        """Write the policy as `save_policy` does."""
+        try:
+            return write_artifact(folder, _NAME, self.tensors, {**(metadata or {}), **self.description})
+        except StoreError as error:
+            if "cannot be kept as JSON" in str(error):
+                raise ConfigError(f"policy_kwargs cannot be saved here: {error} Use the agent's own save().") from error
+            raise
 
 
 def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str, Any] | None = None) -> Path:
@@ -44,8 +62,17 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
         ConfigError: If JSON cannot represent the policy's class or options, such as your own network class.
         StoreError: If the folder cannot be written.
     """
+    return copy_policy(agent).write(folder, metadata)
+
+
+def copy_policy(agent: BaseAlgorithm) -> SavedPolicy:
+    """Return a copy of an agent's policy that later training does not change.
+
+    Raises:
+        ConfigError: If JSON cannot represent the policy's class.
+    """
     tensors = {
-        **{f"weights/{name}": array for name, array in _weights(agent).items()},
+        **{f"weights/{name}": np.array(array) for name, array in policy_weights(agent).items()},
         **_space_tensors("observation", agent.observation_space),
         **_space_tensors("action", agent.action_space),
     }
@@ -53,17 +80,9 @@ def save_policy(agent: BaseAlgorithm, folder: Path | str, *, metadata: dict[str,
     options = {name: value for name, value in agent.policy_kwargs.items() if not name.startswith("optimizer_")}
     if options.get(_EXTRACTOR) is Standardise:  # the one class that is saved, by its name
         options[_EXTRACTOR] = Standardise.__name__
-    description = {
-        "agent": agent_name(type(agent)),
-        "policy": _policy_name(agent),
-        "policy_options": options,
-    }
-    try:
-        return write_artifact(folder, _NAME, tensors, {**(metadata or {}), **description})
-    except StoreError as error:
-        if "cannot be kept as JSON" in str(error):
-            raise ConfigError(f"policy_kwargs cannot be saved here: {error} Use the agent's own save().") from error
-        raise
+    return SavedPolicy(
+        tensors, {"agent": agent_name(type(agent)), "policy": _policy_name(agent), "policy_options": options}
+    )
 
 
 def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None) -> Policy:
@@ -77,7 +96,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         An object with Stable-Baselines3's `predict`.
 
     Raises:
-        StoreError: If files are missing or damaged, or do not fit the agent.
+        StoreError: If files are missing or damaged, do not fit the agent, or hold weights that are not finite.
         MissingExtraError: If the agent's package is not installed.
     """
     tensors, metadata = read_artifact(folder, _NAME)
@@ -92,6 +111,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
             )
         spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
+        _check_weights(folder, weights)
         agent_class = get_agent_class(agent or name)
         policy_class: type[BasePolicy] = agent_class.policy_aliases[metadata["policy"]]
         with generators_untouched():  # the initial weights of a network are drawn, then overwritten
@@ -105,6 +125,13 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         raise StoreError(f"{folder}: the policy's tensors do not fit its agent: {error}") from error
     policy.set_training_mode(False)
     return policy
+
+
+def _check_weights(folder: Path | str, weights: Mapping[str, np.ndarray]) -> None:
+    for name, array in weights.items():
+        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+            found = "numbers that are not finite" if array.dtype.kind == "f" else f"numbers of type {array.dtype}"
+            raise StoreError(f"{folder}: {name} holds {found}, expected finite real numbers. Use another checkpoint.")
 
 
 def _policy_name(agent: BaseAlgorithm) -> str:
@@ -123,7 +150,8 @@ def _space_tensors(name: str, space: Space[Any]) -> dict[str, np.ndarray]:
     return space_tensors(name, space)
 
 
-def _weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
+def policy_weights(agent: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """Return the arrays of an agent's policy by name. They may share memory with the agent."""
     if plain_class(type(agent)).__module__.startswith("sbx."):
         return {name: np.asarray(array) for name, array in flatten(_jax_actor_state(agent.policy)).items()}
     return {name: tensor.detach().cpu().numpy() for name, tensor in agent.policy.state_dict().items()}

@@ -193,6 +193,26 @@ class MixedReplayBuffer(ReplayBuffer):
         if self.pos == self.buffer_size:
             self.full, self.pos = True, 0
 
+    def newest_steps(self, count: int) -> Float[np.ndarray, "step env column"]:
+        """Return a copy of the last `count` steps, oldest first, for `restore`."""
+        places = torch.arange(self.pos - count, self.pos, device=self.device) % self.buffer_size
+        steps: np.ndarray = self._model[places].cpu().numpy()
+        return steps
+
+    def restore(self, steps: Sequence[Float[np.ndarray, "step env column"]], *, num_added: int) -> None:
+        """Put steps back to their places in the memory, on which the draws depend.
+
+        Args:
+            steps: The newest steps, oldest first, in any number of parts; those that no longer fit are skipped.
+            num_added: The number of all steps that were ever added.
+        """
+        place = num_added - sum(map(len, steps))
+        for part in steps:
+            for rows in part:
+                self._model[place % self.buffer_size].copy_(torch.from_numpy(rows))
+                place += 1
+        self.pos, self.full = num_added % self.buffer_size, num_added >= self.buffer_size
+
     def _draw(self, rows: Float[Tensor, "row column"], shape: tuple[int, int]) -> Float[Tensor, "update batch column"]:
         chosen = torch.randint(len(rows), shape, generator=self._generator, device=self.device)
         return rows.index_select(0, chosen.view(-1)).view(*shape, -1)

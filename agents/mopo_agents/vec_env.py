@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
+from mopo_agents.runs.state.generators import generator_state, set_generator_state
 from mopo_env._utils.devices import new_generator
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -102,6 +103,17 @@ class PenalizedModelVecEnv(VecEnv):
         step = self.rollouts.step(self._actions)
         infos = RolloutInfos(step)  # lazy where Stable-Baselines3's types say list
         return step.observations, step.rewards, step.dones, infos  # type: ignore[return-value]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return a copy of all that the next steps depend on, as arrays and numbers."""
+        rollouts = {name: np.array(tensor.cpu().numpy()) for name, tensor in self.rollouts.get_state().items()}
+        return {"rollouts": rollouts, "generator": generator_state(self._generator)}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state of `get_state`, without a `reset`."""
+        set_generator_state(self._generator, state["generator"])
+        tensors = {name: torch.from_numpy(array).clone() for name, array in state["rollouts"].items()}
+        self.rollouts.set_state(tensors, self._generator)
 
     def close(self) -> None:
         """Do nothing; there are no resources to close."""

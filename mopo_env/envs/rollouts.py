@@ -94,6 +94,18 @@ class Rollouts:
         self._restart(torch.from_numpy(rows).to(self.penalized_model.device))
         return _to_numpy(self.observations)
 
+    def get_state(self) -> dict[str, Tensor]:
+        """Return all that the next steps depend on, but for the generator; `set_state` continues from it."""
+        state = {"observations": self.observations, "lengths": self._lengths, "returns": self._returns}
+        return state if self._members is None else {**state, "members": self._members}
+
+    def set_state(self, state: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Continue from a state of rollouts of the same size. The tensors may be on any device."""
+        tensors = {name: tensor.to(self.penalized_model.device) for name, tensor in state.items()}
+        self.observations, self._generator = tensors["observations"], generator
+        self._lengths, self._returns = tensors["lengths"], tensors["returns"]
+        self._members = tensors.get("members")
+
     def step(self, actions: np.ndarray, held: np.ndarray | None = None) -> RolloutStep[np.ndarray]:
         """Step every rollout, and restart those that end.
 

@@ -219,3 +219,21 @@ def test_actions_that_are_no_actions_are_refused_and_change_nothing(actions: np.
     step = rollouts.step(still(2))
     assert step.observations.tolist() == [[11], [11]]
     assert step.lengths.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("member_per", ["step", "rollout"])
+def test_a_state_continues_in_the_middle_of_rollouts(member_per: Any) -> None:
+    """Places, members, lengths and returns: a run that was killed must see the same future bit for bit."""
+    starts = [0.0, 100.0, 200.0, 300.0]
+    model = counting(starts, end_above=302, offsets=[0.0, 0.5, 1.0], member_per=member_per)
+    rollouts, _ = started(model, 40, 5)
+    for _ in range(3):
+        rollouts.step(still(40))
+    state = {name: tensor.clone() for name, tensor in rollouts.get_state().items()}
+    words = rollouts._generator.get_state()
+    expected = [rollouts.step(still(40)) for _ in range(8)]
+    other = Rollouts(model, num_rollouts=40, horizon=5)
+    other.set_state(state, generator(1).set_state(words))
+    for step in expected:
+        for name, found, wanted in zip(step._fields, other.step(still(40)), step, strict=True):
+            np.testing.assert_array_equal(found, wanted, err_msg=name)

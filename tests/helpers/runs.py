@@ -9,8 +9,9 @@ from typing import Any
 
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
+from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
-from mopo_agents.runs.train import TrainResult, train
+from mopo_agents.runs.train import train
 from mopo_env.tasks import TASKS
 
 TASK = "halfcheetah-mixed"  # h = 5, λ = 1

@@ -85,10 +85,11 @@ class BRAC(RegularisedActorCritic):
         self.behaviour = self.policy.make_actor()
         self.cloner = Cloner(self.behaviour, learning_rate=_CLONING_LEARNING_RATE)
 
-    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Do the updates of an epoch; before the first one, clone the behaviour policy."""
         if not self.cloned:
             self._clone(batch_size)
-        super()._train_epoch(gradient_steps, batch_size)
+        super().train(gradient_steps, batch_size)
 
     def _clone(self, batch_size: int) -> None:
         updates = self.cloning_updates

@@ -136,7 +136,8 @@ class BC(OfflineAgent):
         self.actor = self.policy.actor
         self.cloner = Cloner(self.actor, learning_rate=self.lr_schedule(1.0))
 
-    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Do the updates of an epoch."""
         self.policy.set_training_mode(True)
         self._update_learning_rate([self.cloner.optimizer, self.cloner.entropy_weight.optimizer])
         total = 0.0
@@ -152,4 +153,4 @@ class BC(OfflineAgent):
         return [*super()._excluded_save_params(), "actor", "cloner"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        return ["policy", "cloner.optimizer", "cloner.entropy_weight"], []
+        return ["policy", "cloner.optimizer", "cloner.entropy_weight", "cloner.entropy_weight.optimizer"], []

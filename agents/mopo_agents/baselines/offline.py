@@ -51,14 +51,7 @@ class OfflineAgent(OffPolicyAlgorithm):
 
     `learn` counts updates, in whole epochs of `gradient_steps`: with the default of 1000,
     ``BEAR("MlpPolicy", DatasetEnv(transitions)).learn(5000)`` is five epochs. Callbacks see one step for each epoch. A
-    subclass defines the updates of an epoch in `_train_epoch`.
-
-    Q-functions can grow without bound on a fixed dataset (Kumar et al. 2019, section 4). If a weight of the policy or a
-    loss is non-finite after an epoch, the agent restores the weights from before the epoch, sets `diverged` and ends
-    `learn`. The policy can still be evaluated, saved and reported as diverged.
-
-    Attributes:
-        diverged: Whether weights or losses became non-finite; the policy is then that of the previous epoch.
+    subclass defines the updates of an epoch in `train`.
     """
 
     replay_buffer: MixedReplayBuffer
@@ -90,7 +83,6 @@ class OfflineAgent(OffPolicyAlgorithm):
         gradient_steps = check_integer("gradient_steps", gradient_steps)
         if isinstance(env, gym.Env | VecEnv):
             _check_actions(env.action_space, type(self).__name__)
-        self.diverged = False
         super().__init__(
             policy,
             env,
@@ -106,7 +98,7 @@ class OfflineAgent(OffPolicyAlgorithm):
         )
 
     @abstractmethod
-    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, gradient_steps: int, batch_size: int) -> None:
         """Do the updates of an epoch, count them in `_n_updates` and log their means."""
 
     def collect_rollouts(
@@ -120,8 +112,6 @@ class OfflineAgent(OffPolicyAlgorithm):
         log_interval: int | None = None,
     ) -> RolloutReturn:
         """Collect nothing, and count the updates of the next epoch."""
-        if self.diverged:
-            return RolloutReturn(0, 0, continue_training=False)
         callback.on_rollout_start()
         self.num_timesteps += self.gradient_steps
         self._update_current_progress_remaining(self.num_timesteps, self._total_timesteps)
@@ -129,25 +119,6 @@ class OfflineAgent(OffPolicyAlgorithm):
         go_on = callback.on_step()
         callback.on_rollout_end()
         return RolloutReturn(0, 0, continue_training=go_on)
-
-    def train(self, gradient_steps: int, batch_size: int = 256) -> None:
-        """Do the updates of an epoch; undo them and end the run if weights or losses become non-finite."""
-        before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
-        updates_before = self._n_updates
-        try:
-            self._train_epoch(gradient_steps, batch_size)
-        except ValueError:  # torch's distributions refuse non-finite means
-            if self._has_finite_policy():
-                raise
-        # A loss can overflow while the weights are finite: Adam then divides by infinity and never changes them again.
-        losses = [value for name, value in self.logger.name_to_value.items() if name.startswith("train/")]
-        if not (self._has_finite_policy() and np.isfinite(losses).all()):
-            self.policy.load_state_dict(before)
-            self._n_updates = updates_before
-            self.diverged = True
-
-    def _has_finite_policy(self) -> bool:
-        return all(bool(tensor.isfinite().all()) for tensor in self.policy.state_dict().values())
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -169,7 +140,8 @@ class OfflineSAC(OfflineAgent, SAC):
     corrects its errors (Kumar et al. 2019, section 4).
     """
 
-    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, gradient_steps: int, batch_size: int = 256) -> None:
+        """Do the updates of an epoch, as Stable-Baselines3's SAC does."""
         SAC.train(self, gradient_steps, batch_size)
 
 

@@ -104,7 +104,8 @@ class RegularisedActorCritic(OfflineAgent):
             return self.warmup_updates
         return min(self.default_warmup_updates, self._total_timesteps // 10)
 
-    def _train_epoch(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Do the updates of an epoch."""
         self.policy.set_training_mode(True)
         self._update_learning_rate([self.critic.optimizer])
         warmup_updates = self._num_warmup_updates()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
@@ -16,6 +19,7 @@ from mopo_agents.cli.imports import summary
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
+from mopo_agents.runs.state.interruption import Interrupted
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
@@ -95,21 +99,36 @@ app.command(name="fit-termination")(fit_termination_rule)
 
 
 @app.command(name="train")
-def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None) -> None:
+def train_agent(
+    *,
+    config: OmitArgPrefixes[TrainConfig] = TrainConfig(task=""),  # noqa: B008  # it is frozen
+    out: Path | None = None,
+    resume: Path | None = None,
+) -> None:
     """Train an agent in the learned model, or from the dataset alone. Evaluate it if there is a real environment.
+
+    Ctrl-C lets the epoch finish and saves the run; --resume continues it. A second Ctrl-C stops at once.
 
     Args:
         config: The options of the run.
         out: Folder of the run. None: a new folder in runs/.
+        resume: Continue the unfinished run in this folder. It keeps its options; only --device and --threads may be
+            given too.
     """
     from mopo_agents.runs.report import plot_learning_curve, result_table
+    from mopo_agents.runs.resume import resume as resume_run
     from mopo_agents.runs.train import train
 
-    result = train(config, folder=out)
+    if resume is not None:
+        result = resume_run(resume, **_options_of_resume(config, out))
+    elif not config.task:
+        raise ConfigError(
+            "task: found none, expected a task's name (`mopo tasks` lists them), a folder or a Minari id."
+        )
+    else:
+        result = train(config, folder=out)
     task, folder = result.run.task, result.folder
     print(result_table(task, result))
-    if result.diverged_epoch is not None:
-        print(f"Training diverged in epoch {result.diverged_epoch}. The policy is that of the epoch before.")
     if result.evaluations:
         try:
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")
@@ -119,11 +138,22 @@ def train_agent(*, config: OmitArgPrefixes[TrainConfig], out: Path | None = None
     print(f"Policy, logs and result.json are in {folder}.{following}")
 
 
+def _options_of_resume(config: TrainConfig, out: Path | None) -> dict[str, Any]:
+    """Return the options that may accompany --resume; refuse the others."""
+    default = TrainConfig(task="")
+    given = [field.name for field in fields(config) if getattr(config, field.name) != getattr(default, field.name)]
+    refused = [name for name in given if name not in ("device", "threads")] + ["out"] * (out is not None)
+    if refused:
+        raise ConfigError(f"resume: a resumed run keeps its options. Leave out {', '.join(refused)}.")
+    return {name: getattr(config, name) for name in given}
+
+
 @app.command(name="evaluate")
 def evaluate_policy(
     folder: Positional[Path],
     /,
     *,
+    checkpoint: str = "last",
     task: str | None = None,
     real_env: str | None = None,
     episodes: int = 10,
@@ -132,7 +162,9 @@ def evaluate_policy(
     """Evaluate a trained policy in the real environment, with deterministic actions.
 
     Args:
-        folder: A training run, or one of its checkpoints.
+        folder: A training run, finished or not, or one of its checkpoints.
+        checkpoint: last, the name of a checkpoint such as epoch-00050, or best for the saved policy with the highest
+            return in evaluations.csv. The highest of many noisy returns is too high: evaluate it with another seed.
         task: Evaluate on this task. None: the task on which the policy was trained.
         real_env: Evaluate in this Gymnasium environment instead of the task's own, such as Hopper-v4 for a policy that
             was trained on D4RL's data.
@@ -141,10 +173,12 @@ def evaluate_policy(
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
+    from mopo_agents.runs.policy_files import find_policy
     from mopo_env._utils.store import json_text, read_artifact, write_file
 
-    policy = load_policy(folder)
-    trained_on = task or read_artifact(folder, "policy")[1].get("task")
+    run, folder = folder, find_policy(folder, checkpoint)
+    policy, saved = load_policy(folder), read_artifact(folder, "policy")[1]
+    trained_on = task or saved.get("task")
     if trained_on is None and real_env is None:
         raise ConfigError(
             f"--real-env: expected an environment, because the policy in {folder} was trained on data without one. "
@@ -154,6 +188,8 @@ def evaluate_policy(
     evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
     score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
     where = found.id if real_env is None or found.id == real_env else f"{found.id} in {real_env}"
+    if folder != run:
+        print(f"The policy is that of epoch {saved.get('epoch')}, in {folder}.")
     print(
         f"{where}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation){score}"
     )
@@ -213,6 +249,6 @@ def main() -> None:
         # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except KeyboardInterrupt:
-        print("mopo: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        print("mopo: interrupted", *getattr(error, "__notes__", []), sep="\nmopo: ", file=sys.stderr)
+        sys.exit(128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT))

@@ -1,9 +1,10 @@
-"""The work between two epochs of training: logs, evaluations, checkpoints and the progress bar."""
+"""The work between two epochs of training: logs, evaluations, checkpoints, saved states and the progress bar."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +13,21 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
-from mopo_agents.evaluation import Evaluation, evaluate, evaluation_seed
-from mopo_agents.policies import save_policy
+from mopo_agents.evaluation import Evaluation, Policy, evaluate, evaluation_seed
+from mopo_agents.policies import SavedPolicy, copy_policy
+from mopo_agents.runs.divergence import non_finite_quantity
+from mopo_agents.runs.logs import ProgressTable
+from mopo_agents.runs.policy_files import checkpoint_folder, policy_metadata, remove_checkpoints_after
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.results import csv_text
+from mopo_agents.runs.rows import EvaluationRow, ModelRow
+from mopo_agents.runs.run_state import RunState
 from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.store import write_file
 from mopo_env.envs.envelope import EXITS
-from mopo_env.tasks import Task
+from mopo_env.errors import DivergenceError
 
-__all__ = ["EpochCallback", "EvaluationRow", "ModelRow", "policy_metadata"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRow:
-    """Means over the b·h model transitions of one epoch.
-
-    Attributes:
-        reward: r̃, the reward that the agent gets.
-        model_reward: r̂, the model's reward before the penalty. Compare it with the dataset's mean reward.
-        penalty: u(s, a).
-        terminated: Share of the transitions that end in a terminal state, by the termination rule or the envelope.
-        non_finite: Share of the transitions that leave the envelope because the prediction is not finite.
-        outside: Share that leaves it because the prediction is outside the data's range.
-        uncertain: Share that leaves it because the penalty is too large.
-    """
-
-    reward: float
-    model_reward: float
-    penalty: float
-    terminated: float
-    non_finite: float = 0.0
-    outside: float = 0.0
-    uncertain: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRow:
-    """One line of ``evaluations.csv``.
-
-    Attributes:
-        seed: Seed of the start states, different in each evaluation. ``mopo evaluate --seed`` repeats them.
-        seconds: Training time so far, without evaluations.
-        return_mean: Mean return in the real environment.
-        return_std: Its standard deviation over episodes.
-        normalised: The mean on D4RL's scale; None if the task has no such scale.
-    """
-
-    epoch: int
-    updates: int
-    seed: int
-    seconds: float
-    return_mean: float
-    return_std: float
-    normalised: float | None
+__all__ = ["EpochCallback"]
 
 
 class EpochCallback(BaseCallback):
@@ -75,27 +37,71 @@ class EpochCallback(BaseCallback):
 
     Attributes:
         epoch: Number of finished epochs.
+        updates: Number of updates in these epochs.
+        policy: A copy of the policy after these epochs, in which everything is finite.
         rows: The evaluations so far.
         model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.
-        last_evaluation: The latest evaluation, with every episode.
-        seconds: Training time, without evaluations and checkpoints.
+        last_evaluation: The latest evaluation of this process, with every episode.
+        resumed: A record of each resume of the run: after which epoch, and what was different on that machine.
+        seconds: Training time, without evaluations and saving.
+        table: The content of ``progress.csv``.
     """
 
-    def __init__(self, run: ResolvedRun, folder: Path, *, progress: bool) -> None:
+    policy: SavedPolicy
+
+    def __init__(
+        self,
+        run: ResolvedRun,
+        folder: Path,
+        *,
+        state: RunState | None,
+        interrupted: Callable[[], bool],
+        progress: bool,
+    ) -> None:
+        """Set up a run.
+
+        Args:
+            run: The run.
+            folder: The folder of its files.
+            state: Where the run is saved; None: nowhere.
+            interrupted: Whether the run is to stop after the present epoch.
+            progress: Whether to show a progress bar.
+        """
         super().__init__()
-        self.epoch = 0
+        self.epoch = self.updates = 0
         self.rows: list[EvaluationRow] = []
         self.model_rows: list[ModelRow] = []
         self.last_evaluation: Evaluation | None = None
+        self.resumed: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.folder = folder
-        self._config, self._task = run.config, run.task
+        self.table = ProgressTable(folder / "progress.csv")
+        self._run, self._state, self._interrupted = run, state, interrupted
         self._bar = tqdm(total=run.config.epochs, desc=f"train {run.task.label}", unit="epoch", disable=not progress)
         self._evaluate_every = 0 if run.task.real_env_id is None else run.config.evaluate_every
         self._steps: list[list[float]] = []
         self._rollout_seconds: float | None = None  # of the last rollout
+        self._saved_at = time.monotonic()
+
+    def restore(self, agent: Any) -> None:
+        """Continue from the saved state, or from the start if there is none. Later files of the run are removed.
+
+        Raises:
+            StoreError: If the state is damaged or belongs to another kind of run.
+        """
+        found = None if self._state is None else self._state.restore(agent)
+        notes, differences = ({}, []) if found is None else found
+        self.epoch, self.seconds = notes.get("epoch", 0), notes.get("seconds", 0.0)
+        self.rows = [EvaluationRow(**row) for row in notes.get("evaluations", [])]
+        self.model_rows = [ModelRow(**row) for row in notes.get("model_rows", [])]
+        self.resumed = [*notes.get("resumed", []), {"after_epoch": self.epoch, "differences": differences}]
+        self.table = ProgressTable(self.folder / "progress.csv", notes.get("progress", ""))
+        remove_checkpoints_after(self.folder, self.epoch)
+        self._write_evaluations()
+        self._bar.update(self.epoch)
 
     def _on_training_start(self) -> None:
+        self._keep_policy()
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
@@ -112,20 +118,30 @@ class EpochCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # An off-policy agent updates after a rollout, so its epoch ends when the next rollout starts.
-        if self._rollout_seconds is not None:
-            self._finish_epoch(self._rollout_seconds, last=False)
+        if self._rollout_seconds is None:
+            return
+        self._finish_epoch(self._rollout_seconds, last=False)
+        config = self._run.config
+        due = config.save_every is not None and time.monotonic() - self._saved_at >= 60.0 * config.save_every
+        if due or self._interrupted():
+            self._save()
+        if self._interrupted():
+            raise KeyboardInterrupt
+        self._started = time.perf_counter()
 
     def _on_training_end(self) -> None:
         if self._rollout_seconds is not None:
             self._finish_epoch(self._rollout_seconds, last=True)
+
+    def close(self) -> None:
+        """Close the progress bar."""
         self._bar.close()
 
     def _finish_epoch(self, rollout_seconds: float, *, last: bool) -> None:
         seconds = time.perf_counter() - self._started
-        self.seconds += seconds
-        self.epoch += 1
+        quantity = non_finite_quantity(self.model)
         record = self.logger.record
-        record("mopo/epoch", self.epoch)
+        record("mopo/epoch", self.epoch + 1)
         if self._steps:
             means = (float(np.mean(column)) for column in zip(*self._steps, strict=True))
             row = ModelRow(**dict(zip((column.name for column in fields(ModelRow)), means, strict=True)))
@@ -136,28 +152,41 @@ class EpochCallback(BaseCallback):
             record("mopo/terminated_share", row.terminated)
             for reason in ("non_finite", "outside", "uncertain"):
                 record(f"mopo/{reason}_share", getattr(row, reason))
+        self.seconds += seconds
         record("time/seconds", self.seconds)
         record("time/rollout_seconds", rollout_seconds)
         record("time/update_seconds", seconds - rollout_seconds)
+        if quantity is not None:
+            self.logger.dump(self.epoch + 1)
+            raise DivergenceError(quantity)
+        self.epoch += 1
+        self._keep_policy()
         self._bar.set_postfix(self._postfix(), refresh=False)
+        is_best = False
         if self._evaluate_every and (last or self.epoch % self._evaluate_every == 0):
-            self._evaluate()
-        if self._config.checkpoint_every and self.epoch % self._config.checkpoint_every == 0 and not last:
-            checkpoint = self.folder / "checkpoints" / f"epoch-{self.epoch:05d}"
-            save_policy(self.model, checkpoint, metadata=policy_metadata(self._task, self.epoch))
+            is_best = self.evaluate(self.model)
+            self.logger.record("evaluation/return_mean", self.rows[-1].return_mean)
+            if self.rows[-1].normalised is not None:
+                self.logger.record("evaluation/normalised", self.rows[-1].normalised)
+        every = self._run.config.checkpoint_every
+        if every and (is_best or self.epoch % every == 0) and not last:
+            folder = checkpoint_folder(self.folder, self.epoch)
+            self.policy.write(folder, policy_metadata(self._run.task, self.epoch))
         self.logger.dump(self.epoch)
         self._bar.update()
         self._steps.clear()
-        self._started = time.perf_counter()
 
-    def _evaluate(self) -> None:
-        seed = evaluation_seed(self._config.seed, self.epoch)
-        evaluation = evaluate(self.model, self._task, episodes=self._config.evaluation_episodes, seed=seed)
+    def evaluate(self, policy: Policy) -> bool:
+        """Evaluate the policy of the last finished epoch, and return whether it is the best so far."""
+        config, task = self._run.config, self._run.task
+        seed = evaluation_seed(config.seed, self.epoch)
+        evaluation = evaluate(policy, task, episodes=config.evaluation_episodes, seed=seed)
+        is_best = all(evaluation.mean > row.return_mean for row in self.rows)
         self.last_evaluation = evaluation
         self.rows.append(
             EvaluationRow(
                 epoch=self.epoch,
-                updates=int(getattr(self.model, "_n_updates", 0)),
+                updates=self.updates,
                 seed=seed,
                 seconds=self.seconds,
                 return_mean=evaluation.mean,
@@ -165,11 +194,37 @@ class EpochCallback(BaseCallback):
                 normalised=evaluation.normalised,
             )
         )
-        self.logger.record("evaluation/return_mean", evaluation.mean)
-        if evaluation.normalised is not None:
-            self.logger.record("evaluation/normalised", evaluation.normalised)
         self._bar.set_postfix(self._postfix(), refresh=False)
-        write_file(self.folder / "evaluations.csv", csv_text(self.rows).encode())
+        self._write_evaluations()
+        return is_best
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the run evaluates, and has not yet evaluated the policy of the last finished epoch."""
+        return bool(self._evaluate_every) and self.epoch not in [row.epoch for row in self.rows]
+
+    def _keep_policy(self) -> None:
+        self.policy, self.updates = copy_policy(self.model), int(getattr(self.model, "_n_updates", 0))
+
+    def _save(self) -> None:
+        if self._state is not None:
+            notes = {
+                "epoch": self.epoch,
+                "seconds": self.seconds,
+                "progress": self.table.text,
+                "evaluations": [asdict(row) for row in self.rows],
+                "model_rows": [asdict(row) for row in self.model_rows],
+                "resumed": self.resumed,
+            }
+            self._state.save(self.model, notes)
+        self._saved_at = time.monotonic()
+
+    def _write_evaluations(self) -> None:
+        path = self.folder / "evaluations.csv"
+        if self.rows:
+            write_file(path, csv_text(self.rows).encode())
+        else:
+            path.unlink(missing_ok=True)
 
     def _postfix(self) -> dict[str, str]:
         shown = {}
@@ -180,11 +235,6 @@ class EpochCallback(BaseCallback):
             shown["terminated"] = f"{row.terminated:.1%}"
             if left := row.non_finite + row.outside + row.uncertain:
                 shown["left the data"] = f"{left:.1%}"
-        if self.last_evaluation is not None:
-            shown["return"] = f"{self.last_evaluation.mean:.0f}"
+        if self.rows:
+            shown["return"] = f"{self.rows[-1].return_mean:.0f}"
         return shown
-
-
-def policy_metadata(task: Task, epoch: int) -> dict[str, Any]:
-    """Return what is saved with a policy. The user's own data have a path as their name, so only their label."""
-    return {"task": None if task.recipe is None else task.name, "trained_on": task.label, "epoch": epoch}

@@ -110,7 +110,10 @@ class TrainConfig:
         real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
         evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
         evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
-        checkpoint_every: Epochs between saved policies. 0: only the last policy is saved.
+        checkpoint_every: Epochs between saved policies. A policy with the best evaluation so far is saved too. None: a
+            tenth of the run. 0: only the last policy is saved.
+        save_every: Minutes between saves of the whole state, from which `mopo train --resume RUN` continues. 0: after
+            each epoch. None: never, so an interruption loses the run.
         seed: Seed of the agent and of the rollouts.
         precision: Number format between the model's hidden layers: float32, or bfloat16, which is faster.
         overlap: Whether a second core does the rollouts of an epoch during the updates of the previous epoch. The
@@ -154,7 +157,8 @@ class TrainConfig:
     real_env: str | None = field(default=None, metadata=_is("source"))
     evaluate_every: int = field(default=10, metadata=_is("evaluation"))
     evaluation_episodes: int = field(default=10, metadata=_is("evaluation"))
-    checkpoint_every: int = field(default=50, metadata=_is("how"))
+    checkpoint_every: int | None = field(default=None, metadata=_is("how"))
+    save_every: float | None = field(default=5.0, metadata=_is("how"))
     seed: int = field(default=0, metadata=_is("seed"))
     precision: Precision = field(default="float32", metadata=_is("method", "model"))
     overlap: bool = field(default=False, metadata=_is("method", "model", "off-policy"))
@@ -172,7 +176,9 @@ class TrainConfig:
             raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {self.real_env!r}.")
         object.__setattr__(self, "agent_options", _as_data(self.agent_options))
         check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
-        check_fields(self, check_integer, "evaluate_every", "checkpoint_every", "seed", minimum=0)
+        check_fields(self, check_integer, "evaluate_every", "seed", minimum=0)
+        check_fields(self, check_integer, "checkpoint_every", optional=True, minimum=0)
+        check_fields(self, check_number, "save_every", optional=True, minimum=0.0)
         check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
         check_fields(self, check_number, "penalty_coef", "mean_penalty", optional=True, minimum=0.0)
         if self.penalty_coef is not None and self.mean_penalty is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mopo_agents.runs.train import TrainResult
+from mopo_agents.runs.outcome import TrainResult
 from mopo_env.errors import require_extra
 from mopo_env.tasks import Task
 

@@ -132,6 +132,7 @@ def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[Bas
         # The columns of the user's own data have units. SBX's policies cannot scale them.
         "standardise": task.recipe is None and not agent_class.__module__.startswith("sbx."),
         "real_env": task.real_env_id,
+        "checkpoint_every": max(1, config.epochs // 10),
         "member_per": "step",
         "on_exit": "terminate",
         "real_ratio": 0.05,

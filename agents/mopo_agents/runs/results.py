@@ -16,7 +16,7 @@ from mopo_agents.runs.methods import METHODS
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "csv_text", "find_runs", "read_run"]
+__all__ = ["Run", "csv_text", "find_runs", "read_json", "read_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +74,12 @@ def read_run(folder: Path) -> Run:
     Raises:
         StoreError: If the run is unfinished, was never evaluated, or has a damaged file; the message says why.
     """
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if not (folder / "result.json").exists():
-        raise StoreError(f"{folder}: the run is unfinished, there is no result.json.")
-    result = _read_json(folder / "result.json")
+        raise StoreError(
+            f"{folder}: the run is unfinished, there is no result.json. `mopo train --resume {folder}` continues it."
+        )
+    result = read_json(folder / "result.json")
     try:
         evaluations = result["evaluations"]
         if not evaluations:
@@ -150,7 +152,12 @@ def _without_version(env_id: object) -> str:
     return str(env_id).rpartition("-v")[0]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        StoreError: If it cannot be read.
+    """
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

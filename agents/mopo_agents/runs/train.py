@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Logger, configure
 from tqdm import tqdm
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
-from mopo_agents.agents import fast_path, make_agent, make_offline_agent
+from mopo_agents.agents import agent_name, fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_agents.evaluation import Evaluation, check_spaces
+from mopo_agents.evaluation import check_spaces
 from mopo_agents.policies import save_policy
-from mopo_agents.runs.callback import EpochCallback, EvaluationRow, ModelRow, policy_metadata
+from mopo_agents.runs.callback import EpochCallback
 from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.folder import (
+    check_free,
+    check_same_run,
+    is_finished,
+    new_folder,
+    running,
+    state_folder,
+)
 from mopo_agents.runs.identity import describe
 from mopo_agents.runs.method_ensembles import ensemble_with
+from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
+from mopo_agents.runs.run_state import RunState, obstacle_to_resume
+from mopo_agents.runs.state.interruption import interruptible
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -31,39 +40,9 @@ from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["carry_out", "train"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainResult:
-    """The result of a run.
-
-    Attributes:
-        run: The run.
-        folder: The folder of all its files.
-        agent: The trained agent.
-        dataset_mean: Mean episode return of the dataset.
-        dataset_max: Largest episode return of the dataset.
-        dataset_reward: Mean reward of the dataset's transitions.
-        dataset_terminated: Share of the dataset's transitions that end in a terminal state.
-        model_rows: Means over the rollouts of each epoch, in order; empty without a model.
-        evaluations: All evaluations, in order.
-        final: The evaluation of the last policy; None without evaluations.
-        diverged_epoch: The epoch in which weights or losses became non-finite, or None. Only agents without a model
-            detect this. The run ends there, and its policy is that of the epoch before.
-    """
-
-    run: ResolvedRun
-    folder: Path
-    agent: BaseAlgorithm
-    dataset_mean: float
-    dataset_max: float
-    dataset_reward: float
-    dataset_terminated: float
-    model_rows: tuple[ModelRow, ...]
-    evaluations: tuple[EvaluationRow, ...]
-    final: Evaluation | None
-    diverged_epoch: int | None = None
+_NOTICE = "The run stops when this epoch is finished and saved. Interrupt it again to stop at once without saving."
 
 
 def train(
@@ -79,7 +58,9 @@ def train(
     `gradient_steps` updates.
 
     The folder gets ``config.json``, ``progress.csv``, TensorBoard's events, ``evaluations.csv``, the last policy,
-    ``checkpoints/`` and ``result.json``.
+    ``checkpoints/`` and ``result.json``. Until the run ends, ``unfinished/`` holds the state from which `resume`
+    continues. The first SIGINT (Ctrl-C), SIGTERM or SIGHUP lets the epoch finish and saves; the second ends the run at
+    once.
 
     Args:
         config: The options of the run.
@@ -88,14 +69,29 @@ def train(
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If an option is wrong or does not fit the agent, the policy cannot be saved, or the folder holds a
-            run.
+        ConfigError: If an option is wrong or does not fit the agent, the policy or the state of the agent cannot be
+            saved, or the folder holds a run.
         DatasetError: If the data are missing or wrong, or do not have the widths of the real environment.
         StoreError: If there is no ensemble, a file is damaged, or the folder cannot be written.
         MissingExtraError: If the agent or the evaluation needs a package that is not installed.
+        DivergenceError: If weights, losses or actions cease to be finite. The folder then holds the result of the
+            epoch before, with its policy.
+        KeyboardInterrupt: After a signal, when the epoch is finished and saved.
     """
-    if folder is not None and (Path(folder) / "config.json").exists():
-        raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")
+    if folder is not None:
+        check_free(Path(folder))
+    return carry_out(config, folder, agent_class=agent_class, progress=progress, begun=None)
+
+
+def carry_out(
+    config: TrainConfig,
+    folder: Path | str | None,
+    *,
+    agent_class: type[BaseAlgorithm] | None,
+    progress: bool,
+    begun: Mapping[str, Any] | None,
+) -> TrainResult:
+    """Begin a run, or continue the run whose ``config.json`` is `begun`."""
     with torch_threads(config.threads):
         run = resolve(config, agent_class)
         transitions = load_shared_dataset(run.dataset)
@@ -103,17 +99,60 @@ def train(
         without_model = issubclass(run.agent_class, OfflineAgent)
         penalized_model = None if without_model else _penalized_model(run, progress=progress)
         agent = _agent(run, transitions, penalized_model)
-        with tempfile.TemporaryDirectory() as trial:
-            save_policy(agent, trial)  # a policy that cannot be saved fails here, not after hours of training
-        folder = _new_folder(run.name) if folder is None else Path(folder)
-        write_file(folder / "config.json", json_text(describe(run, transitions, penalized_model)))
-        if progress:
-            tqdm.write(_announcement(run, transitions))
-            if not without_model:
-                tqdm.write(fast_path(agent))
-        epochs = EpochCallback(run, folder, progress=progress)
-        _learn(agent, run, epochs)
-        return _save(agent, run, transitions, epochs)
+        description = describe(run, transitions, penalized_model)
+        if begun is None:
+            _check_saving(agent, run)
+            folder = new_folder(run.name) if folder is None else Path(folder)
+        else:
+            folder = Path(str(folder))
+            check_same_run(folder, begun, description)
+        with running(folder):
+            if begun is None:
+                check_free(folder)  # again, since only now no other process can begin a run here
+                write_file(folder / "config.json", json_text(description))
+            if progress:
+                tqdm.write(_announcement(run, transitions))
+                if not without_model:
+                    tqdm.write(fast_path(agent))
+            state = None if config.save_every is None else RunState(state_folder(folder))
+            with (
+                _stoppable(folder, saves=state is not None) as interrupted,
+                closing(EpochCallback(run, folder, state=state, interrupted=interrupted, progress=progress)) as epochs,
+            ):
+                if begun is not None:
+                    epochs.restore(agent)
+                    if progress:
+                        tqdm.write(_resumption(epochs))
+                return learn_and_save(agent, run, transitions, epochs)
+
+
+@contextmanager
+def _stoppable(folder: Path, *, saves: bool) -> Iterator[Callable[[], bool]]:
+    """Let a signal end the run when the epoch is saved, or at once if it is not saved. Say how to resume it."""
+    remedy = f"`mopo train --resume {folder}` or mopo_agents.resume({str(folder)!r})"
+    try:
+        with interruptible(_NOTICE) if saves else nullcontext(lambda: False) as interrupted:
+            yield interrupted
+    except KeyboardInterrupt as error:
+        if is_finished(folder):
+            error.add_note(f"The run in {folder} is finished.")
+        elif saves:
+            error.add_note(f"Resume the run with {remedy}.")
+        else:
+            error.add_note(f"The run was not saved, because save_every is None. To begin it anew: {remedy}.")
+        raise
+
+
+def _check_saving(agent: BaseAlgorithm, run: ResolvedRun) -> None:
+    """Fail now, not after hours of training, if the policy or the state of the agent cannot be saved."""
+    with tempfile.TemporaryDirectory() as trial:
+        save_policy(agent, trial)
+    obstacle = None if run.config.save_every is None else obstacle_to_resume(agent)
+    if obstacle is not None:
+        raise ConfigError(
+            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None or "
+            "`--save-every None` to train without saving the state."
+        )
 
 
 def _check_real_env(run: ResolvedRun, transitions: Transitions) -> None:
@@ -169,64 +208,13 @@ def _agent(run: ResolvedRun, transitions: Transitions, penalized_model: Penalize
     )
 
 
-def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
-    without_model = isinstance(agent, OfflineAgent)
-    steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
-    formats = ["csv", "tensorboard"] if importlib.util.find_spec("tensorboard") is not None else ["csv"]
-    agent.set_logger(configure(str(epochs.folder), formats))
-    try:
-        agent.learn(
-            run.config.epochs * steps_per_epoch,
-            callback=epochs,
-            log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None, which turns its own log lines off
-        )
-    finally:
-        # SB3 does not close the files of its logger. With an empty logger, the agent can still learn afterwards.
-        agent.logger.close()
-        agent.set_logger(Logger(folder=None, output_formats=[]))
-
-
-def _save(agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback) -> TrainResult:
-    """Write the last policy and ``result.json``."""
-    diverged_epoch = epochs.epoch if isinstance(agent, OfflineAgent) and agent.diverged else None
-    last_epoch = epochs.epoch if diverged_epoch is None else diverged_epoch - 1
-    save_policy(agent, epochs.folder, metadata=policy_metadata(run.task, last_epoch))
-    returns = transitions.episode_returns
-    result = TrainResult(
-        run=run,
-        folder=epochs.folder,
-        agent=agent,
-        dataset_mean=float(returns.mean()),
-        dataset_max=float(returns.max()),
-        dataset_reward=float(transitions.rewards.mean(dtype=np.float64)),
-        dataset_terminated=float(transitions.terminations.mean()),
-        model_rows=tuple(epochs.model_rows),
-        evaluations=tuple(epochs.rows),
-        final=epochs.last_evaluation,
-        diverged_epoch=diverged_epoch,
-    )
-    summary = {
-        "task": run.task.name,
-        **{f"dataset_{name}": getattr(result, f"dataset_{name}") for name in ("mean", "max", "reward", "terminated")},
-        "model_first_epoch": asdict(result.model_rows[0]) if result.model_rows else None,
-        "model_last_epoch": asdict(result.model_rows[-1]) if result.model_rows else None,
-        "real_env": run.task.real_env_id,
-        "evaluations": [asdict(row) for row in result.evaluations],
-        "final_returns": None if result.final is None else result.final.returns,
-        "epochs": epochs.epoch,
-        "diverged_epoch": diverged_epoch,
-        "updates": int(getattr(agent, "_n_updates", 0)),
-        "seconds": epochs.seconds,
-    }
-    write_file(epochs.folder / "result.json", json_text(summary))
-    return result
-
-
-def _new_folder(name: str) -> Path:
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
+def _resumption(epochs: EpochCallback) -> str:
+    """Return where a resumed run continues, and whether it may differ from an uninterrupted one."""
+    last = epochs.resumed[-1]
+    line = f"resumed after epoch {last['after_epoch']}" if last["after_epoch"] else "no saved state: from the start"
+    if not last["differences"]:
+        return line
+    return f"{line}; the result may not be bit-identical to an uninterrupted run ({'; '.join(last['differences'])})"
 
 
 def _announcement(run: ResolvedRun, transitions: Transitions) -> str:

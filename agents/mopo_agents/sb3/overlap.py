@@ -16,6 +16,7 @@ from jaxtyping import Float
 from stable_baselines3.common.noise import ActionNoise
 from torch import Tensor, nn
 
+from mopo_agents.runs.state.generators import generator_state, set_generator_state
 from mopo_agents.sb3.batched_rollouts import BatchedRollouts, CollectedStep, by_parts, policy_decides, to_model
 from mopo_agents.sb3.mixins import is_untouched
 from mopo_agents.sb3.squashed_gaussian import squash
@@ -32,6 +33,8 @@ class OverlappedRollouts(BatchedRollouts):
     """
 
     _pending: Future[list[CollectedStep]] | None = None
+    # The pending rollouts start from these: the policy of then, and the states of environment and generator.
+    _pending_start: tuple[nn.Module, dict[str, Any], dict[str, Any]] | None = None
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed the agent, and the generator of the rollouts' actions."""
@@ -55,28 +58,44 @@ class OverlappedRollouts(BatchedRollouts):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> Any:
         self._check_actor()  # again, since a hook may have been added
-        if (pending := self._take_pending()) is not None:
-            wait([pending])  # of an earlier run: neither its rollouts nor its error matter any more
+        if self._pending is not None:
+            wait([self._pending])  # of an earlier run: neither its rollouts nor its error matter any more
+            self._pending = self._pending_start = None
         return super()._setup_learn(*args, **kwargs)
 
-    def _take_pending(self) -> Future[list[CollectedStep]] | None:
-        pending, self._pending = self._pending, None
-        return pending
+    def get_pending(self) -> dict[str, Any] | None:
+        """Return all that the pending rollouts depend on, so that they can be repeated; None: there are none."""
+        if self._pending_start is None:
+            return None
+        actor, env, generator = self._pending_start
+        weights = {name: np.array(tensor.cpu().numpy()) for name, tensor in actor.state_dict().items()}
+        return {"actor": weights, "env": env, "generator": generator}
+
+    def set_pending(self, state: dict[str, Any], env: PenalizedModelVecEnv) -> None:
+        """Make the next `learn` start with the rollouts that were pending when the state was saved."""
+        actor = copy.deepcopy(self.actor)
+        actor.load_state_dict({name: torch.from_numpy(array) for name, array in state["actor"].items()})
+        env.set_state(state["env"])
+        set_generator_state(self._rollout_generator, state["generator"])
+        self._pending_start = actor, state["env"], state["generator"]
 
     def _steps(
         self, env: PenalizedModelVecEnv, num_steps: int, learning_starts: int, action_noise: ActionNoise | None
     ) -> Iterator[CollectedStep]:
-        pending = self._take_pending()
         options = env, num_steps, self._rollout_generator
-        yield from _roll_out(self.actor, *options) if pending is None else pending.result()
+        pending, start = self._pending, self._pending_start
+        self._pending = self._pending_start = None
+        actor = self.actor if start is None else start[0]
+        yield from _roll_out(actor, *options) if pending is None else pending.result()
         if self.num_timesteps < self._total_timesteps:
             actor = copy.deepcopy(self.actor)  # the updates change the original
+            self._pending_start = actor, env.get_state(), generator_state(self._rollout_generator)
             thread = ThreadPoolExecutor(max_workers=1)
             self._pending = thread.submit(_roll_out, actor, *options)
             thread.shutdown(wait=False)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_pending", "_rollout_generator"]
+        return [*super()._excluded_save_params(), "_pending", "_pending_start", "_rollout_generator"]
 
 
 def _roll_out(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ class ValueAgent(OwnActionRandom):
     target_update_interval: int
     batch_norm_stats: list[Any]
     batch_norm_stats_target: list[Any]
+    _optimizer_steps = 0
 
     def _setup_model(self) -> None:
         # Stable-Baselines3 counts environment steps, and warns about an interval below the number of environments.
@@ -47,10 +47,10 @@ class ValueAgent(OwnActionRandom):
         self.target_update_interval = interval
         name = next(network for network in _NETWORKS.values() if hasattr(self, network))
         weights, target = (list(getattr(self, which).parameters()) for which in (name, f"{name}_target"))
-        updates = itertools.count(1)
 
         def move_target(*_: Any) -> None:
-            if next(updates) % interval == 0:
+            self._optimizer_steps += 1  # an attribute, so that it is saved with the agent
+            if self._optimizer_steps % interval == 0:
                 polyak_update(weights, target, self.tau)
                 polyak_update(self.batch_norm_stats, self.batch_norm_stats_target, 1.0)
 

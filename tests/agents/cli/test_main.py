@@ -214,7 +214,10 @@ def test_a_report_of_two_methods(mopo: Mopo, tmp_path: Path) -> None:
     (tmp_path / "runs" / "broken" / "config.json").write_text("{}")
     code, out, err = mopo("report", "--csv", tmp_path / "table.csv")
     assert code == 0
-    assert err == "left out: runs/broken: the run is unfinished, there is no result.json.\n"
+    assert err == (
+        "left out: runs/broken: the run is unfinished, there is no result.json. `mopo train --resume runs/broken` "
+        "continues it.\n"
+    )
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
     assert [[line[1], line[6]] for line in lines[2:]] == [["mopo", "1"], ["mbpo", "2"]]
     with (tmp_path / "table.csv").open(newline="") as stream:

@@ -14,10 +14,9 @@ from helpers.agents import FELL, same_weights
 from helpers.runs import TASK, UPDATES, B, rows, run
 from helpers.runs import run as small_run
 
-from mopo_agents.baselines import OfflineSAC
 from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.train import TrainResult
+from mopo_agents.runs.outcome import TrainResult
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions
 from mopo_env.envs.rollouts import Rollouts
@@ -221,28 +220,3 @@ def test_looking_at_a_run_without_a_model_does_not_change_it(without_ensemble: P
     on = run_offline(without_ensemble, tmp_path / "on", epochs=3, evaluate_every=1, checkpoint_every=1)
     assert (len(off.evaluations), len(on.evaluations)) == (0, 3)
     assert same_weights(on.agent, off.agent)
-
-
-def test_a_run_that_diverges_ends_with_a_record_of_it(
-    without_ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Epoch 2 of 5: the run ends there, its policy is that of epoch 1, and that is what is evaluated and saved."""
-    update = OfflineSAC._train_epoch
-
-    def explode(self: OfflineSAC, gradient_steps: int, batch_size: int) -> None:
-        update(self, gradient_steps, batch_size)
-        if self._n_updates > UPDATES:
-            with torch.no_grad():
-                next(self.critic.parameters())[0] = torch.inf
-
-    monkeypatch.setattr(OfflineSAC, "_train_epoch", explode)
-    result = run_offline(without_ensemble, tmp_path / "run", agent="offline-SAC", epochs=5, evaluate_every=5)
-    assert result.diverged_epoch == 2
-    summary = json.loads((result.folder / "result.json").read_text())
-    assert summary["diverged_epoch"] == 2
-    assert [(row.epoch, row.updates) for row in result.evaluations] == [(2, UPDATES)]
-    assert np.isfinite(summary["final_returns"]).all()
-    assert len(rows(result.folder / "progress.csv")) == 2
-    assert read_artifact(result.folder, "policy")[1]["epoch"] == 1
-    states = np.random.default_rng(0).normal(size=(20, 17)).astype(np.float32)
-    assert np.isfinite(load_policy(result.folder).predict(states, deterministic=True)[0]).all()

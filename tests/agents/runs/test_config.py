@@ -16,7 +16,7 @@ from mopo_env.errors import ConfigError
 TASK = "halfcheetah-mixed"
 NAN, INFINITY = float("nan"), float("inf")
 POSITIVE = ("epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
-NOT_NEGATIVE = ("evaluate_every", "checkpoint_every", "seed")
+NOT_NEGATIVE = ("evaluate_every", "seed")
 POSITIVE_OR_NONE = ("rollout_batch_size", "horizon")
 NUMBER_OR_NONE = ("exit_reward", "target_entropy")
 NO_INTEGERS: tuple[Any, ...] = (-1, 2.5, "3", True)
@@ -26,7 +26,8 @@ BAD = [
     *[(name, value) for name in POSITIVE_OR_NONE for value in (*NO_INTEGERS, 0)],
     *[(name, value) for name in ("random_rollouts", "standardise") for value in (0, 1, "yes", "random", NAN)],
     *[("real_env", value) for value in (5, True, ["Hopper-v5"])],
-    *[("penalty_coef", value) for value in (-0.1, NAN, INFINITY, "1", True)],
+    *[("checkpoint_every", value) for value in NO_INTEGERS],
+    *[(name, value) for name in ("penalty_coef", "save_every") for value in (-0.1, NAN, INFINITY, "1", True)],
     *[("penalty_reward", value) for value in (0, 1, "yes", NAN)],
     *[(name, value) for name in ("deterministic", "overlap", "fast") for value in (0, 1, "yes", None, NAN)],
     *[("penalty_members", value) for value in (5, "some", True, "")],
@@ -50,6 +51,7 @@ GOOD = [
     *[(name, 1) for name in (*POSITIVE, *POSITIVE_OR_NONE, "real_ratio")],
     *[(name, 0) for name in (*NOT_NEGATIVE, *NUMBER_OR_NONE, "penalty_coef", "real_ratio")],
     *[(name, None) for name in (*POSITIVE_OR_NONE, *NUMBER_OR_NONE, "penalty_coef", "random_rollouts")],
+    *[(name, value) for name in ("checkpoint_every", "save_every") for value in (0, None)],
     *[
         (name, None)
         for name in ("penalty_members", "penalty_units", "penalty_reward", "real_ratio", "member_per", "on_exit")

@@ -11,11 +11,11 @@ import pytest
 from helpers.runs import cells
 
 from mopo_agents.evaluation import Evaluation
-from mopo_agents.runs.callback import EvaluationRow, ModelRow
 from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.report import plot_learning_curve, result_table
 from mopo_agents.runs.resolve import resolve
-from mopo_agents.runs.train import TrainResult
+from mopo_agents.runs.rows import EvaluationRow, ModelRow
 from mopo_env.errors import MissingExtraError
 from mopo_env.tasks import Task, get_task
 

@@ -27,7 +27,8 @@ from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.identity import module_digest
 from mopo_agents.runs.methods import METHODS, Method
-from mopo_agents.runs.train import TrainResult, train
+from mopo_agents.runs.outcome import TrainResult
+from mopo_agents.runs.train import train
 from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.store import read_artifact

@@ -6,32 +6,35 @@ elsewhere, because each kind of run has different ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
 from operator import attrgetter
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
+from torch import nn
 from torch.optim import Optimizer
 
 from mopo_agents.runs.state.generators import generator_state, set_generator_state
+from mopo_agents.runs.state.jax_state import is_jax_agent, jax_parts, jax_state, set_jax_state
 
-__all__ = ["agent_state", "set_agent_state"]
+__all__ = ["agent_state", "set_agent_state", "unsaved_state"]
 
-# An agent has only some of these.
-_COUNTERS = (
-    "num_timesteps",
-    "_episode_num",
-    "_n_updates",
-    "_n_calls",
-    "_current_progress_remaining",
-    "exploration_rate",
-    "cloned",
-    "diverged",
-)
 # They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
+# Of the clock, or of the length of the run, which may be another one after a resume.
+_OF_THIS_PROCESS = ("start_time", "_total_timesteps", "_num_timesteps_at_start", "buffer_size")
+_PLAIN = (
+    *(bool, int, float, str, bytes, type, type(None), np.generic, torch.device),
+    *(FunctionType, BuiltinFunctionType, MethodType),
+)
+# The parts of these packages that an agent holds, such as schedules and loggers, have no state between two epochs.
+_KNOWN_PACKAGES = ("stable_baselines3", "sb3_contrib", "gymnasium", "mopo_agents", "sbx")
 
 
 def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
@@ -40,9 +43,12 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
     return {
         "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
-        "counters": {name: getattr(agent, name) for name in _COUNTERS if hasattr(agent, name)},
+        "counters": {
+            name: value for name, value in vars(agent).items() if name not in _OF_THIS_PROCESS and _is_number(value)
+        },
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
         "generators": {name: generator_state(generator) for name, generator in _generators_of(agent).items()},
+        **({"jax": jax_state(agent)} if is_jax_agent(agent) else {}),
     }
 
 
@@ -62,6 +68,51 @@ def set_agent_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
         setattr(agent, name, value)
     for name, generator in _generators_of(agent).items():
         set_generator_state(generator, state["generators"][name])
+    if is_jax_agent(agent):
+        set_jax_state(agent, state["jax"])
+
+
+def unsaved_state(agent: BaseAlgorithm) -> str | None:
+    """Return what an agent may remember from one epoch to the next and `agent_state` does not save; None: nothing."""
+    noise = getattr(agent, "action_noise", None)
+    if isinstance(noise, VectorizedActionNoise):
+        noise = noise.base_noise
+    if noise is not None and type(noise) is not NormalActionNoise:
+        return f"the state of the action noise {type(noise).__name__} is not saved"
+    modules, variables = agent._get_torch_save_params()
+    parts = [attrgetter(name)(agent) for name in (*modules, *variables)]
+    saved = {id(part) for part in parts}
+    saved |= {id(tensor) for part in parts if isinstance(part, nn.Module) for tensor in _tensors_of(part)}
+    if is_jax_agent(agent):
+        saved |= {id(value) for _, _, value in jax_parts(agent)}
+    for name, value in vars(agent).items():
+        if name not in _LAST_STEP and not _is_covered(value, saved):
+            return f"its attribute {name} is not saved"
+    return None
+
+
+def _is_covered(value: Any, saved: set[int]) -> bool:
+    """Return whether a value is saved, or is of a kind that has no state."""
+    if id(value) in saved or isinstance(value, _PLAIN):
+        return True
+    if isinstance(value, nn.Module):
+        return all(id(tensor) in saved for tensor in _tensors_of(value))
+    if isinstance(value, torch.Tensor | Optimizer | np.ndarray):
+        return False
+    if isinstance(value, list | tuple | set | deque):
+        return all(_is_covered(entry, saved) for entry in value)
+    if isinstance(value, dict):
+        return all(_is_covered(entry, saved) for entry in value.values())
+    is_generator = isinstance(value, np.random.Generator | torch.Generator)
+    return is_generator or type(value).__module__.split(".")[0] in _KNOWN_PACKAGES
+
+
+def _tensors_of(module: nn.Module) -> Iterable[torch.Tensor]:
+    return (*module.parameters(), *module.buffers())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and math.isfinite(value)
 
 
 def _generators_of(agent: BaseAlgorithm) -> dict[str, np.random.Generator | torch.Generator]:

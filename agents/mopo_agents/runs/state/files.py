@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,15 @@ from mopo_agents._utils.trees import flatten, unflatten
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
-__all__ = ["AppendLog", "claim_folder", "read_state", "remove_folder", "restoring", "write_state"]
+__all__ = [
+    "AppendLog",
+    "claim_folder",
+    "read_state",
+    "remove_folder",
+    "remove_strays",
+    "restoring",
+    "write_state",
+]
 
 _CONFIGURATION = "configuration"
 # Increase it when the same names in a state get another meaning.
@@ -71,6 +80,7 @@ class AppendLog:
     def __init__(self, folder: Path) -> None:
         self.position = 0
         self._folder = folder
+        self._starts: list[int] = []
 
     def append(self, arrays: dict[str, np.ndarray], *, length: int) -> None:
         """Write one more part, whose length is in the unit of the position.
@@ -79,18 +89,37 @@ class AppendLog:
             StoreError: If the part cannot be written; the position is then unchanged.
         """
         write_artifact(self._folder, self._part, arrays, {"length": length})
+        self._starts.append(self.position)
         self.position += length
 
-    def read(self, *, until: int | None = None) -> list[dict[str, np.ndarray]]:
-        """Return the parts from the start. The next `append` continues after them.
+    def skip_to(self, position: int) -> None:
+        """Continue at a later position; what lies between is never read."""
+        self.position = position
+
+    def start_of(self, position: int) -> int:
+        """Return where the part with this position starts."""
+        return max((start for start in self._starts if start <= position), default=position)
+
+    def keep_only(self, start: int, until: int) -> None:
+        """Remove all parts that start outside these two positions, and what a crash left of them."""
+        self._starts = [found for found in self._starts if start <= found < until]
+        # The manifests first: a part without its manifest does not exist.
+        for path in sorted(self._folder.glob("*part-*"), key=lambda path: path.suffix != ".json"):
+            found = re.match(r"\.?part-(\d+)", path.name)
+            if found and not start <= int(found[1]) < until:
+                path.unlink(missing_ok=True)
+
+    def read(self, *, start: int = 0, until: int | None = None) -> list[dict[str, np.ndarray]]:
+        """Return the parts from one position to another. The next `append` continues after them.
 
         Args:
+            start: The position at which the first part starts.
             until: The position at which to stop. None: after the last part.
 
         Raises:
             StoreError: If a part before that position is damaged or missing.
         """
-        self.position = 0
+        self.position, self._starts = start, []
         parts = []
         while self.position < until if until is not None else (self._folder / f"{self._part}.json").is_file():
             arrays, metadata = read_artifact(self._folder, self._part)
@@ -101,6 +130,7 @@ class AppendLog:
                     f"{self._folder / self._part}.json: found a part of length {length!r} at {self.position}, expected "
                     f"one that ends by {until}. The files are not of one run: remove the folder to start anew."
                 )
+            self._starts.append(self.position)
             self.position += length
         return parts
 
@@ -138,6 +168,15 @@ def read_state(folder: Path, name: str) -> dict[str, Any] | None:
             "Resume with the version of mopo-env that wrote it, or remove the folder to start anew."
         )
     return unflatten({**metadata["state"], **arrays})
+
+
+def remove_strays(folder: Path, name: str) -> None:
+    """Remove what crashes left beside the state of this name: temporary files, and arrays that no manifest names."""
+    manifest = folder / f"{name}.json"
+    text = manifest.read_text() if manifest.is_file() else ""
+    for path in [*folder.glob(f"{name}-*.safetensors"), *folder.glob(f".{name}*.tmp")]:
+        if path.name not in text:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,15 @@ from mopo_agents._utils.trees import flatten, unflatten
 from mopo_agents.agents import make_agent
 from mopo_agents.runs.state import files as state_files
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state
-from mopo_agents.runs.state.files import AppendLog, claim_folder, read_state, remove_folder, restoring, write_state
+from mopo_agents.runs.state.files import (
+    AppendLog,
+    claim_folder,
+    read_state,
+    remove_folder,
+    remove_strays,
+    restoring,
+    write_state,
+)
 from mopo_agents.runs.state.generators import (
     generator_state,
     generators_untouched,
@@ -29,7 +37,7 @@ from mopo_agents.runs.state.generators import (
     set_generator_state,
     set_global_generators,
 )
-from mopo_agents.runs.state.interruption import interruptible
+from mopo_agents.runs.state.interruption import Interrupted, interruptible
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.toys import StubEnsemble
@@ -114,6 +122,15 @@ class TestStateFile:
                 np.testing.assert_array_equal(found["arrays"][name], array)
         assert len(list(tmp_path.iterdir())) == 2
 
+    def test_strays_of_crashes_are_removed(self, tmp_path: Path) -> None:
+        """A run on a cluster may be killed a hundred times."""
+        write_state(tmp_path, "run", {"x": np.arange(3)})
+        before = files(tmp_path)
+        for name in ("run-0123456789ab.safetensors", ".run.json.1.a.tmp", ".run-abc.safetensors.1.a.tmp"):
+            (tmp_path / name).write_text("half")
+        remove_strays(tmp_path, "run")
+        assert files(tmp_path) == before
+
     def test_nothing_to_go_on_from(self, tmp_path: Path) -> None:
         assert read_state(tmp_path / "nowhere", "run") is None
 
@@ -181,6 +198,31 @@ class TestAppendLog:
         self.append(AppendLog(tmp_path), 1, 2, 3)
         with pytest.raises(StoreError, match=r"length 3 at 0.*ends by 2.*remove the folder"):
             AppendLog(tmp_path).read(until=2)
+
+    def test_old_parts_are_removed(self, tmp_path: Path) -> None:
+        """Rows that have left a replay buffer; and what a crash left, half a part among it."""
+        log = AppendLog(tmp_path)
+        self.append(log, 1, 2, 3)
+        self.append(log, 4, 5)
+        self.append(log, 6)
+        for name in ("part-0000000000-abc.safetensors", ".part-0000000009.json.1.a.tmp", "part-0000000007.json"):
+            (tmp_path / name).write_text("half")
+        assert [log.start_of(position) for position in (0, 2, 3, 4, 5)] == [0, 0, 3, 3, 5]
+        log.keep_only(log.start_of(4), 6)
+        assert {path.name[:15] for path in tmp_path.iterdir()} == {"part-0000000003", "part-0000000005"}
+        again = AppendLog(tmp_path)
+        assert [part["x"].tolist() for part in again.read(start=3, until=6)] == [[4, 5], [6]]
+        assert again.start_of(4) == 3
+
+    def test_what_was_skipped_is_not_missed(self, tmp_path: Path) -> None:
+        """Between two saves, more rows can come than a replay buffer holds."""
+        log = AppendLog(tmp_path)
+        self.append(log, 1, 2)
+        log.skip_to(10)
+        self.append(log, 11, 12)
+        assert log.start_of(10) == 10
+        log.keep_only(10, 12)
+        assert [part["x"].tolist() for part in AppendLog(tmp_path).read(start=10, until=12)] == [[11, 12]]
 
     def test_nothing_is_read_from_nowhere(self, tmp_path: Path) -> None:
         assert AppendLog(tmp_path / "nowhere").read() == []
@@ -259,6 +301,23 @@ class TestInterruption:
         with pytest.raises(KeyboardInterrupt):
             work()
         assert done
+
+    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    def test_the_signal_is_told(self, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+        """The exit code of a process says what ended it. Work that stops for it need not know which it was."""
+        number, before = getattr(signal, name), signal.getsignal(getattr(signal, name))
+
+        def work() -> None:
+            with interruptible("it goes on a little") as interrupted:
+                signal.raise_signal(number)
+                assert interrupted()
+                raise KeyboardInterrupt
+
+        with pytest.raises(Interrupted) as caught:
+            work()
+        assert caught.value.number == number
+        assert signal.getsignal(number) is before
+        assert ("it goes on a little" in capfd.readouterr().err) == (name != "SIGHUP")
 
     def test_where_it_is_ignored_it_stays_ignored(self) -> None:
         """A script's background jobs are not meant by the Ctrl-C that ends the script."""

@@ -1,0 +1,157 @@
+"""The folder of a run: found or made for one process at a time, and read again to resume the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mopo_agents._utils.trees import flatten
+from mopo_agents.runs.config import NEEDS, TrainConfig
+from mopo_agents.runs.results import read_json
+from mopo_agents.runs.state.files import remove_folder
+from mopo_env._utils.store import json_ready
+from mopo_env.errors import ConfigError, StoreError
+
+__all__ = ["check_free", "check_same_run", "is_finished", "new_folder", "read_config", "running", "state_folder"]
+
+
+def state_folder(run: Path) -> Path:
+    """Return where a run keeps what it needs to resume. The folder is removed when the run ends."""
+    return run / "unfinished"
+
+
+def is_finished(run: Path) -> bool:
+    """Return whether a run has its result."""
+    return (run / "result.json").is_file()
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds a run.
+
+    Raises:
+        ConfigError: If it holds one; the message says what to do with it.
+    """
+    if not (folder / "config.json").exists():
+        if state_folder(folder).is_dir() and any(state_folder(folder).glob("*.json")):
+            raise ConfigError(f"{folder} holds a run, but no config.json. Choose another folder, or remove this one.")
+        return
+    if is_finished(folder):
+        raise ConfigError(f"{folder} already holds a run. Choose another folder, or remove this one.")
+    raise ConfigError(
+        f"{folder} holds an unfinished run. Resume it with `mopo train --resume {folder}` or "
+        f"mopo_agents.resume({str(folder)!r}), choose another folder, or remove this one."
+    )
+
+
+def new_folder(name: str) -> Path:
+    """Make a new folder in ``runs/``; two processes never get the same one."""
+    folder, number = Path("runs") / name, 2
+    while True:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            folder, number = Path("runs") / f"{name}-{number}", number + 1
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be made: {error.strerror or error}.") from error
+        else:
+            return folder
+
+
+@contextmanager
+def running(run: Path) -> Iterator[None]:
+    """Keep other processes from working on a run. The system releases the lock when this process ends.
+
+    At the end, the state of a finished run is removed.
+
+    Raises:
+        ConfigError: If another process works on it.
+        StoreError: If the folder cannot be written.
+    """
+    path = state_folder(run) / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    try:
+        _lock(run, descriptor)
+        try:
+            yield
+        finally:  # a run that diverged is finished, too
+            if is_finished(run):
+                remove_folder(state_folder(run))
+    finally:
+        os.close(descriptor)
+
+
+def _lock(run: Path, descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        process = os.read(descriptor, 20).decode(errors="replace") or "unknown"
+        raise ConfigError(
+            f"{run}: process {process} works on this run. Wait for its end, or choose another folder."
+        ) from None
+    except OSError:  # a file system without locks
+        return
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+
+
+def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return a run's options, and all that its ``config.json`` says.
+
+    Raises:
+        ConfigError: If the run is finished, or this version has other options.
+        StoreError: If there is no run, or its file is damaged.
+    """
+    if not (run / "config.json").is_file():
+        raise StoreError(f"{run}: found no config.json, expected the folder of an unfinished training run.")
+    record = read_json(run / "config.json")
+    if is_finished(run):
+        remove_folder(state_folder(run))  # from a crash right after the result was written
+        raise ConfigError(
+            f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
+            "train a new run, because schedules depend on their number."
+        )
+    missing = sorted(NEEDS.keys() - record.keys())
+    if missing:
+        raise ConfigError(
+            f"{run}: config.json has no {', '.join(missing)}. Resume it with the version of mopo-env that began it."
+        )
+    # null stands for options that do not apply to the agent, too.
+    given = {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}
+    return TrainConfig(**given), record
+
+
+def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume a run whose dataset, ensemble or anything else that changes its result is another one now.
+
+    Raises:
+        ConfigError: If there is a difference; the message names it.
+    """
+    now = json_ready(now)
+    if record.get("identity") == now["identity"]:
+        return
+    left_out = {"identity", "versions", "changed", "device", "threads"}
+    before, after = (
+        flatten({name: value for name, value in content.items() if name not in left_out}) for content in (record, now)
+    )
+    differences = [
+        f"{name}: begun with {before.get(name)!r}, now {after.get(name)!r}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    raise ConfigError(
+        f"{run}: cannot be resumed, because its inputs have changed ({'; '.join(differences) or 'its identity'}). "
+        "Restore them, or train a new run."
+    )
