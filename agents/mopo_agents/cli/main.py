@@ -134,6 +134,12 @@ def train_agent(
             print(f"Learning curve: {plot_learning_curve(task, result, folder / 'learning_curve.png')}")
         except MopoError as error:
             print(f"No learning curve was drawn: {error}")
+    if result.scores:
+        best = max(result.scores, key=lambda row: row.score)
+        print(
+            f"Scores by the model alone: {result.scores[-1].score:.0f} at the last epoch, best {best.score:.0f} "
+            f"at epoch {best.epoch}: --checkpoint best-score"
+        )
     following = f" Next: mopo evaluate {folder}" if task.real_env_id is not None else ""
     print(f"Policy, logs and result.json are in {folder}.{following}")
 
@@ -163,8 +169,9 @@ def evaluate_policy(
 
     Args:
         folder: A training run, finished or not, or one of its checkpoints.
-        checkpoint: last, the name of a checkpoint such as epoch-00050, or best for the saved policy with the highest
-            return in evaluations.csv. The highest of many noisy returns is too high: evaluate it with another seed.
+        checkpoint: last, the name of a checkpoint such as epoch-00050, best-score for the saved policy that the model
+            alone thinks best of, or best for the one with the highest return in evaluations.csv. The highest of many
+            noisy returns is too high: evaluate it with another seed.
         task: Evaluate on this task. None: the task on which the policy was trained.
         real_env: Evaluate in this Gymnasium environment instead of the task's own, such as Hopper-v4 for a policy that
             was trained on D4RL's data.
@@ -205,6 +212,26 @@ def evaluate_policy(
     }
     write_file(path, json_text(content))
     print(f"The returns of all episodes are in {path}.")
+
+
+@app.command(name="select")
+def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None:
+    """Rank the policies of runs by their scores in the model, without a step of the real system.
+
+    Args:
+        folders: Training runs on the same data and ensemble.
+        rows: How many policies to show.
+    """
+    from mopo_agents.runs.select import select
+
+    candidates = select(folders)
+    print(f"{'score':>10}{'worst member':>14}{'left data':>11}{'epoch':>7}  run")
+    for candidate in candidates[:rows]:
+        row, kept = candidate.row, "" if candidate.folder else " (policy not kept)"
+        print(f"{row.score:>10.1f}{row.worst_member:>14.1f}{row.left:>11.0%}{row.epoch:>7}  {candidate.run}{kept}")
+    best = next((candidate for candidate in candidates if candidate.folder), None)
+    if best is not None:
+        print(f"The best policy that was kept is in {best.folder}. It has never been in the real system.")
 
 
 @app.command(name="report")

@@ -110,6 +110,9 @@ class TrainConfig:
         real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
         evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
         evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
+        score_every: Epochs between scores of the policy in the model alone, without the real environment. The policy
+            with the best score is kept. 0: never. Training does not use the results.
+        stop_when_collapsing: Whether training stops when the score has lost two fifths of what it had gained.
         checkpoint_every: Epochs between saved policies. A policy with the best evaluation so far is saved too. None: a
             tenth of the run. 0: only the last policy is saved.
         save_every: Minutes between saves of the whole state, from which `mopo train --resume RUN` continues. 0: after
@@ -157,6 +160,8 @@ class TrainConfig:
     real_env: str | None = field(default=None, metadata=_is("source"))
     evaluate_every: int = field(default=10, metadata=_is("evaluation"))
     evaluation_episodes: int = field(default=10, metadata=_is("evaluation"))
+    score_every: int = field(default=10, metadata=_is("how", "model"))
+    stop_when_collapsing: bool = field(default=False, metadata=_is("method", "model"))
     checkpoint_every: int | None = field(default=None, metadata=_is("how"))
     save_every: float | None = field(default=5.0, metadata=_is("how"))
     seed: int = field(default=0, metadata=_is("seed"))
@@ -176,7 +181,7 @@ class TrainConfig:
             raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {self.real_env!r}.")
         object.__setattr__(self, "agent_options", _as_data(self.agent_options))
         check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
-        check_fields(self, check_integer, "evaluate_every", "seed", minimum=0)
+        check_fields(self, check_integer, "evaluate_every", "score_every", "seed", minimum=0)
         check_fields(self, check_integer, "checkpoint_every", optional=True, minimum=0)
         check_fields(self, check_number, "save_every", optional=True, minimum=0.0)
         check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
@@ -190,6 +195,7 @@ class TrainConfig:
         check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "envelope", "random_rollouts", "standardise", "penalty_reward", optional=True)
         check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
+        check_fields(self, check_boolean, "stop_when_collapsing")
         check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)

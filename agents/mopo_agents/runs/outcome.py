@@ -19,7 +19,7 @@ from mopo_agents.runs.divergence import cause_of_failure
 from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.policy_files import policy_metadata
 from mopo_agents.runs.resolve import ResolvedRun
-from mopo_agents.runs.rows import EvaluationRow, ModelRow
+from mopo_agents.runs.rows import EvaluationRow, ModelRow, ScoreRow
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.errors import DivergenceError
 from mopo_env.transitions import Transitions
@@ -41,6 +41,7 @@ class TrainResult:
         dataset_terminated: Share of the dataset's transitions that end in a terminal state.
         model_rows: Means over the rollouts of each epoch, in order; empty without a model.
         evaluations: All evaluations, in order.
+        scores: The scores of policies by the model alone, in order; empty without a model.
         final: The evaluation of the last policy; None without evaluations.
         resumed: A record of each resume: after which epoch, and what was different on that machine. If there is a
             difference, the run may not be bit-identical to an uninterrupted one.
@@ -56,6 +57,7 @@ class TrainResult:
     model_rows: tuple[ModelRow, ...]
     evaluations: tuple[EvaluationRow, ...]
     final: Evaluation | None
+    scores: tuple[ScoreRow, ...] = ()
     resumed: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -119,6 +121,7 @@ def _save(
         dataset_terminated=float(transitions.terminations.mean()),
         model_rows=tuple(epochs.model_rows),
         evaluations=tuple(epochs.rows),
+        scores=tuple(epochs.scores),
         final=epochs.last_evaluation,
         resumed=tuple(epochs.resumed),
     )
@@ -130,6 +133,8 @@ def _save(
         "real_env": run.task.real_env_id,
         "evaluations": [asdict(row) for row in result.evaluations],
         "final_returns": None if result.final is None else result.final.returns,
+        "scores": [asdict(row) for row in epochs.scores],
+        "alarms": epochs.alarms,
         "epochs": epochs.epoch,
         "diverged_epoch": None if diverged is None else epochs.epoch + 1,
         "diverged_quantity": diverged,

@@ -13,6 +13,7 @@ from mopo_env.tasks import Task
 __all__ = ["checkpoint_folder", "find_policy", "policy_metadata", "remove_checkpoints_after"]
 
 _CHECKPOINTS = "checkpoints"
+_BEST_OF = {"best": ("evaluations.csv", "return_mean"), "best-score": ("scores.csv", "score")}
 
 
 def policy_metadata(task: Task, epoch: int) -> dict[str, Any]:
@@ -30,19 +31,20 @@ def find_policy(run: Path, checkpoint: str = "last") -> Path:
 
     Args:
         run: A training run, finished or not, or any folder with a policy.
-        checkpoint: ``"last"``, the name of a checkpoint such as ``"epoch-00050"``, or ``"best"``: the policy with the
-            highest mean return in ``evaluations.csv`` among those that were saved.
+        checkpoint: ``"last"``, the name of a checkpoint such as ``"epoch-00050"``, ``"best"``: the policy with the
+            highest mean return in ``evaluations.csv`` among those that were saved, or ``"best-score"``: the same in
+            ``scores.csv``, which no step of the real system went into.
 
     Raises:
-        ConfigError: If there is no such checkpoint, or the run was never evaluated.
+        ConfigError: If there is no such checkpoint, or the run was never evaluated or scored.
         StoreError: If a file is damaged.
     """
     names = sorted(path.parent.name for path in (run / _CHECKPOINTS).glob("epoch-*/policy.json"))
-    if checkpoint == "best":
-        return _best(run, names)
+    if checkpoint in _BEST_OF:
+        return _best(run, names, checkpoint)
     if checkpoint != "last":
         if checkpoint not in names:
-            known = ", ".join(["last", "best", *names])
+            known = ", ".join(["last", *_BEST_OF, *names])
             raise ConfigError(f"checkpoint: found {checkpoint!r}, expected one of {known}.")
         return run / _CHECKPOINTS / checkpoint
     is_unfinished = names and not (run / "policy.json").is_file()
@@ -59,21 +61,22 @@ def remove_checkpoints_after(run: Path, epoch: int) -> None:
             folder.rmdir()
 
 
-def _best(run: Path, names: list[str]) -> Path:
+def _best(run: Path, names: list[str], which: str) -> Path:
+    table, column = _BEST_OF[which]
     saved = {int(name.removeprefix("epoch-")): run / _CHECKPOINTS / name for name in names}
     if (run / "policy.json").is_file():
         saved[read_artifact(run, "policy")[1].get("epoch", -1)] = run
     try:
-        with (run / "evaluations.csv").open(newline="") as stream:
-            returns = {int(row["epoch"]): float(row["return_mean"]) for row in csv.DictReader(stream)}
+        with (run / table).open(newline="") as stream:
+            returns = {int(row["epoch"]): float(row[column]) for row in csv.DictReader(stream)}
     except FileNotFoundError:
         returns = {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{run / 'evaluations.csv'}: cannot be read: {type(error).__name__}: {error}.") from error
+        raise StoreError(f"{run / table}: cannot be read: {type(error).__name__}: {error}.") from error
     known = returns.keys() & saved.keys()
     if not known:
         raise ConfigError(
-            f"checkpoint: found 'best', but no saved policy of {run} was evaluated. Choose one of "
+            f"checkpoint: found {which!r}, but no saved policy of {run} is in {table}. Choose one of "
             f"{', '.join(['last', *names])}."
         )
     return saved[max(sorted(known), key=returns.__getitem__)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EvaluationRow", "ModelRow"]
+from mopo_agents.trust.score import PolicyScore
+
+__all__ = ["EvaluationRow", "ModelRow", "ScoreRow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +51,10 @@ class EvaluationRow:
     return_mean: float
     return_std: float
     normalised: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow(PolicyScore):
+    """One line of ``scores.csv``: the score of the policy after an epoch."""
+
+    epoch: int

@@ -64,6 +64,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "quantile": {"envelope_quantile": 0.9},
     "price": {"exit_reward": -1.0},
     "truncation": {"on_exit": "truncate"},
+    "early stop": {"stop_when_collapsing": True},
     "mean penalty": {"mean_penalty": 0.5},
     "precision": {"precision": "bfloat16"},
     "overlap": {"overlap": True},

@@ -66,10 +66,12 @@ def test_an_unfinished_run_has_a_last_policy_too(scored: Callable[..., None], da
 
 def test_what_is_not_there_is_named(dataset: Path, tmp_path: Path) -> None:
     run(dataset, tmp_path / "run", epochs=2, checkpoint_every=1)
-    with pytest.raises(ConfigError, match=r"checkpoint: found 'epoch-7', expected one of last, best, epoch-00001\."):
+    with pytest.raises(
+        ConfigError, match=r"checkpoint: found 'epoch-7', expected one of last, best, best-score, epoch-00001\."
+    ):
         find_policy(tmp_path / "run", "epoch-7")
     with pytest.raises(
-        ConfigError, match=r"'best', but no saved policy .* was evaluated\. Choose one of last, epoch-0"
+        ConfigError, match=r"'best', but no saved policy .* is in evaluations.csv\. Choose one of last, epoch-0"
     ):
         find_policy(tmp_path / "run", "best")
     (tmp_path / "run" / "evaluations.csv").write_text("epoch,return_mean\n1,much\n")

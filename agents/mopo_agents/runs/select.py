@@ -1,0 +1,75 @@
+"""Choose among the policies of several runs by their scores, without a step of the real system."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mopo_agents.runs.policy_files import checkpoint_folder
+from mopo_agents.runs.results import read_json
+from mopo_agents.runs.rows import ScoreRow
+from mopo_env.errors import ConfigError, StoreError
+
+__all__ = ["Candidate", "read_scores", "select"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A policy that was scored.
+
+    Attributes:
+        run: The folder of its run.
+        folder: The folder of the policy; None if it was not kept.
+        row: Its score.
+    """
+
+    run: Path
+    folder: Path | None
+    row: ScoreRow
+
+
+def select(runs: Iterable[Path]) -> list[Candidate]:
+    """Return all scored policies of some runs, the best first.
+
+    Raises:
+        ConfigError: If no policy was scored, or the runs have different data or ensembles: their scores are returns in
+            different models then.
+        StoreError: If a file is damaged.
+    """
+    candidates: list[Candidate] = []
+    worlds: dict[tuple[Any, Any], Path] = {}
+    for run in runs:
+        record = read_json(run / "config.json")
+        worlds.setdefault((record.get("dataset_fingerprint"), record.get("ensemble_digest")), run)
+        rows = read_scores(run)
+        last = max((row.epoch for row in rows), default=0)
+        for row in rows:
+            kept = (checkpoint_folder(run, row.epoch), *([run] if row.epoch == last else []))
+            folder = next((path for path in kept if (path / "policy.json").is_file()), None)
+            candidates.append(Candidate(run=run, folder=folder, row=row))
+    if len(worlds) > 1:
+        raise ConfigError(f"{' and '.join(map(str, worlds.values()))}: the runs have different data or ensembles.")
+    if not candidates:
+        raise ConfigError("no policy was scored: these runs have no scores.csv. Train with --score-every.")
+    return sorted(candidates, key=lambda candidate: candidate.row.score, reverse=True)
+
+
+def read_scores(run: Path) -> Sequence[ScoreRow]:
+    """Return the rows of a run's ``scores.csv``; none if there is no such file.
+
+    Raises:
+        StoreError: If the file is damaged.
+    """
+    path = run / "scores.csv"
+    try:
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
+        return [ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers}) for row in rows]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
