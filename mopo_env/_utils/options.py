@@ -11,6 +11,7 @@ from mopo_env.errors import ConfigError
 
 __all__ = [
     "DEFAULT_MARGIN",
+    "DEFAULT_ON_EXIT",
     "DEFAULT_PENALTY",
     "DEFAULT_QUANTILE",
     "MemberPer",
@@ -123,7 +124,9 @@ DEFAULT_MARGIN = 0.25
 DEFAULT_QUANTILE = 1.0
 """Which quantile of the penalties on the data they may not exceed."""
 OnExit = Literal["terminate", "truncate"]
-"""How a rollout ends that leaves the envelope: at a price, or at none and with a bootstrap."""
+"""How a rollout ends that leaves the envelope: for good, or so that agents bootstrap from its last state."""
+DEFAULT_ON_EXIT: OnExit = "truncate"
+"""A rare end at the price of an eternity makes critics learn that price and little else (docs/methods.md)."""
 Precision = Literal["float32", "bfloat16"]
 """Precision between an ensemble's hidden layers in `predict`. Inputs and outputs are always float32."""
 Schedule = Literal["cosine", "constant"]

@@ -52,9 +52,9 @@ class Envelope:
         penalty_limit: The largest u(s, a) that a rollout may meet.
         largest_penalty: u of a prediction that is not finite: the largest on the data.
         lowest_reward: r̂ of a prediction that is not finite: the lowest of the data.
-        exit_reward: r̃ of the step that leaves the envelope, where leaving terminates.
-        on_exit: ``"terminate"`` ends the episode at that price. ``"truncate"`` ends it at no price, and agents
-            bootstrap from the last state.
+        exit_reward: r̃ of the step that leaves the envelope.
+        on_exit: ``"terminate"`` ends the episode there. ``"truncate"`` ends it too, but agents bootstrap from its last
+            state, at the envelope's edge.
     """
 
     low: Float[Tensor, " output"]
@@ -104,8 +104,9 @@ def learn_envelope(
         margin: How far next observations and rewards may leave the range of the data, as a multiple of that range, in
             every column; None: any distance. A column that never changes has no range, and no bounds.
         quantile: The quantile ζ of u on the data that u may not exceed; None: any u.
-        exit_reward: The price of leaving. Default: min(0, r_min − λ·u_max) / (1 − 0.99), with the lowest reward and the
-            largest u of the data. No policy on the data can do worse, whatever the sign of its rewards.
+        exit_reward: The price of leaving. Default: r_min − λ·u_max, the lowest reward and the largest u of the data, if
+            leaving truncates. If it terminates, the same for ever, min(0, r_min − λ·u_max) / (1 − 0.99): no policy on
+            the data can do worse, whatever the sign of its rewards.
         on_exit: As in `Envelope`.
         device: Where the model computes.
 
@@ -117,7 +118,8 @@ def learn_envelope(
         limit = float(np.quantile(penalties, check_number("envelope_quantile", quantile, minimum=0.0, maximum=1.0)))
     lowest_reward = float(transitions.rewards.min())
     if exit_reward is None:
-        exit_reward = _FOREVER * min(0.0, lowest_reward - penalty_coef * largest)
+        worst = lowest_reward - penalty_coef * largest
+        exit_reward = worst if on_exit == "truncate" else _FOREVER * min(0.0, worst)
     low, high = _bounds(transitions, margin)
     return Envelope(
         low=torch.tensor(low, dtype=torch.float32, device=device),

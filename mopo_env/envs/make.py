@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 from gymnasium.vector import AutoresetMode
 
 from mopo_env._utils.devices import check_device
-from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUANTILE, MemberPer, OnExit, Precision
+from mopo_env._utils.options import (
+    DEFAULT_MARGIN,
+    DEFAULT_ON_EXIT,
+    DEFAULT_PENALTY,
+    DEFAULT_QUANTILE,
+    MemberPer,
+    OnExit,
+    Precision,
+)
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
@@ -96,7 +104,7 @@ def make_penalized_model(
     envelope_margin: float | None = DEFAULT_MARGIN,
     envelope_quantile: float | None = DEFAULT_QUANTILE,
     exit_reward: float | None = None,
-    on_exit: OnExit = "terminate",
+    on_exit: OnExit = DEFAULT_ON_EXIT,
     precision: Precision = "float32",
     device: str = "cpu",
 ) -> PenalizedModel:
@@ -120,7 +128,7 @@ def make_penalized_model(
         envelope_margin: How far a rollout may leave the data's range; None: any distance.
         envelope_quantile: Which quantile of u on the data a rollout may not exceed; None: any u.
         exit_reward: The price of leaving the envelope.
-        on_exit: Whether leaving it terminates the episode at that price, or truncates it.
+        on_exit: Whether leaving it terminates the episode, or truncates it, so that agents bootstrap.
         precision: Precision between the model's hidden layers; ``"bfloat16"`` is faster, see `GaussianEnsemble`.
         device: Where the model computes, such as ``"cpu"`` or ``"cuda"``.
 

@@ -101,7 +101,7 @@ class PenalizedModel:
             envelope_quantile: Which quantile of u on the data a rollout may not exceed. 1 with `exit_reward` is the
                 halting of MOReL (Kidambi et al., 2020).
             exit_reward: The price of leaving the envelope.
-            on_exit: Whether leaving terminates the episode at that price, or truncates it.
+            on_exit: Whether leaving terminates the episode, or truncates it, so that agents bootstrap.
 
         Raises:
             SpaceMismatchError: If the widths of the model differ from those of the dataset.
@@ -200,8 +200,7 @@ class PenalizedModel:
             next_observations = torch.where(broken[:, None], observations, next_observations)
             model_rewards = torch.where(broken, envelope.lowest_reward, model_rewards)
             penalties = torch.where(broken, envelope.largest_penalty, penalties)
-            unpriced = model_rewards - self.penalty_coef * penalties
-            rewards = torch.where(left, envelope.exit_reward if envelope.terminates else unpriced, rewards)
+            rewards = torch.where(left, envelope.exit_reward, rewards)
         next_observations = _clip(next_observations, self._observation_bounds)
         terminations = self.termination(observations, actions, next_observations)
         terminations = check_rows("termination", terminations, len(actions), torch.bool)

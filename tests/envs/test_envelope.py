@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -100,23 +99,23 @@ def test_a_price_may_be_named() -> None:
 
 
 def test_leaving_may_truncate() -> None:
-    """The step then keeps its own reward, and the agent bootstraps; what is terminal by the rule stays terminal."""
+    """The step pays the worst of the data, −2 − 0.5·3, and the agent bootstraps; what ends by the rule stays ended."""
     model = world(envelope_margin=0.5, on_exit="truncate", termination=lambda s, a, following: following[:, 0] < -1)
     step = take(model, 9.0, -9.0, 0.0)
     assert step.exits.tolist() == [OUTSIDE, OUTSIDE, 0]
     assert step.truncations.tolist() == [True, False, False]
     assert step.terminations.tolist() == [False, True, False]
-    assert step.rewards.tolist() == [-0.5] * 3
+    assert step.rewards.tolist() == [-3.5, -3.5, -0.5]
     env = PenalizedModelEnv(model, horizon=100)
     env.reset(options={"observation": np.array([1.0])})
     *_, terminated, truncated, info = env.step(np.array([0.9], dtype=np.float32))
     assert (terminated, truncated, info["exit"]) == (False, True, "outside")
 
 
-def test_a_truncated_breakdown_is_paid_the_worst_of_the_data() -> None:
-    """It has no reward of its own: −2 − 0.5·3."""
-    broken = world(mean=lambda s, a: (s * math.nan, s[:, 0]), on_exit="truncate")
-    assert take(broken, 0.0).rewards.item() == -3.5
+def test_who_leaves_in_every_step_pays_as_if_it_were_the_end() -> None:
+    """The two prices agree: the worst reward in every step from now on, at γ = 0.99."""
+    one, other = (world(on_exit=on_exit).envelope.exit_reward for on_exit in ("truncate", "terminate"))
+    assert one / (1 - 0.99) == pytest.approx(other)
 
 
 def test_lambda_in_units_of_the_mean_penalty() -> None:

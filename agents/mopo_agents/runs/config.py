@@ -89,9 +89,10 @@ class TrainConfig:
             of the range. None: it never does.
         envelope_quantile: A rollout ends when its penalty is above this quantile of the penalties on the data; 1: above
             the largest, as in MOReL. None: it never does.
-        exit_reward: Reward of a step that ends a rollout so. None: (r_min - λ u_max) / (1 - 0.99), at most 0.
-        on_exit: Whether such a step terminates the rollout at that reward, or truncates it at its own. None: the
-            method's, terminate unless it says otherwise.
+        exit_reward: Reward of a step that ends a rollout so. None: r_min - λ u_max, the lowest reward and the largest
+            penalty of the data; if such a step terminates, the same for ever: divided by 1 - 0.99, and at most 0.
+        on_exit: Whether such a step terminates the rollout, or truncates it, so that the agent bootstraps. None: the
+            method's, truncate unless it says otherwise.
         member_per: Whether a new ensemble member is drawn for each step or for each rollout. None: the method's, step
             unless it says otherwise.
         deterministic: Whether the model returns its mean instead of a random sample.

@@ -15,7 +15,7 @@ from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
-from mopo_env._utils.options import DEFAULT_PENALTY
+from mopo_env._utils.options import DEFAULT_ON_EXIT, DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
 from mopo_env.errors import ConfigError
@@ -134,7 +134,7 @@ def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[Bas
         "real_env": task.real_env_id,
         "checkpoint_every": max(1, config.epochs // 10),
         "member_per": "step",
-        "on_exit": "terminate",
+        "on_exit": DEFAULT_ON_EXIT,
         "real_ratio": 0.05,
         **of_method,
     }

@@ -63,7 +63,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "range": {"envelope_margin": 1.5},
     "quantile": {"envelope_quantile": 0.9},
     "price": {"exit_reward": -1.0},
-    "truncation": {"on_exit": "truncate"},
+    "truncation": {"on_exit": "terminate"},
     "early stop": {"stop_when_collapsing": True},
     "mean penalty": {"mean_penalty": 0.5},
     "precision": {"precision": "bfloat16"},
