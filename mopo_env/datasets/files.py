@@ -47,13 +47,7 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         **space_tensors("observation", transitions.observation_space),
         **space_tensors("action", transitions.action_space),
     }
-    metadata = {
-        **transitions.metadata,
-        "rows": len(transitions),
-        "episodes": len(transitions.episode_ends),
-        "fingerprint": transitions.fingerprint,
-    }
-    return write_artifact(folder, _NAME, tensors, metadata)
+    return write_artifact(folder, _NAME, tensors, {**transitions.metadata, **_record(transitions)})
 
 
 def load_transitions(folder: Path | str) -> Transitions:
@@ -65,7 +59,7 @@ def load_transitions(folder: Path | str) -> Transitions:
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        return _from_tensors(tensors, metadata)
+        return _as_recorded(_from_tensors(tensors, metadata), folder)
     except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
         if isinstance(error, DatasetError):
             raise
@@ -88,6 +82,27 @@ def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> T
         action_space=space_from_tensors("action", tensors),
         metadata=metadata,
     )
+
+
+def _as_recorded(transitions: Transitions, folder: Path | str) -> Transitions:
+    """Refuse rows that are not those that the manifest describes."""
+    found = _record(transitions)
+    for name, value in found.items():
+        recorded = transitions.metadata.get(name)
+        if recorded != value:
+            raise StoreError(
+                f"{folder}: {name}: found {value}, but the manifest says {recorded}. The dataset is damaged or was "
+                "altered: fetch or create it again."
+            )
+    return transitions
+
+
+def _record(transitions: Transitions) -> dict[str, Any]:
+    return {
+        "rows": len(transitions),
+        "episodes": len(transitions.episode_ends),
+        "fingerprint": transitions.fingerprint,
+    }
 
 
 def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mopo_env._utils.store import json_text
+from mopo_env._utils.json_files import canonical_digest
 from mopo_env.datasets.folders import user_folder
 from mopo_env.datasets.locate import load_dataset
 from mopo_env.envs.make import load_shared_ensemble
@@ -50,8 +49,8 @@ def ensemble_with(
     config = replace(base, **options)
     if config == own:
         return None
-    content = json_text({"config": asdict(config), "dataset": transitions.fingerprint})
-    folder = user_folder() / "ensembles" / hashlib.sha256(content).hexdigest()[:16]
+    key = canonical_digest({"config": asdict(config), "dataset": transitions.fingerprint})[:16]
+    folder = user_folder() / "ensembles" / key
     if (folder / "ensemble.json").is_file():
         found = load_shared_ensemble(folder).metadata
         if found.get("dataset_fingerprint") != transitions.fingerprint or _own_config(folder) != config:

@@ -13,6 +13,7 @@ from typing import Any
 
 from mopo_agents.runs.config import ROLES, TrainConfig
 from mopo_agents.runs.methods import METHODS
+from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
@@ -74,10 +75,10 @@ def read_run(folder: Path) -> Run:
     Raises:
         StoreError: If the run is unfinished, was never evaluated, or has a damaged file; the message says why.
     """
-    config = _read_json(folder / "config.json")
     if not (folder / "result.json").exists():
         raise StoreError(f"{folder}: the run is unfinished, there is no result.json.")
-    result = _read_json(folder / "result.json")
+    config = read_json(folder / "config.json")
+    result = read_json(folder / "result.json")
     try:
         evaluations = result["evaluations"]
         if not evaluations:
@@ -148,16 +149,6 @@ def _paper_return(config: Mapping[str, Any]) -> float | None:
 
 def _without_version(env_id: object) -> str:
     return str(env_id).rpartition("-v")[0]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path}: expected an object, found a {type(content).__name__}.")
-    return content
 
 
 def _number(value: Any) -> float:
