@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
+from mopo_env._utils.json_files import canonical_digest
 from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
@@ -116,13 +117,15 @@ def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
 _READER = 1
 
 
-def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
-    """Return the copy in a folder, or call `read` and write a copy.
+def read_through(cache: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
+    """Return the copy in a cache, or call `read` and write a copy.
 
-    The `stamp` identifies the state of the source, such as its size and the time of its last change. A copy that is
-    damaged or has another stamp is replaced. If the folder cannot be written, there is no copy.
+    The `stamp` identifies the state of the source, such as its size and the time of its last change. Its digest is the
+    name of the copy, so processes that see different states do not disturb each other. A damaged copy is replaced. If
+    the cache cannot be written, there is no copy.
     """
     stamp = {**stamp, "reader": _READER}
+    folder = cache / canonical_digest(stamp)[:16]
     with suppress(StoreError, DatasetError):
         kept = load_transitions(folder)
         metadata = kept.metadata.get("metadata")

@@ -146,6 +146,11 @@ def _read_parquet(path: Path, names: list[str], label: str | None) -> Table:
             kind = str(file.schema_arrow.field(name).type)
             if kind not in {"bool", "halffloat", "float", "double"} and not kind.removeprefix("u").startswith("int"):
                 raise DatasetError(f"column {name!r}: found the type {kind}, expected numbers.")
+        if label is not None:
+            _check_label(file, label)
+        _check_unpacked(file, wanted, size)
+    # Labels stay encoded: one text of a megabyte in every row would else be a megabyte for every row.
+    with parquet.ParquetFile(path, read_dictionary=[] if label is None else [label]) as file:
         table = file.read(columns=wanted, use_threads=False)
     for name in wanted:
         if table.column(name).null_count:
@@ -153,10 +158,43 @@ def _read_parquet(path: Path, names: list[str], label: str | None) -> Table:
             raise DatasetError(f"row {row + 1}, column {name!r}: found no value, expected one in every row.")
     return Table(
         values={name: table.column(name).to_numpy().astype(np.float64) for name in names},
-        labels=None if label is None else table.column(label).to_pylist(),
+        labels=None if label is None else _labels(table.column(label)),
         unit="row",
         places=range(1, rows + 1),
     )
+
+
+def _check_label(file: Any, label: str) -> None:
+    import pyarrow.types as types
+
+    kind = file.schema_arrow.field(label).type
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    if not (types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind)):
+        raise DatasetError(f"column {label!r}: found the type {kind}, expected texts or numbers.")
+
+
+def _check_unpacked(file: Any, wanted: list[str], size: int) -> None:
+    """Refuse columns that take far more memory than the file: repeated zeros pack to almost nothing."""
+    metadata = file.metadata
+    columns = [column for column in range(metadata.num_columns) if metadata.schema.column(column).path in wanted]
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    unpacked = sum(group.column(column).total_uncompressed_size for group in groups for column in columns)
+    if unpacked > size * _LARGEST_RATIO:
+        raise DatasetError(
+            f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file is "
+            "damaged or made to exhaust memory."
+        )
+
+
+def _labels(column: Any) -> list[Hashable]:
+    labels: list[Hashable] = []
+    for chunk in column.chunks:
+        if hasattr(chunk, "dictionary"):
+            texts = chunk.dictionary.to_pylist()
+            labels += [texts[index] for index in chunk.indices.to_pylist()]
+        else:
+            labels += chunk.to_pylist()
+    return labels
 
 
 _READERS: dict[str, Callable[[Path, list[str], str | None], Table]] = {".csv": _read_csv, ".parquet": _read_parquet}

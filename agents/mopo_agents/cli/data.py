@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import tyro
 from gymnasium.spaces import Box, Discrete
 from tyro.conf import Positional
 
+from mopo_agents._utils.outputs import check_output, check_room, refuse_to_replace
+from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.folders import find_folder
@@ -17,20 +21,24 @@ from mopo_env.errors import ConfigError
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["data_app", "refuse_dataset_in", "summary"]
+__all__ = ["data_app", "summary"]
 
 data_app = tyro.extras.SubcommandApp()
 
 
 @data_app.command(name="show")
-def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None) -> None:
+def show(
+    dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None, overwrite: bool = False
+) -> None:
     """Show a dataset: returns, episode lengths, the range of every column, and possible problems.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
         task: Compare with the termination rule and the published returns of this task. None: the dataset's own task.
         plot: Also draw the returns and save the picture in this file, such as card.png.
+        overwrite: Replace the picture if the file exists.
     """
+    check_output(plot, "--plot", overwrite=overwrite)
     transitions = load_dataset(dataset)
     from mopo_env.datasets.card.card import dataset_card
     from mopo_env.datasets.card.text import card_text, printable
@@ -57,6 +65,7 @@ def import_d4rl(
     out: Path,
     max_episode_steps: int | None = None,
     sha256: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Import an HDF5 file of D4RL's gym-mujoco tasks.
 
@@ -65,12 +74,13 @@ def import_d4rl(
         out: Folder for the dataset.
         max_episode_steps: The time limit of an episode, for a file that records no timeouts. None: 1000.
         sha256: Refuse a file with another SHA-256 checksum.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_env.datasets.d4rl import load_d4rl
 
-    refuse_dataset_in(out)
-    transitions = load_d4rl(file, max_episode_steps=max_episode_steps, sha256=sha256)
-    _save_import(transitions, out, note=_provenance(file, transitions))
+    with _import_into(out, file, overwrite=overwrite):
+        transitions = load_d4rl(file, max_episode_steps=max_episode_steps, sha256=sha256)
+        _save_import(transitions, out, note=_provenance(file, transitions))
 
 
 @data_app.command(name="import-table")
@@ -89,6 +99,7 @@ def import_table(
     action_low: tuple[float, ...] | None = None,
     action_high: tuple[float, ...] | None = None,
     discrete_actions: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Import a table of logged steps from CSV or Parquet.
 
@@ -105,28 +116,23 @@ def import_table(
         action_low: Lower bounds of the actions: one number for all, or one for each. None: -1.
         action_high: Upper bounds of the actions: one number for all, or one for each. None: 1.
         discrete_actions: Number of discrete actions. The column holds integers from 0.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_env.datasets.tables import load_table
 
-    refuse_dataset_in(out)
-    transitions = load_table(
-        file,
-        observations=observations,
-        actions=actions,
-        reward=reward,
-        next_observations=next_observations,
-        terminated=terminated,
-        truncated=truncated,
-        episode=episode,
-        action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
-    )
-    _save_import(transitions, out)
-
-
-def refuse_dataset_in(folder: Path) -> None:
-    """Refuse to overwrite a dataset, before any work is done."""
-    if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset. Choose another --out, or remove this one.")
+    with _import_into(out, file, overwrite=overwrite):
+        transitions = load_table(
+            file,
+            observations=observations,
+            actions=actions,
+            reward=reward,
+            next_observations=next_observations,
+            terminated=terminated,
+            truncated=truncated,
+            episode=episode,
+            action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
+        )
+        _save_import(transitions, out)
 
 
 def summary(transitions: Transitions) -> str:
@@ -150,6 +156,16 @@ def _provenance(file: Path, transitions: Transitions) -> str:
     if file.name in D4RL_FILES:
         return f"SHA-256 {digest}: not the {file.name} that D4RL published, whose SHA-256 is {D4RL_FILES[file.name]}."
     return f"SHA-256 {digest}: not a file that D4RL published."
+
+
+@contextmanager
+def _import_into(folder: Path, file: Path, *, overwrite: bool) -> Iterator[None]:
+    """Reserve the folder, after a look at what it holds and at the room for what it will hold."""
+    refuse_to_replace(folder, "dataset", overwrite=overwrite)
+    if file.is_file():
+        check_room(folder, file.stat().st_size)
+    with folder_lock(folder):
+        yield
 
 
 def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> None:

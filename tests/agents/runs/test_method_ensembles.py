@@ -69,7 +69,7 @@ def test_it_is_fitted_once(data: Path, fits: list[FitConfig], tmp_path: Path) ->
     assert find({"lipschitz": 3.0}, data) == first
     assert len(fits) == 1
     assert first is not None
-    assert first.parent == tmp_path / "mopo" / "ensembles"
+    assert first.parent == tmp_path / "cache" / "ensembles"
     assert find({"lipschitz": 4.0}, data) != first
     assert find({"num_members": 1, "num_elites": 1}, data) != first
     assert len(fits) == 3
