@@ -46,9 +46,10 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-# Seconds. Writing takes a few; a manifest names a missing file only for the moment in which both are replaced.
+# Seconds that a writer waits for others; writing takes a few.
 _PATIENCE_OF_WRITERS = 120.0
-_PATIENCE_OF_READERS = 0.5
+# A tensor file is missing for good if it is missing so often, with pauses of so many seconds, under one manifest.
+_MISSES, _PAUSE = 40, 0.01
 # Bytes of the names and shapes of all tensors. Safetensors allows 100 MB, whose parsing takes gigabytes.
 _LARGEST_HEADER = 2**22
 _RECORDED_LIBRARIES = ("mopo-env", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "minari")
@@ -109,18 +110,19 @@ def read_artifact(
     """
     path = Path(folder) / f"{name}.json"
     try:
-        previous, since = b"", time.monotonic()
+        previous, misses = b"", 0
         while True:
             body = read_regular_file(path, largest=LARGEST_JSON)
-            if body != previous:
-                previous, since = body, time.monotonic()
+            misses = misses + 1 if body == previous else 0
+            previous = body
             try:
                 return _parse_artifact(path, name, body, _memory() if largest is None else largest)
             except FileNotFoundError:
                 # A writer may have replaced both files after the manifest was read, perhaps by what was there before.
-                if time.monotonic() - since > _PATIENCE_OF_READERS:
+                # Misses are counted, not seconds: this process may have slept in between.
+                if misses == _MISSES:
                     raise
-                time.sleep(0.001)
+                time.sleep(_PAUSE)
     except FileNotFoundError as error:
         raise StoreError(f"{error.filename}: no such file, so there is no {name} in {path.parent}.") from error
     except (OSError, MemoryError) as error:

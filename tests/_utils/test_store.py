@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -492,6 +493,21 @@ class TestCrashSafety:
 
         monkeypatch.setattr(store, "read_regular_file", back_again)
         assert_same_tensors(read_artifact(folder, "thing")[0], OLD)
+
+    def test_reader_that_slept(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long it slept after it had read the old manifest: it looks at the new one before it gives up."""
+        read, done = store.read_regular_file, []
+
+        def asleep(path: Path, **limits: Any) -> bytes:
+            body = read(path, **limits)
+            if path.suffix == ".json" and not done:
+                done.append(True)
+                write_artifact(folder, "thing", NEW, {})
+                time.sleep(0.7)
+            return body
+
+        monkeypatch.setattr(store, "read_regular_file", asleep)
+        assert_same_tensors(read_artifact(folder, "thing")[0], NEW)
 
     def test_disk_full(self, folder: Path) -> None:
         """A file-size limit stands in for a full disk: the process lives, the message says why, the old is there."""

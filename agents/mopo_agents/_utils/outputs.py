@@ -113,5 +113,6 @@ def write_output(path: Path, body: bytes) -> None:
                 stream.write(body)
             return
     except (OSError, RuntimeError) as error:
-        raise StoreError(f"{path}: cannot be written: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path}: cannot be written: {reason}.") from error
     write_file(target, body)
