@@ -225,9 +225,7 @@ class TestTables:
             assert err == f"mopo: --csv: {tmp_path / name} is a folder, expected a file.\n"
 
 
-def test_an_evaluation_with_other_returns_is_kept(
-    mopo: Mopo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_evaluation_with_other_returns_is_kept(mopo: Mopo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy may have changed since; the same returns may be written again."""
     from helpers.agents import make_small, penalized_model
 

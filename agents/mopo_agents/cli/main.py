@@ -272,5 +272,5 @@ def _message(error: Exception) -> str | None:
         return f"there is not enough memory. {again}"
     if isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename is not None else ""
-        return f"{file}{error.strerror or error or type(error).__name__}. {again}"
+        return f"{file}{error.strerror or str(error) or type(error).__name__}. {again}"
     return None
