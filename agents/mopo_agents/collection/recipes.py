@@ -70,9 +70,9 @@ def collect(
     with folder_lock(folder):
         # A dataset beside unfinished work is from a process that was killed between saving the one and removing the
         # other, or that replaces it.
-        if not unfinished.exists():
+        if (folder / "dataset.json").exists() and not unfinished.exists():
             remove_folder(unfinished)
-            if (folder / "dataset.json").exists() and not overwrite:
+            if not overwrite:
                 raise ConfigError(
                     f"{folder} already holds a dataset. Choose another folder, or pass overwrite=True (on the command "
                     "line: --overwrite) to replace it."
