@@ -165,8 +165,7 @@ def _read_parquet(path: Path, names: list[str], label: str | None) -> Table:
 
 
 def _check_label(file: Any, label: str) -> None:
-    import pyarrow.types as types
-
+    types = require_extra("pyarrow.types", "tables")
     kind = file.schema_arrow.field(label).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind)):
@@ -181,8 +180,8 @@ def _check_unpacked(file: Any, wanted: list[str], size: int) -> None:
     unpacked = sum(group.column(column).total_uncompressed_size for group in groups for column in columns)
     if unpacked > size * _LARGEST_RATIO:
         raise DatasetError(
-            f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file is "
-            "damaged or made to exhaust memory."
+            f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file "
+            "is damaged or made to exhaust memory."
         )
 
 

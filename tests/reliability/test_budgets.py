@@ -132,11 +132,12 @@ def test_weights_are_finite_and_real(artifact: str, value: complex, policy: Path
     array = array.astype(np.complex64) if isinstance(value, complex) else array.copy()
     array.flat[0] = value
     rewritten(folder, artifact, set_tensor(name, array))
-    with pytest.raises(StoreError, match="non-finite|shape|kept as safetensors|not a "):
+    with pytest.raises(StoreError, match=r"non-finite|shape|kept as safetensors|not a "):
         load(folder)  # type: ignore[operator]
 
 
 @quiet_jax
+@pytest.mark.slow
 def test_weights_of_sbx_are_finite(tmp_path: Path) -> None:
     save_policy(make_small("SBX-SAC", penalized_model()), tmp_path)
     tensors, _ = read_artifact(tmp_path, "policy")
@@ -178,7 +179,7 @@ class TestSizes:
         with path.open("r+b") as stream:
             stream.truncate(2**42)
         rewrite_json(tmp_path / "thing.json", lambda manifest: manifest["tensors"].update(bytes=2**42))
-        with pytest.raises(StoreError, match="expected at most .* It is not read"):
+        with pytest.raises(StoreError, match=r"expected at most .* It is not read"):
             read_artifact(tmp_path, "thing")
 
     def test_a_pipe_is_no_file(self, tmp_path: Path) -> None:
@@ -191,8 +192,8 @@ class TestSizes:
 
     def test_a_header_of_megabytes(self, tmp_path: Path) -> None:
         """Each of a million names and shapes takes kilobytes once it is parsed."""
+        write_artifact(tmp_path, "thing", {f"{k:0200}": np.zeros(0) for k in range(20_000)}, {})
         with pytest.raises(StoreError, match="a header of"):
-            write_artifact(tmp_path, "thing", {f"{k:0200}": np.zeros(0) for k in range(20_000)}, {})
             read_artifact(tmp_path, "thing")
 
 
@@ -225,10 +226,10 @@ class TestParquet:
     def test_a_packed_text_is_refused(self, tmp_path: Path) -> None:
         import pyarrow as pa
 
-        labels = pa.array([f"{row // 5:03}" + "x" * 1_000_000 for row in range(200)])
-        path = self.write(tmp_path / "x.parquet", labels, 200, use_dictionary=False, compression="zstd")
+        labels = pa.array([f"{row // 5:03}" + "x" * 1_000_000 for row in range(60)])
+        path = self.write(tmp_path / "x.parquet", labels, 60, use_dictionary=False, compression="zstd")
         assert path.stat().st_size < 160_000
-        with pytest.raises(DatasetError, match="unpacked bytes, which its .* bytes cannot hold"):
+        with pytest.raises(DatasetError, match=r"unpacked bytes, which its .* bytes cannot hold"):
             load_table(path, **self.COLUMNS)
 
     def test_a_column_of_lists_is_no_label(self, tmp_path: Path) -> None:
