@@ -113,7 +113,8 @@ def test_a_greedy_ensemble_or_rule_is_refused(name: str, value: Any, tmp_path: P
     save_termination(LearnedTermination(2, 1, hidden_sizes=(4,), inputs="transition"), tmp_path)
     for artifact, load in (("ensemble", load_ensemble), ("termination", load_termination)):
         rewritten(tmp_path, artifact, set_size(name, value))
-        with pytest.raises(StoreError, match="architecture"):
+        layers = isinstance(value, list) and len(value) > 100
+        with pytest.raises(StoreError, match="expected at most 100" if layers else "architecture"):
             load(tmp_path)
 
 

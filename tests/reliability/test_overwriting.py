@@ -209,10 +209,11 @@ class TestTables:
     def test_a_pipe_gets_the_table(self, mopo: Mopo, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         received: list[str] = []
-        reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+        reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()), daemon=True)
         reader.start()
         assert mopo("report", "--csv", tmp_path / "pipe")[0] == 0
         reader.join(10)
+        assert len(received) == 1
         assert self.is_table(received[0])
         assert (tmp_path / "pipe").is_fifo()
 
