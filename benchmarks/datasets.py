@@ -43,6 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = f"{folder}/minari"
         os.environ["MOPO_DATASETS_PATH"] = f"{folder}/mopo"
+        os.environ["MOPO_CACHE_PATH"] = f"{folder}/cache"
         save_transitions(random_transitions(2 * MILLION), f"{folder}/own")
         save_minari(random_transitions(MILLION), "bench/long-v0")
         save_minari(random_transitions(MILLION, steps=22, observation_dim=11, action_dim=3), "bench/short-v0")
@@ -55,7 +56,7 @@ def main() -> None:
             ("… from then on, from its flat copy", "mopo_env.load_minari('bench/short-v0')", 3),
         ]
         rows = [[name, *measure(statement, repeats)] for name, statement, repeats in cases]
-        sizes = ", ".join(f"{name} {size(Path(folder) / name):,.0f} MB" for name in ("own", "minari", "mopo"))
+        sizes = ", ".join(f"{name} {size(Path(folder) / name):,.0f} MB" for name in ("own", "minari", "cache"))
     print(header("Datasets"))
     print(f"On disk: {sizes}\n")
     print(table(["what is read", "seconds (median)", "of the processor", "peak memory, MB", "runs"], rows))

@@ -28,6 +28,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test away from the user's datasets and from the current folder."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setenv("MOPO_DATASETS_PATH", str(tmp_path / "mopo"))
+    monkeypatch.setenv("MOPO_CACHE_PATH", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
 

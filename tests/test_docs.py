@@ -128,6 +128,7 @@ def test_options_in_prose_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     """Options that are named without their command: some command has them, or a benchmark."""
     for command in sorted({command for command, _ in OPTIONS}):
         assert mopo(f"mopo {command} --help", monkeypatch) == 0
+    assert mopo("mopo --help", monkeypatch) == 0  # the option of all commands
     parameters = re.findall(r"\b\w+(?=: )", "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")))
     known = {*re.findall(r"--[\w-]+", capsys.readouterr().out), *(f"--{name.replace('_', '-')}" for name in parameters)}
     for page in PAGES:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,17 @@ from mopo_agents.sb3.mixins import plain_class
 from mopo_agents.sb3.standardise import Standardise
 from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
+from mopo_env._utils.tensors import fill_module
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
 __all__ = ["SavedPolicy", "copy_policy", "load_policy", "policy_weights", "save_policy"]
 
 _NAME = "policy"
 _EXTRACTOR = "features_extractor_class"
+# What a file may ask for. A policy has a few layers and some hundred thousand weights.
+_LARGEST_FILE = 2**30
+_MOST_WEIGHTS = 2**28
+_MOST_LAYERS = 100
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,11 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         An object with Stable-Baselines3's `predict`.
 
     Raises:
-        StoreError: If files are missing or damaged, do not fit the agent, or hold weights that are not finite.
+        StoreError: If files are missing or damaged, do not fit the agent, describe a network that is too large, or
+            hold numbers that are not finite.
         MissingExtraError: If the agent's package is not installed.
     """
-    tensors, metadata = read_artifact(folder, _NAME)
+    tensors, metadata = read_artifact(folder, _NAME, largest=_LARGEST_FILE)
     try:
         name, options = metadata["agent"], dict(metadata["policy_options"])
         if options.get(_EXTRACTOR) == Standardise.__name__:
@@ -111,14 +118,14 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
             )
         spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}
-        _check_weights(folder, weights)
+        _check_sizes(options, spaces)
         agent_class = get_agent_class(agent or name)
         policy_class: type[BasePolicy] = agent_class.policy_aliases[metadata["policy"]]
         with generators_untouched():  # the initial weights of a network are drawn, then overwritten
             if agent_class.__module__.startswith("sbx."):
                 return _load_jax_policy(agent_class, policy_class, spaces, options, weights)
-            policy = policy_class(*spaces, lambda _: 0.0, **options)
-        policy.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+            policy = _without_memory(policy_class, *spaces, lambda _: 0.0, **options)
+        fill_module(policy, weights, what=f"{folder}: the policy")
     except MopoError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
@@ -127,11 +134,29 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
     return policy
 
 
-def _check_weights(folder: Path | str, weights: Mapping[str, np.ndarray]) -> None:
-    for name, array in weights.items():
-        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-            found = "numbers that are not finite" if array.dtype.kind == "f" else f"numbers of type {array.dtype}"
-            raise StoreError(f"{folder}: {name} holds {found}, expected finite real numbers. Use another checkpoint.")
+def _check_sizes(options: dict[str, Any], spaces: Sequence[Any]) -> None:
+    """Refuse the options of a network that is too large, before any part of it is made."""
+    architecture = options.get("net_arch") or []
+    networks = list(architecture.values()) if isinstance(architecture, dict) else [architecture]
+    copies, quantiles, recurrent = (options.get(name) or 1 for name in ("n_critics", "n_quantiles", "n_lstm_layers"))
+    ends = quantiles * sum(space.shape[0] if isinstance(space, Box) else int(space.n) for space in spaces)
+    weights = sum(copies * one * other for widths in networks for one, other in pairwise([ends, *widths, ends]))
+    layers = max(recurrent, copies * max(map(len, networks), default=0))
+    if layers > _MOST_LAYERS or weights > _MOST_WEIGHTS:
+        raise ValueError(
+            f"found the options of {layers:,} layers and {weights:,} weights, expected at most {_MOST_LAYERS:,} and "
+            f"{_MOST_WEIGHTS:,}"
+        )
+
+
+def _without_memory(policy_class: type[BasePolicy], *arguments: Any, **options: Any) -> BasePolicy:
+    """Make a policy whose tensors have shapes but no content. No memory is taken, whatever the sizes are."""
+    # Policies move their networks to `self.device`, which is the CPU as long as they have none.
+    on_meta = type(policy_class.__name__, (policy_class,), {"device": torch.device("meta")})
+    with torch.device("meta"):
+        policy: BasePolicy = on_meta(*arguments, **options)
+    policy.__class__ = policy_class
+    return policy
 
 
 def _policy_name(agent: BaseAlgorithm) -> str:
@@ -177,9 +202,11 @@ def _load_jax_policy(
     agent: BaseAlgorithm = agent_class(policy_class, env, policy_kwargs=options, buffer_size=1, seed=0, device="cpu")
     policy: Any = agent.policy
     template = _jax_actor_state(policy)
-    expected = {name: np.shape(array) for name, array in flatten(template).items()}
-    if expected != {name: array.shape for name, array in weights.items()}:
-        raise ValueError("the names or shapes of the tensors differ from those of the agent's network")
+    expected = {name: (np.shape(array), np.asarray(array).dtype) for name, array in flatten(template).items()}
+    if expected != {name: (array.shape, array.dtype) for name, array in weights.items()}:
+        raise ValueError("the names, shapes or types of the tensors differ from those of the agent's network")
+    if any(not np.isfinite(array).all() for array in weights.values()):
+        raise ValueError("a weight is not finite. Train it again")
     nested = unflatten(weights)
     parts = {name: from_state_dict(getattr(policy.actor_state, name), nested[name]) for name in template}
     policy.actor_state = policy.actor_state.replace(**parts)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import os
-import stat
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +22,16 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from mopo_env._utils.json_files import (
+    LARGEST_JSON,
+    check_digest,
+    json_ready,
+    json_text,
+    parse_json,
+    read_json,
+    read_regular_file,
+)
+from mopo_env._utils.locks import lock_file
 from mopo_env.errors import StoreError
 
 __all__ = [
@@ -37,6 +46,12 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+# Seconds that a writer waits for others; writing takes a few.
+_PATIENCE_OF_WRITERS = 120.0
+# A tensor file is missing for good if it is missing so often, with pauses of so many seconds, under one manifest.
+_MISSES, _PAUSE = 40, 0.01
+# Bytes of the names and shapes of all tensors. Safetensors allows 100 MB, whose parsing takes gigabytes.
+_LARGEST_HEADER = 2**22
 _RECORDED_LIBRARIES = ("mopo-env", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "minari")
 
 
@@ -44,6 +59,8 @@ def write_artifact(
     folder: Path | str, name: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> Path:
     """Write named arrays and their description, and return the path of the manifest.
+
+    Processes that write the same artifact take turns. Files that killed writers left are removed.
 
     Args:
         folder: Created if it is missing.
@@ -64,37 +81,48 @@ def write_artifact(
     manifest = {
         "format": f"mopo-env/{name}",
         "format_version": FORMAT_VERSION,
-        "tensors": {"file": tensor_file, "sha256": digest},
+        "tensors": {"file": tensor_file, "bytes": len(body), "sha256": digest},
         "versions": library_versions(),
         "metadata": metadata,
     }
     manifest_path, manifest_body = folder / f"{name}.json", json_text(manifest)
-    replaced = _tensor_file_of(manifest_path)
-    write_file(folder / tensor_file, body)
-    write_file(manifest_path, manifest_body)
-    # Only the tensor file of the replaced manifest: another writer may be at work in this folder.
-    if replaced is not None and replaced.name != tensor_file:
-        replaced.unlink(missing_ok=True)
+    with lock_file(folder, name, seconds=_PATIENCE_OF_WRITERS):
+        _remove_leftovers(folder, name, of=_tensor_file_of(manifest_path))
+        write_file(folder / tensor_file, body)
+        write_file(manifest_path, manifest_body)
+        # Only now, and only here: a manifest that names a removed file would need this lock first.
+        _remove_leftovers(folder, name, of=tensor_file)
     return manifest_path
 
 
-def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_artifact(
+    folder: Path | str, name: str, *, largest: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays, by name, and the metadata that `write_artifact` wrote.
 
+    Args:
+        folder: Where the artifact is.
+        name: The kind of artifact.
+        largest: Bytes of the largest tensor file that is read. None: as large as the memory of this machine.
+
     Raises:
-        StoreError: If a file is missing, damaged or altered, or has a format that this version cannot read.
+        StoreError: If a file is missing, too large, damaged or altered, or has a format that this version cannot read.
     """
     path = Path(folder) / f"{name}.json"
     try:
-        body = _read_file(path)
+        previous, misses = b"", 0
         while True:
+            body = read_regular_file(path, largest=LARGEST_JSON)
+            misses = misses + 1 if body == previous else 0
+            previous = body
             try:
-                return _parse_artifact(path, name, body)
+                return _parse_artifact(path, name, body, _memory() if largest is None else largest)
             except FileNotFoundError:
-                # A writer may have replaced both files after the manifest was read.
-                previous, body = body, _read_file(path)
-                if body == previous:
+                # A writer may have replaced both files after the manifest was read, perhaps by what was there before.
+                # Misses are counted, not seconds: this process may have slept in between.
+                if misses == _MISSES:
                     raise
+                time.sleep(_PAUSE)
     except FileNotFoundError as error:
         raise StoreError(f"{error.filename}: no such file, so there is no {name} in {path.parent}.") from error
     except (OSError, MemoryError) as error:
@@ -106,9 +134,9 @@ def read_artifact(folder: Path | str, name: str) -> tuple[dict[str, np.ndarray],
 def artifact_versions(folder: Path | str, name: str) -> dict[str, str]:
     """Return the versions of the libraries that wrote an artifact; empty if its manifest does not hold them."""
     try:
-        versions = json.loads(_read_file(Path(folder) / f"{name}.json"))["versions"]
+        versions = read_json(Path(folder) / f"{name}.json")["versions"]
         return {str(library): str(number) for library, number in versions.items()}
-    except (OSError, MemoryError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StoreError):
+    except (KeyError, AttributeError, StoreError):
         return {}
 
 
@@ -139,38 +167,10 @@ def write_file(path: Path, body: bytes) -> None:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}. What was there is intact.") from error
 
 
-def json_text(content: Mapping[str, Any]) -> bytes:
-    """Return a mapping as strict, indented JSON.
-
-    Raises:
-        StoreError: If a value has no JSON form, or is not finite.
-    """
-    return (json.dumps(json_ready(content), indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def json_ready(value: Any) -> Any:
-    """Turn NumPy scalars, arrays, paths and mappings into types of JSON.
-
-    Raises:
-        StoreError: If a value has no JSON form, or is not finite.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(entry) for entry in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return json_ready(value.tolist())
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StoreError(f"metadata must be finite to be kept as JSON, found {value!r}.")
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise StoreError(f"metadata of type {type(value).__name__} cannot be kept as JSON: {value!r}.")
-
-
-def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    manifest = json.loads(manifest_body, parse_constant=_refuse_constant)
+def _parse_artifact(
+    path: Path, name: str, manifest_body: bytes, largest: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    manifest = parse_json(manifest_body)
     if manifest["format"] != f"mopo-env/{name}":
         raise StoreError(f"{path}: expected the format 'mopo-env/{name}', found {manifest['format']!r}.")
     if manifest["format_version"] != FORMAT_VERSION:
@@ -178,35 +178,49 @@ def _parse_artifact(path: Path, name: str, manifest_body: bytes) -> tuple[dict[s
             f"{path}: format version {manifest['format_version']!r}, but this mopo-env reads {FORMAT_VERSION}. "
             "Upgrade mopo-env, or write the file again."
         )
-    file, expected = manifest["tensors"]["file"], manifest["tensors"]["sha256"]
+    manifest = check_digest(path, manifest)
+    file, size, expected = (manifest["tensors"][entry] for entry in ("file", "bytes", "sha256"))
     if not isinstance(file, str) or Path(file).name != file:
         raise StoreError(f"{path}: the tensor file {file!r} must be a plain name in the same folder.")
-    body = _read_file(path.parent / file)
+    body = read_regular_file(path.parent / file, largest=largest, exactly=size)
     found = hashlib.sha256(body).hexdigest()
     if found != expected:
         raise StoreError(
             f"{path.parent / file}: SHA-256 {found[:12]}…, but the manifest says {str(expected)[:12]}…. "
             "The file is damaged or was altered: fetch or create it again."
         )
+    header = int.from_bytes(body[:8], "little")
+    if header > _LARGEST_HEADER:
+        raise ValueError(f"a header of {header:,} bytes, expected at most {_LARGEST_HEADER:,}")
     return load(body), dict(manifest["metadata"])
 
 
-def _read_file(path: Path) -> bytes:
-    # A stranger's folder may hold a link to a device, whose content has no end.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise StoreError(f"{path}: found a folder or a device, expected a file.")
-    return path.read_bytes()
-
-
-def _tensor_file_of(manifest_path: Path) -> Path | None:
-    """Return the tensor file that a manifest names, or None if there is no valid manifest."""
+def _tensor_file_of(manifest_path: Path) -> str | None:
+    """Return the name of the tensor file that a manifest names, or None if there is no valid manifest."""
     try:
-        file = json.loads(manifest_path.read_bytes())["tensors"]["file"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        file = read_json(manifest_path)["tensors"]["file"]
+    except (StoreError, TypeError, KeyError):
         return None
-    stem = f"{manifest_path.stem}-"
-    is_ours = isinstance(file, str) and file.startswith(stem) and file.endswith(".safetensors")
-    return manifest_path.parent / file if is_ours and Path(file).name == file else None
+    return file if isinstance(file, str) else None
+
+
+def _remove_leftovers(folder: Path, name: str, *, of: str | None) -> None:
+    """Remove the files of writers that were killed, and tensor files but the current one. The lock must be held."""
+    tensor_files = re.compile(rf"{re.escape(name)}-[0-9a-f]{{12}}\.safetensors")
+    temporary = re.compile(rf"\.({re.escape(name)}\.json|{tensor_files.pattern})\.\d+\.[0-9a-f]{{32}}\.tmp")
+    for path in folder.iterdir():
+        is_old = of is not None and path.name != of and tensor_files.fullmatch(path.name)
+        if is_old or temporary.fullmatch(path.name):
+            with contextlib.suppress(OSError):  # the next writer tries again
+                path.unlink()
+
+
+def _memory() -> int:
+    """Return the bytes of memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 2**36
 
 
 def library_versions() -> dict[str, str]:
@@ -236,7 +250,3 @@ def _is_running(process: int) -> bool:
     except PermissionError:  # it runs, as another user
         pass
     return True
-
-
-def _refuse_constant(token: str) -> float:
-    raise ValueError(f"{token} is not JSON")

@@ -14,6 +14,10 @@ from mopo_env.errors import ConfigError, StoreError
 
 __all__ = ["fill_module", "load_module", "mean_and_std", "save_module"]
 
+# What a file may ask for before any module is made. Ours have at most a handful of layers, and megabytes.
+_LARGEST_FILE = 2**31
+_MOST_LAYERS = 100
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -49,8 +53,11 @@ def load_module(folder: Path | str, name: str, what: str, build: Callable[..., M
     Raises:
         StoreError: If the files are missing, damaged, or do not fit the architecture they name.
     """
-    tensors, metadata = read_artifact(folder, name)
+    tensors, metadata = read_artifact(folder, name, largest=_LARGEST_FILE)
     try:
+        layers = len(metadata["architecture"]["hidden_sizes"])
+        if layers > _MOST_LAYERS:
+            raise ConfigError(f"found {layers:,} hidden layers, expected at most {_MOST_LAYERS}.")
         # Nothing is allocated on the "meta" device, whatever sizes a file claims.
         with torch.device("meta"):
             module = build(tensors, **metadata.pop("architecture"), generator=torch.Generator("cpu"))
@@ -79,7 +86,7 @@ def fill_module(module: nn.Module, tensors: Mapping[str, np.ndarray], *, what: s
         raise StoreError(f"{what}'s tensors do not fit its architecture: {error}") from error
     for name, tensor in state.items():
         if not tensor.isfinite().all():
-            raise StoreError(f"{what} holds non-finite numbers in {name}. Fit it again.")
+            raise StoreError(f"{what} holds non-finite numbers in {name}. Fit or train it again.")
 
 
 def _describe(kind: tuple[tuple[int, ...], torch.dtype] | None) -> str:

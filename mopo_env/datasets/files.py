@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
+from mopo_env._utils.json_files import canonical_digest
 from mopo_env._utils.spaces import space_from_tensors, space_tensors
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
@@ -47,13 +48,7 @@ def save_transitions(transitions: Transitions, folder: Path | str) -> Path:
         **space_tensors("observation", transitions.observation_space),
         **space_tensors("action", transitions.action_space),
     }
-    metadata = {
-        **transitions.metadata,
-        "rows": len(transitions),
-        "episodes": len(transitions.episode_ends),
-        "fingerprint": transitions.fingerprint,
-    }
-    return write_artifact(folder, _NAME, tensors, metadata)
+    return write_artifact(folder, _NAME, tensors, {**transitions.metadata, **_record(transitions)})
 
 
 def load_transitions(folder: Path | str) -> Transitions:
@@ -65,7 +60,7 @@ def load_transitions(folder: Path | str) -> Transitions:
     """
     tensors, metadata = read_artifact(folder, _NAME)
     try:
-        return _from_tensors(tensors, metadata)
+        return _as_recorded(_from_tensors(tensors, metadata), folder)
     except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
         if isinstance(error, DatasetError):
             raise
@@ -90,6 +85,27 @@ def _from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, Any]) -> T
     )
 
 
+def _as_recorded(transitions: Transitions, folder: Path | str) -> Transitions:
+    """Refuse rows that are not those that the manifest describes."""
+    found = _record(transitions)
+    for name, value in found.items():
+        recorded = transitions.metadata.get(name)
+        if recorded != value:
+            raise StoreError(
+                f"{folder}: {name}: found {value}, but the manifest says {recorded}. The dataset is damaged or was "
+                "altered: fetch or create it again."
+            )
+    return transitions
+
+
+def _record(transitions: Transitions) -> dict[str, Any]:
+    return {
+        "rows": len(transitions),
+        "episodes": len(transitions.episode_ends),
+        "fingerprint": transitions.fingerprint,
+    }
+
+
 def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
     """Move an array out of `tensors`, read-only and with its own memory, so that `Transitions` does not copy it."""
     array = np.array(tensors.pop(name))
@@ -101,13 +117,15 @@ def _take(tensors: dict[str, np.ndarray], name: str) -> np.ndarray:
 _READER = 1
 
 
-def read_through(folder: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
-    """Return the copy in a folder, or call `read` and write a copy.
+def read_through(cache: Path, stamp: Mapping[str, Any], read: Callable[[], Transitions]) -> Transitions:
+    """Return the copy in a cache, or call `read` and write a copy.
 
-    The `stamp` identifies the state of the source, such as its size and the time of its last change. A copy that is
-    damaged or has another stamp is replaced. If the folder cannot be written, there is no copy.
+    The `stamp` identifies the state of the source, such as its size and the time of its last change. Its digest is the
+    name of the copy, so processes that see different states do not disturb each other. A damaged copy is replaced. If
+    the cache cannot be written, there is no copy.
     """
     stamp = {**stamp, "reader": _READER}
+    folder = cache / canonical_digest(stamp)[:16]
     with suppress(StoreError, DatasetError):
         kept = load_transitions(folder)
         metadata = kept.metadata.get("metadata")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mopo_env.tasks import ID_PREFIX, TASKS
 
-__all__ = ["bundled_folder", "find_artifact", "find_folder", "task_name", "user_folder"]
+__all__ = ["bundled_folder", "cache_folder", "find_artifact", "find_folder", "task_name", "user_folder"]
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 
@@ -15,6 +15,18 @@ _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 def user_folder() -> Path:
     """Return the folder of collected data: ``$MOPO_DATASETS_PATH``, or ``~/.mopo/datasets``."""
     return Path(os.environ.get("MOPO_DATASETS_PATH") or Path.home() / ".mopo" / "datasets")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what can be made again.
+
+    It is ``$MOPO_CACHE_PATH``, else ``$XDG_CACHE_HOME/mopo``, else ``~/.cache/mopo``.
+    """
+    if own := os.environ.get("MOPO_CACHE_PATH"):
+        return Path(own)
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    # The specification of XDG says to ignore a relative path.
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "mopo"
 
 
 def bundled_folder(task: str) -> Path | None:

@@ -8,13 +8,14 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.damage import errors_with_little_memory
+from helpers.damage import errors_with_little_memory, rewrite_json
 
 from mopo_env._utils import store
 from mopo_env._utils.store import (
@@ -56,16 +57,14 @@ def assert_same_tensors(found: dict[str, np.ndarray], expected: dict[str, np.nda
 
 
 def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    path = folder / "thing.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
+    rewrite_json(folder / "thing.json", change)
 
 
 def plant(folder: Path, body: bytes) -> None:
-    """Put a tensor file in place whose checksum is right, as an attacker would."""
+    """Put a tensor file in place whose size and checksum are right, as an attacker would."""
     tensor_file(folder).write_bytes(body)
-    rewrite_manifest(folder, lambda manifest: manifest["tensors"].update(sha256=hashlib.sha256(body).hexdigest()))
+    sizes = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    rewrite_manifest(folder, lambda manifest: manifest["tensors"].update(sizes))
 
 
 class TestRoundTrip:
@@ -103,6 +102,7 @@ class TestRoundTrip:
         assert manifest["format_version"] == FORMAT_VERSION
         assert manifest["tensors"] == {
             "file": tensor_file(folder).name,
+            "bytes": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
         }
         assert manifest["versions"]["numpy"] == np.__version__
@@ -210,24 +210,6 @@ class TestDamage:
             with pytest.raises(StoreError, match=r"SHA-256 .* damaged or was altered"):
                 read_artifact(folder, "thing")
 
-    def test_any_flipped_bit_of_the_manifest_leaves_the_tensors_right(self, folder: Path) -> None:
-        """The manifest's own metadata has no checksum; what counts is that the tensors are right or refused."""
-        path = folder / "thing.json"
-        whole = path.read_bytes()
-        random = np.random.default_rng(2)
-        refused = 0
-        for bit in random.integers(0, 8 * len(whole), 150).tolist():
-            damaged = bytearray(whole)
-            damaged[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(damaged)
-            try:
-                found, _ = read_artifact(folder, "thing")
-            except StoreError:
-                refused += 1
-            else:
-                assert_same_tensors(found, OLD)
-        assert refused > 50
-
     @pytest.mark.parametrize("lost", ["thing.json", "thing-*.safetensors"])
     def test_missing_file_is_named(self, folder: Path, lost: str) -> None:
         (path,) = folder.glob(lost)
@@ -297,9 +279,7 @@ class TestDamage:
 class TestHostile:
     """Files that somebody else made."""
 
-    @pytest.mark.parametrize(
-        "file", ["../secret", "/etc/hostname", "sub/secret", "..", ".", "", "a\0b", 5, None, ["x"]]
-    )
+    @pytest.mark.parametrize("file", ["../secret", "/etc/hostname", "sub/secret", "..", ".", "", 5, None, ["x"]])
     def test_tensor_file_stays_in_the_folder(self, folder: Path, file: Any) -> None:
         """A manifest from elsewhere must not make us read any file it likes, even with the right checksum."""
         (folder / "sub").mkdir()
@@ -384,7 +364,7 @@ class TestHostile:
         with path.open("r+b") as stream:
             stream.truncate(4 * 2**40)
         (error,) = errors_with_little_memory("mopo_env._utils.store.read_artifact(argument, 'thing')", folder)
-        assert "cannot be read: MemoryError" in error
+        assert "found 4,398,046,511,104 bytes" in error
 
     def test_planted_files_are_read_when_they_are_sound(self, folder: Path) -> None:
         """So that the tests above fail for the header they plant and not for how they plant it."""
@@ -486,20 +466,48 @@ class TestCrashSafety:
 
     def test_reader_during_a_replacement(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A reader that has read the old manifest finds its tensor file gone, and must see the new artifact."""
-        read_bytes, done = Path.read_bytes, []
+        read, done = store.read_regular_file, []
 
-        def replaced_meanwhile(self: Path) -> bytes:
-            body = read_bytes(self)
-            if self.suffix == ".json" and not done:
+        def replaced_meanwhile(path: Path, **limits: Any) -> bytes:
+            body = read(path, **limits)
+            if path.suffix == ".json" and not done:
                 done.append(True)
                 write_artifact(folder, "thing", NEW, {"new": True})
             return body
 
-        monkeypatch.setattr(Path, "read_bytes", replaced_meanwhile)
+        monkeypatch.setattr(store, "read_regular_file", replaced_meanwhile)
         found, metadata = read_artifact(folder, "thing")
         assert done
         assert_same_tensors(found, NEW)
         assert metadata == {"new": True}
+
+    def test_reader_while_the_old_content_comes_back(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its tensor file is missing, and the manifest read again is the same: the file is there again as well."""
+        read, missing = store.read_regular_file, [True]
+
+        def back_again(path: Path, **limits: Any) -> bytes:
+            if path.suffix == ".safetensors" and missing:
+                missing.clear()
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            return read(path, **limits)
+
+        monkeypatch.setattr(store, "read_regular_file", back_again)
+        assert_same_tensors(read_artifact(folder, "thing")[0], OLD)
+
+    def test_reader_that_slept(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However long it slept after it had read the old manifest: it looks at the new one before it gives up."""
+        read, done = store.read_regular_file, []
+
+        def asleep(path: Path, **limits: Any) -> bytes:
+            body = read(path, **limits)
+            if path.suffix == ".json" and not done:
+                done.append(True)
+                write_artifact(folder, "thing", NEW, {})
+                time.sleep(0.7)
+            return body
+
+        monkeypatch.setattr(store, "read_regular_file", asleep)
+        assert_same_tensors(read_artifact(folder, "thing")[0], NEW)
 
     def test_disk_full(self, folder: Path) -> None:
         """A file-size limit stands in for a full disk: the process lives, the message says why, the old is there."""
@@ -540,20 +548,3 @@ def test_versions_that_wrote_an_artifact(folder: Path) -> None:
     (folder / "thing.json").write_text("{")
     assert artifact_versions(folder, "thing") == {}
     assert artifact_versions(folder / "nowhere", "thing") == {}
-
-
-def test_two_writers_never_leave_a_manifest_without_tensors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """B finishes between A's tensors and A's manifest: B must not clear A's tensors away as leftovers."""
-    write, interrupted = store.write_file, []
-
-    def write_and_be_overtaken(path: Path, body: bytes) -> None:
-        write(path, body)
-        if not interrupted:
-            interrupted.append(path)
-            write_artifact(folder, "thing", {"values": np.full(3, 2.0)}, {"writer": "B"})
-
-    monkeypatch.setattr(store, "write_file", write_and_be_overtaken)
-    write_artifact(folder, "thing", {"values": np.full(3, 1.0)}, {"writer": "A"})
-    tensors, metadata = read_artifact(folder, "thing")
-    assert metadata == {"writer": "A"}
-    assert tensors["values"].tolist() == [1.0, 1.0, 1.0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import pickle
@@ -17,7 +16,7 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from helpers.agents import make_small, penalized_model, quiet_jax
-from safetensors.numpy import load, save
+from helpers.damage import rewritten
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import SAC
 from stable_baselines3.sac.policies import SACPolicy
@@ -74,16 +73,14 @@ def change(
     tensors: Callable[[dict[str, np.ndarray]], Any] | None = None,
 ) -> None:
     """Change the content of a policy and repair the checksum, as someone would who means it."""
-    manifest = json.loads((folder / "policy.json").read_text())
-    if metadata is not None:
-        metadata(manifest["metadata"])
-    if tensors is not None:
-        content = load(tensor_file(folder).read_bytes())
-        tensors(content)
-        body = save(content)
-        tensor_file(folder).write_bytes(body)
-        manifest["tensors"]["sha256"] = hashlib.sha256(body).hexdigest()
-    (folder / "policy.json").write_text(json.dumps(manifest))
+
+    def both(stored: dict[str, np.ndarray], described: dict[str, Any]) -> None:
+        if tensors is not None:
+            tensors(stored)
+        if metadata is not None:
+            metadata(described)
+
+    rewritten(folder, "policy", both)
 
 
 def acts_as_saved(model: Any, folder: Path, **options: Any) -> Any:

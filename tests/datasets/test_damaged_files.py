@@ -6,7 +6,6 @@ What one format alone can do wrong is tested with its reader.
 from __future__ import annotations
 
 import hashlib
-import json
 import pathlib
 import pickle
 import subprocess
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from helpers.damage import rewrite_json
 from helpers.minari_files import ID, write_three_episodes
 
 from mopo_env import load_d4rl, load_dataset, load_minari, load_table, load_transitions, save_transitions
@@ -52,10 +52,9 @@ def test_pickles_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     own = tmp_path / "own"
     save_transitions(LinearGaussianSystem().transitions(num_episodes=2, num_steps=5), own)
     (tensors,) = own.glob("*.safetensors")
-    manifest = json.loads((own / "dataset.json").read_text())
-    manifest["tensors"]["sha256"] = hashlib.sha256(body).hexdigest()
     tensors.write_bytes(body)
-    (own / "dataset.json").write_text(json.dumps(manifest))
+    sizes = {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    rewrite_json(own / "dataset.json", lambda manifest: manifest["tensors"].update(sizes))
     with pytest.raises(StoreError):
         load_transitions(own)
     (own / "dataset.json").write_bytes(body)

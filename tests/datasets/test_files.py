@@ -234,8 +234,9 @@ def test_the_source_is_read_once(tmp_path: Path) -> None:
 def test_another_stamp_means_another_state_of_the_source(tmp_path: Path) -> None:
     read_through(tmp_path, STAMP, Source())
     assert read_through(tmp_path, {"size": 2}, Source(seed=1)).fingerprint == system_data(1).fingerprint
-    # The copy follows: there is one, and it is the new one.
+    # Each has a copy, so that two processes that see different states do not take turns at one.
     assert read_through(tmp_path, {"size": 2}, Source(seed=2)).fingerprint == system_data(1).fingerprint
+    assert read_through(tmp_path, STAMP, Source(seed=2)).fingerprint == system_data().fingerprint
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -252,7 +253,8 @@ def test_another_reader_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_a_damaged_copy_is_made_again(tmp_path: Path, suffix: str, damage: str) -> None:
     read_through(tmp_path, STAMP, Source())
-    (path,) = tmp_path.glob(f"*{suffix}")
+    (path,) = tmp_path.glob(f"*/*{suffix}")
+    copy = path.parent
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     {
@@ -261,16 +263,18 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path, suffix: str, damage: str) 
         "remove": path.unlink,
     }[damage]()
     assert read_through(tmp_path, STAMP, Source(seed=1)).fingerprint == system_data(1).fingerprint
-    assert load_transitions(tmp_path).fingerprint == system_data(1).fingerprint
+    assert load_transitions(copy).fingerprint == system_data(1).fingerprint
 
 
 @pytest.mark.parametrize("metadata", [{}, {"metadata": 5}, {"stamp": STAMP, "metadata": {}}])
 def test_another_dataset_in_the_copys_place_is_replaced(tmp_path: Path, metadata: dict[str, Any]) -> None:
     """Also one of the right stamp, as an older version may have left it."""
     metadata = {"stamp": {**STAMP, "reader": files._READER}, **metadata}
-    save_transitions(replace(system_data(5), metadata=metadata), tmp_path)
+    read_through(tmp_path, STAMP, Source())
+    (copy,) = tmp_path.iterdir()
+    save_transitions(replace(system_data(5), metadata=metadata), copy)
     assert read_through(tmp_path, STAMP, Source()).fingerprint == system_data().fingerprint
-    assert load_transitions(tmp_path).fingerprint == system_data().fingerprint
+    assert load_transitions(copy).fingerprint == system_data().fingerprint
 
 
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:

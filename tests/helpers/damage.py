@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from mopo_env._utils.json_files import json_text, parse_json
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import StoreError
 
@@ -49,6 +50,13 @@ def cut_anywhere(path: Path) -> Iterator[int]:
     for place in np.unique(np.r_[0, 1, 7, 8, 100, np.linspace(8, len(body) - 1, 40).astype(int), len(body) - 1]):
         path.write_bytes(body[:place])
         yield int(place)
+
+
+def rewrite_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change one of our JSON files as an author would, with its digest."""
+    content = parse_json(path.read_bytes())
+    change(content)
+    path.write_bytes(json_text(content))
 
 
 def _link(link: Callable[[h5py.Group], Any]) -> Callable[[h5py.Group], None]:

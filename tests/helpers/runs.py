@@ -12,6 +12,7 @@ from mopo_agents.runs.identity import digest
 from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import train
+from mopo_env._utils.json_files import json_text
 from mopo_env.tasks import TASKS
 
 TASK = "halfcheetah-mixed"  # h = 5, λ = 1
@@ -95,8 +96,8 @@ def leave_run(
         "seconds": 60.0 * len(returns),
     }
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(record))
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "config.json").write_bytes(json_text(record))
+    (folder / "result.json").write_bytes(json_text(result))
     return folder
 
 

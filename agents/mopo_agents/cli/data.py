@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 from tyro.conf import Positional
 
+from mopo_agents._utils.outputs import check_output
 from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
 from mopo_env.datasets.folders import find_folder
 from mopo_env.datasets.locate import load_dataset
@@ -19,14 +20,18 @@ data_app = tyro.extras.SubcommandApp()
 
 
 @data_app.command(name="show")
-def show(dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None) -> None:
+def show(
+    dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None, overwrite: bool = False
+) -> None:
     """Show a dataset: returns, episode lengths, the range of every column, and possible problems.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
         task: Compare with the termination rule and the published returns of this task. None: the dataset's own task.
         plot: Also draw the returns and save the picture in this file, such as card.png.
+        overwrite: Replace the picture if the file exists.
     """
+    check_output(plot, "--plot", overwrite=overwrite)
     transitions = load_dataset(dataset)
     from mopo_env.datasets.card.card import dataset_card
     from mopo_env.datasets.card.text import card_text, printable

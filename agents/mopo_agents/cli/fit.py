@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal
@@ -11,10 +12,13 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.hints import terminal_rows_hint
+from mopo_agents._utils.outputs import check_output, check_room, refuse_to_replace, save_or_rescue
+from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import DEFAULT_PENALTY, Units
+from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.datasets.locate import load_dataset
-from mopo_env.errors import ConfigError, FitWarning
+from mopo_env.errors import ConfigError, FitWarning, MopoError
 from mopo_env.models.fit_config import PRESETS, FitConfig
 from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.terminations.config import TerminationConfig
@@ -26,12 +30,16 @@ model_app = tyro.extras.SubcommandApp()
 
 Preset = Literal["default", "paper"]
 
+# Bytes for an ensemble or a rule, which have at most a few.
+_ROOM = 2**24
+
 
 def fit_dataset(
     dataset: Positional[str],
     /,
     *,
     out: Path | None = None,
+    overwrite: bool = False,
     device: str = "cpu",
     preset: Preset = "default",
     config: OmitArgPrefixes[FitConfig] = FitConfig(),  # noqa: B008  # frozen
@@ -41,24 +49,31 @@ def fit_dataset(
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
         out: Folder for the dataset and the ensemble. None: the dataset's own folder.
+        overwrite: Replace the ensemble that the folder holds, and its dataset if it is another one.
         device: Where to compute, such as cpu or cuda.
         preset: default, or paper for what the paper's code does. Options that you give come before the preset's.
         config: How to fit.
     """
     transitions, folder = load_dataset(dataset), out or _own_folder(dataset)
     config = _with_preset(config, preset)
-    from mopo_env.datasets.files import save_transitions
     from mopo_env.models.card.card import model_card
     from mopo_env.models.ensemble import save_ensemble
     from mopo_env.models.fit import fit_ensemble
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FitWarning)  # the card says the same
-        ensemble = fit_ensemble(transitions, config, device=device)
-    source = find_folder(dataset)
-    if source is None or folder.resolve() != source.resolve():
-        save_transitions(transitions, folder)
-    save_ensemble(ensemble, folder)
+    with folder_lock(folder):
+        is_there = _holds(folder, transitions, overwrite=overwrite)
+        refuse_to_replace(folder, "ensemble", overwrite=overwrite)
+        check_room(folder, _ROOM + (0 if is_there else _bytes_of(transitions)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)  # the card says the same
+            ensemble = fit_ensemble(transitions, config, device=device)
+
+        def save(place: Path) -> None:
+            if not is_there or place != folder:
+                save_transitions(transitions, place)
+            save_ensemble(ensemble, place)
+
+        save_or_rescue(save, folder)
     errors = sorted(ensemble.metadata["holdout_mse"])[: config.num_elites]
     print(
         f"{ensemble.metadata['epochs']} epochs; hold-out mean squared error of the elites, raw units: "
@@ -81,6 +96,7 @@ def show_model(
     penalty: str = DEFAULT_PENALTY,
     units: Units | None = None,
     plot: Path | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Show how wrong a fitted ensemble is, column by column, and whether its penalty tells where.
 
@@ -89,7 +105,9 @@ def show_model(
         penalty: The penalty to compare with the true error; `mopo train --help` lists them.
         units: Of the penalty, raw or normalised. None: the penalty's own.
         plot: Also draw a picture into this file, such as card.png.
+        overwrite: Replace the picture if the file exists.
     """
+    check_output(plot, "--plot", overwrite=overwrite)
     transitions = load_dataset(folder)
     from mopo_env.envs.make import load_shared_ensemble
     from mopo_env.models.card.card import model_card
@@ -109,6 +127,7 @@ def fit_termination_rule(
     /,
     *,
     out: Path | None = None,
+    overwrite: bool = False,
     device: str = "cpu",
     config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
 ) -> None:
@@ -117,6 +136,7 @@ def fit_termination_rule(
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
         out: Folder for the rule. None: the dataset's own folder.
+        overwrite: Replace the rule that the folder holds.
         device: Where to compute, such as cpu or cuda.
         config: How to fit.
     """
@@ -124,8 +144,11 @@ def fit_termination_rule(
     from mopo_env.terminations.fit import fit_termination
     from mopo_env.terminations.learned import save_termination
 
-    rule = fit_termination(transitions, config, device=device)
-    save_termination(rule, folder)
+    with folder_lock(folder):
+        refuse_to_replace(folder, "termination", what="termination rule", overwrite=overwrite)
+        check_room(folder, _ROOM)
+        rule = fit_termination(transitions, config, device=device)
+        save_or_rescue(lambda place: save_termination(rule, place), folder)
     test = rule.metadata["test"]
     print(
         f"Held-out episodes, {test['rows']:,} rows, {test['terminal_rows']:,} of them terminal: "
@@ -137,6 +160,26 @@ def fit_termination_rule(
     )
     arguments = _train_arguments(transitions, folder)
     print(f"The termination rule is in {folder}. Next: mopo train {arguments} --termination learned")
+
+
+def _holds(folder: Path, transitions: Transitions, *, overwrite: bool) -> bool:
+    """Return whether a folder holds these data already. Refuse a folder that holds others, unless they may go."""
+    path = folder / "dataset.json"
+    if not path.exists():
+        return False
+    with suppress(MopoError):
+        if load_transitions(folder).fingerprint == transitions.fingerprint:
+            return True
+    if not overwrite:
+        raise ConfigError(
+            f"--out: {folder} holds another dataset. Choose another folder, or pass --overwrite to replace it."
+        )
+    return False
+
+
+def _bytes_of(transitions: Transitions) -> int:
+    arrays = (transitions.observations, transitions.next_observations, transitions.actions, transitions.rewards)
+    return sum(array.nbytes for array in arrays)
 
 
 def _with_preset(config: FitConfig, preset: Preset) -> FitConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +11,14 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from tyro.conf import Positional
 
+from mopo_agents._utils.outputs import check_room, refuse_to_replace
+from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["import_d4rl", "import_minari", "import_table", "refuse_dataset_in", "summary"]
+__all__ = ["import_d4rl", "import_minari", "import_table", "summary"]
 
 # A share of the rows. With more gaps, the usual step is hardly usual.
 _MANY_GAPS = 0.1
@@ -30,6 +33,7 @@ def import_d4rl(
     sha256: str | None = None,
     action_low: tuple[float, ...] | None = None,
     action_high: tuple[float, ...] | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Import an HDF5 file of D4RL's gym-mujoco tasks, or one with the same fields.
 
@@ -40,29 +44,31 @@ def import_d4rl(
         sha256: Refuse a file with another SHA-256 checksum.
         action_low: Lower bounds of the actions: one number for all, or one for each. None: -1.
         action_high: Upper bounds of the actions: one number for all, or one for each. None: 1.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_env.datasets.d4rl import action_width, load_d4rl
 
-    refuse_dataset_in(out)
-    space = None
-    if action_low is not None or action_high is not None:
-        space = _action_box(action_width(file), action_low, action_high)
-    transitions = load_d4rl(file, action_space=space, max_episode_steps=max_episode_steps, sha256=sha256)
-    _save_import(transitions, out, note=_provenance(file, transitions))
+    with _import_into(out, file, overwrite=overwrite):
+        space = None
+        if action_low is not None or action_high is not None:
+            space = _action_box(action_width(file), action_low, action_high)
+        transitions = load_d4rl(file, action_space=space, max_episode_steps=max_episode_steps, sha256=sha256)
+        _save_import(transitions, out, note=_provenance(file, transitions))
 
 
-def import_minari(dataset_id: Positional[str], /, *, out: Path, flatten: bool = False) -> None:
+def import_minari(dataset_id: Positional[str], /, *, out: Path, flatten: bool = False, overwrite: bool = False) -> None:
     """Import a Minari dataset. One whose observations are vectors needs no import: use its id.
 
     Args:
         dataset_id: Such as D4RL/pointmaze/umaze-v2.
         out: Folder for the dataset.
         flatten: Join the parts of observations that are dictionaries, tuples, images or numbers into one vector.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_env.datasets.minari.reader import load_minari
 
-    refuse_dataset_in(out)
-    _save_import(load_minari(dataset_id, flatten=flatten), out)
+    with _import_into(out, overwrite=overwrite):
+        _save_import(load_minari(dataset_id, flatten=flatten), out)
 
 
 def import_table(
@@ -86,6 +92,7 @@ def import_table(
     action_low: tuple[float, ...] | None = None,
     action_high: tuple[float, ...] | None = None,
     discrete_actions: int | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Import tables of logged steps from CSV or Parquet.
 
@@ -111,36 +118,31 @@ def import_table(
         action_low: Lower bounds of the actions: one number for all, or one for each. None: -1.
         action_high: Upper bounds of the actions: one number for all, or one for each. None: 1.
         discrete_actions: Number of discrete actions. The column holds integers from 0.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_env.datasets.tables.reader import load_table
 
-    refuse_dataset_in(out)
-    transitions = load_table(
-        files,
-        observations=observations,
-        actions=actions,
-        reward=reward,
-        next_observations=next_observations,
-        terminated=terminated,
-        truncated=truncated,
-        episode=episode,
-        time=time,
-        time_tolerance=time_tolerance,
-        one_hot=one_hot,
-        na=na,
-        drop_missing=drop_missing,
-        delimiter=delimiter,
-        decimal=decimal,
-        encoding=encoding,
-        action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
-    )
-    _save_import(transitions, out)
-
-
-def refuse_dataset_in(folder: Path) -> None:
-    """Refuse to overwrite a dataset, before any work is done."""
-    if (folder / "dataset.json").exists():
-        raise ConfigError(f"{folder} already holds a dataset. Choose another --out, or remove this one.")
+    with _import_into(out, *files, overwrite=overwrite):
+        transitions = load_table(
+            files,
+            observations=observations,
+            actions=actions,
+            reward=reward,
+            next_observations=next_observations,
+            terminated=terminated,
+            truncated=truncated,
+            episode=episode,
+            time=time,
+            time_tolerance=time_tolerance,
+            one_hot=one_hot,
+            na=na,
+            drop_missing=drop_missing,
+            delimiter=delimiter,
+            decimal=decimal,
+            encoding=encoding,
+            action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
+        )
+        _save_import(transitions, out)
 
 
 def summary(transitions: Transitions) -> str:
@@ -159,6 +161,15 @@ def _provenance(file: Path, transitions: Transitions) -> str:
     if file.name in D4RL_FILES:
         return f"SHA-256 {digest}: not the {file.name} that D4RL published, whose SHA-256 is {D4RL_FILES[file.name]}."
     return f"SHA-256 {digest}: not a file that D4RL published."
+
+
+@contextmanager
+def _import_into(folder: Path, *files: Path, overwrite: bool) -> Iterator[None]:
+    """Reserve the folder, after a look at what it holds and at the room for what it will hold."""
+    refuse_to_replace(folder, "dataset", overwrite=overwrite)
+    check_room(folder, sum(file.stat().st_size for file in files if file.is_file()))
+    with folder_lock(folder):
+        yield
 
 
 def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> None:

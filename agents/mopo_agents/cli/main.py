@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from mopo_agents._utils.outputs import check_output, refuse_other_files, write_output
+from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.cli.imports import summary
@@ -20,12 +23,16 @@ from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
 from mopo_agents.runs.state.interruption import Interrupted
+from mopo_env._utils.text import harmless
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.tasks import TASKS, get_task
 
 __all__ = ["main"]
+
+_DEBUG = "--debug"
+_NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 
 # The slow packages are imported inside the commands, so that --help answers at once.
 app = tyro.extras.SubcommandApp()
@@ -61,7 +68,11 @@ def list_methods() -> None:
 
 @app.command(name="collect")
 def collect_dataset(
-    *, config: OmitArgPrefixes[CollectConfig], out: Path | None = None, minari: str | None = None
+    *,
+    config: OmitArgPrefixes[CollectConfig],
+    out: Path | None = None,
+    minari: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Collect a task's dataset in the real environment.
 
@@ -71,19 +82,21 @@ def collect_dataset(
         config: What to collect.
         out: Folder for the dataset and the behaviour policy. None: the folder in which the task's id finds its data.
         minari: Also write a Minari dataset with this id, such as mopo/halfcheetah/mixed-v0.
+        overwrite: Replace the dataset that the folder holds.
     """
     from mopo_agents.collection.recipes import collect
+    from mopo_env.datasets.minari.reader import check_new_minari_id, save_minari
 
     folder = out or user_folder() / get_task(config.task).name
+    if minari is not None:
+        check_new_minari_id(minari)
     try:
-        transitions = collect(config, folder=folder)
+        transitions = collect(config, folder=folder, overwrite=overwrite)
     except KeyboardInterrupt:
         print(f"mopo: the work so far is in {folder}; the same command resumes it", file=sys.stderr)
         raise
     print(summary(transitions))
     if minari is not None:
-        from mopo_env.datasets.minari.reader import save_minari
-
         print(f"Minari dataset {minari}: {save_minari(transitions, minari)}")
     if (folder / "behaviour").is_dir():
         print(f"The behaviour policy is in {folder / 'behaviour'}.")
@@ -126,6 +139,8 @@ def train_agent(
             "task: found none, expected a task's name (`mopo tasks` lists them), a folder or a Minari id."
         )
     else:
+        if out is not None:
+            refuse_other_files(out)
         result = train(config, folder=out)
     task, folder = result.run.task, result.folder
     print(result_table(task, result))
@@ -164,6 +179,7 @@ def evaluate_policy(
     real_env: str | None = None,
     episodes: int = 10,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> None:
     """Evaluate a trained policy in the real environment, with deterministic actions.
 
@@ -177,6 +193,7 @@ def evaluate_policy(
             was trained on D4RL's data.
         episodes: Number of episodes.
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
+        overwrite: Replace an earlier evaluation with the same seed and other returns.
     """
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -210,7 +227,13 @@ def evaluate_policy(
         "lengths": evaluation.lengths,
         "seed": seed,
     }
-    write_file(path, json_text(content))
+    body = json_text(content)
+    if path.exists() and path.read_bytes() != body and not overwrite:
+        raise ConfigError(
+            f"{path} holds an evaluation with other returns, and is kept. Choose another --seed, or pass --overwrite "
+            "to replace it."
+        )
+    write_file(path, body)
     print(f"The returns of all episodes are in {path}.")
 
 
@@ -235,16 +258,17 @@ def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None
 
 
 @app.command(name="report")
-def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
+def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> None:
     """Compare training runs in a table. Runs that differ only in their seed share one row.
 
     Args:
         runs: Folders of runs, or folders that hold runs. Default: runs/.
-        csv: Also write the table to this file, unrounded and with more columns.
+        csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
+        overwrite: Replace the file of --csv if it exists.
     """
+    check_output(csv, "--csv", overwrite=overwrite)
     from mopo_agents.runs.comparison import compare, markdown
     from mopo_agents.runs.results import csv_text, find_runs
-    from mopo_env._utils.store import write_file
 
     rows, left_out = compare(find_runs(runs or (Path("runs"),)))
     for reason in left_out:
@@ -259,19 +283,28 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None) -> None:
         "Identity is the beginning of the digest in config.json."
     )
     if csv is not None:
-        write_file(csv, csv_text(rows).encode())
+        write_output(csv, csv_text(rows).encode())
         print(f"All columns are in {csv}.")
+
+
+app.command(cache_app, name="cache", help="Show or clear what can be made again.")
 
 
 def main() -> None:
     """Run the command line."""
     # On shared cores, two threads were measured ten times slower than one. Set this before torch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    arguments = sys.argv[1:]
+    debug = _DEBUG in arguments
     try:
-        app.cli(prog="mopo", description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset.")
-    except MopoError as error:
-        print(f"mopo: {error}", file=sys.stderr)
-        sys.exit(2)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app.cli(
+                args=[argument for argument in arguments if argument != _DEBUG],
+                prog="mopo",
+                description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset. With --debug, "
+                "an error shows where it was raised.",
+            )
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -279,3 +312,28 @@ def main() -> None:
     except KeyboardInterrupt as error:
         print("mopo: interrupted", *getattr(error, "__notes__", []), sep="\nmopo: ", file=sys.stderr)
         sys.exit(128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT))
+    except Exception as error:
+        message = _message(error)
+        if debug or message is None:
+            raise
+        print(f"mopo: {harmless(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    print(harmless(text), end="", file=file or sys.stderr)
+
+
+def _message(error: Exception) -> str | None:
+    """Return what the user can act upon, or None: the error is a defect of ours, whose traceback is needed."""
+    if isinstance(error, MopoError):
+        return str(error)
+    again = "Run the same command with --debug to see where."
+    # PyTorch reports memory that it cannot get as a RuntimeError.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+        return f"there is not enough memory. {again}"
+    if isinstance(error, OSError):
+        file = f"{error.filename}: " if error.filename is not None else ""
+        return f"{file}{error.strerror or str(error) or type(error).__name__}. {again}"
+    return None

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mopo_agents._utils.outputs import check_room
 from mopo_agents.collection.collector import Collector
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.state.files import remove_folder
+from mopo_env._utils.locks import folder_lock
 from mopo_env.datasets.files import save_transitions
 from mopo_env.datasets.relabel import relabel
 from mopo_env.errors import ConfigError
@@ -22,6 +24,8 @@ from mopo_env.transitions import Transitions
 __all__ = ["RECIPES", "collect"]
 
 _ROLLED_OUT_ROWS = 1_000_000
+# Of the dataset and of the unfinished work together; the robots have up to 27 observations.
+_BYTES_PER_ROW = 300
 # At this step, DQN does not yet balance the pole reliably, so the data show random, bad and medium behaviour.
 _MIXED_STEPS = {"cartpole-mixed": 30_000}
 # The rewards of the relabelled tasks' real environments.
@@ -33,6 +37,7 @@ def collect(
     *,
     folder: Path | str | None = None,
     agent_options: dict[str, Any] | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Transitions:
     """Collect a task's dataset, or resume the collection that was interrupted in this folder.
@@ -44,12 +49,14 @@ def collect(
         folder: The folder of the dataset, of the behaviour policy and its training curve (``behaviour/``), and of
             unfinished work (``unfinished/``). None: nothing is saved.
         agent_options: Arguments of the behaviour policy's class, such as ``{"learning_starts": 10_000}``.
+        overwrite: Whether to replace the dataset that the folder holds, at the end.
         progress: Whether to show progress bars.
 
     Raises:
         ConfigError: If the folder holds a dataset or unfinished work with other options, there are too few steps, or
             the policy does not reach the threshold. The finished work stays in the folder.
-        StoreError: If the folder cannot be written, or a checkpoint in it is damaged.
+        StoreError: If the folder cannot be written or its disk is full, another process collects into it, or a
+            checkpoint in it is damaged.
         MissingExtraError: If MuJoCo is not installed.
         KeyboardInterrupt: After Ctrl-C, when the running step is finished and saved.
     """
@@ -60,13 +67,21 @@ def collect(
             return recipe(collector(behaviour_folder=Path(temporary), unfinished=None))
     folder = Path(folder)
     unfinished = folder / "unfinished"
-    # A dataset beside unfinished work is from a process that was killed between saving the one and removing the other.
-    if (folder / "dataset.json").exists() and not unfinished.exists():
+    with folder_lock(folder):
+        # A dataset beside unfinished work is from a process that was killed between saving the one and removing the
+        # other, or that replaces it.
+        if (folder / "dataset.json").exists() and not unfinished.exists():
+            remove_folder(unfinished)
+            if not overwrite:
+                raise ConfigError(
+                    f"{folder} already holds a dataset. Choose another folder, or pass overwrite=True (on the command "
+                    "line: --overwrite) to replace it."
+                )
+        check_room(folder, (config.steps or _ROLLED_OUT_ROWS) * _BYTES_PER_ROW)
+        collected = recipe(collector(behaviour_folder=folder / "behaviour", unfinished=unfinished))
+        # If this fails, the checkpoints in `unfinished` still hold the work.
+        save_transitions(collected, folder)
         remove_folder(unfinished)
-        raise ConfigError(f"{folder} already holds a dataset. Choose another folder, or remove this one.")
-    collected = recipe(collector(behaviour_folder=folder / "behaviour", unfinished=unfinished))
-    save_transitions(collected, folder)
-    remove_folder(unfinished)
     return collected
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mopo_agents.runs.config import ROLES, TrainConfig
 from mopo_agents.runs.methods import METHODS
+from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
@@ -150,21 +151,6 @@ def _paper_return(config: Mapping[str, Any]) -> float | None:
 
 def _without_version(env_id: object) -> str:
     return str(env_id).rpartition("-v")[0]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        StoreError: If it cannot be read.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}.") from error
-    if not isinstance(content, dict):
-        raise StoreError(f"{path}: expected an object, found a {type(content).__name__}.")
-    return content
 
 
 def _number(value: Any) -> float:

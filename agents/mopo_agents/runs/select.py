@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mopo_agents.runs.policy_files import checkpoint_folder
-from mopo_agents.runs.results import read_json
 from mopo_agents.runs.rows import ScoreRow
+from mopo_env._utils.json_files import read_json
 from mopo_env.errors import ConfigError, StoreError
 
 __all__ = ["Candidate", "read_scores", "select"]

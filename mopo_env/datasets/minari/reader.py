@@ -12,12 +12,12 @@ import gymnasium as gym
 import numpy as np
 
 from mopo_env.datasets.files import read_through
-from mopo_env.datasets.folders import user_folder
+from mopo_env.datasets.folders import cache_folder
 from mopo_env.datasets.minari.metadata import read_minari_metadata
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["has_minari_dataset", "load_minari", "save_minari"]
+__all__ = ["check_new_minari_id", "has_minari_dataset", "load_minari", "save_minari"]
 
 # Minari's own syntax, with a version. No dot is allowed, so no id leads out of the folder.
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
@@ -35,7 +35,7 @@ def load_minari(dataset_id: str, *, flatten: bool = False) -> Transitions:
 
     The environment that the files name is never made, since this would run code that a file chooses. Only Minari's
     default format, HDF5, is supported, and Minari itself is not needed. Datasets of 2,000 episodes or more are copied
-    to ``minari-cache`` beside the user's datasets, and read from there until their files change.
+    to the cache, and read from there until their files change.
 
     Args:
         dataset_id: Such as ``"mujoco/halfcheetah/medium-v0"``; `minari download` fetches a remote one first.
@@ -71,9 +71,22 @@ def load_minari(dataset_id: str, *, flatten: bool = False) -> Transitions:
             "mtime_ns": state.st_mtime_ns,
             "metadata_sha256": described.sha256,
         }
-        return read_through(user_folder() / "minari-cache" / dataset_id, stamp, read)
+        return read_through(cache_folder() / "minari", stamp, read)
     except DatasetError as error:
         raise DatasetError(f"Minari dataset {dataset_id!r}: {error}") from error
+
+
+def check_new_minari_id(dataset_id: str) -> None:
+    """Refuse an id that `save_minari` would refuse, before the work whose result it is to name.
+
+    Raises:
+        DatasetError: If the id is malformed or exists.
+    """
+    _check_id(dataset_id)
+    if _data_folder(dataset_id).parent.exists():
+        raise DatasetError(
+            f"Minari dataset {dataset_id!r} exists already; choose a higher version, or `minari delete {dataset_id}`."
+        )
 
 
 def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None = None) -> Path:
@@ -90,11 +103,7 @@ def save_minari(transitions: Transitions, dataset_id: str, *, env_id: str | None
     Raises:
         DatasetError: If the id is malformed or exists, or the rows are not whole episodes. Nothing is written then.
     """
-    _check_id(dataset_id)
-    if _data_folder(dataset_id).parent.exists():
-        raise DatasetError(
-            f"Minari dataset {dataset_id!r} exists already; choose a higher version, or `minari delete {dataset_id}`."
-        )
+    check_new_minari_id(dataset_id)
     _check_whole_episodes(transitions)
     if env_id is not None and env_id not in gym.registry:
         raise DatasetError(f"env_id: no environment {env_id!r} is registered with Gymnasium.")

@@ -218,12 +218,17 @@ def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Ta
                 f"declares {rows:,} rows of {len(columns.names)} columns, which its {size:,} bytes cannot hold as "
                 "measured values. The file is damaged or made to exhaust memory."
             )
+        for name in columns.texts:
+            _check_text_column(file, name)
+        _check_unpacked(file, columns.names, size)
+    # Texts stay encoded: one text of a megabyte in every row would else be a megabyte for every row.
+    with parquet.ParquetFile(path, read_dictionary=list(columns.texts)) as file:
         table = file.read(columns=columns.names, use_threads=False)
     cells = CellReader(na=table_format.na)
     return Table(
         path=path,
         numbers={name: cells.numbers(table.column(name).to_numpy(), name) for name in columns.numbers},
-        texts={name: [cells.text(cell) for cell in table.column(name).to_pylist()] for name in columns.texts},
+        texts={name: [cells.text(cell) for cell in _texts(table.column(name))] for name in columns.texts},
         time_column=columns.time or "",
         times=None if columns.time is None else cells.times(table.column(columns.time).to_numpy(), columns.time),
         timestamps=cells.are_timestamps(),
@@ -231,6 +236,36 @@ def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Ta
         unit="row",
         places=range(1, rows + 1),
     )
+
+
+def _check_text_column(file: Any, name: str) -> None:
+    types = require_extra("pyarrow.types", "tables")
+    kind = file.schema_arrow.field(name).type
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    if not (types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind)):
+        raise DatasetError(f"column {name!r}: found the type {kind}, expected texts or numbers.")
+
+
+def _check_unpacked(file: Any, wanted: list[str], size: int) -> None:
+    """Refuse columns that take far more memory than the file: repeated zeros pack to almost nothing."""
+    metadata = file.metadata
+    columns = [column for column in range(metadata.num_columns) if metadata.schema.column(column).path in wanted]
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    unpacked = sum(group.column(column).total_uncompressed_size for group in groups for column in columns)
+    if unpacked > size * _LARGEST_RATIO:
+        raise DatasetError(
+            f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file "
+            "is damaged or made to exhaust memory."
+        )
+
+
+def _texts(column: Any) -> Iterator[Any]:
+    for chunk in column.chunks:
+        if hasattr(chunk, "dictionary"):
+            texts = chunk.dictionary.to_pylist()
+            yield from (None if index is None else texts[index] for index in chunk.indices.to_pylist())
+        else:
+            yield from chunk.to_pylist()
 
 
 _READERS: dict[str, Callable[[Path, Columns, TableFormat], Table]] = {

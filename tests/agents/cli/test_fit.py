@@ -72,7 +72,7 @@ def test_given_options_come_before_the_presets(mopo: Mopo, tmp_path: Path) -> No
 
 def test_from_a_log_to_a_policy(mopo: Mopo, cart: Path) -> None:
     """Each command ends with the next one, no task is named, and nothing is evaluated that cannot be."""
-    code, out, _ = mopo("fit", cart, *TINY_FIT)
+    code, out, _ = mopo("fit", cart, *TINY_FIT, "--overwrite")
     assert out.splitlines()[-2].startswith(f"{FELL} of ")
     assert f"`mopo fit-termination {cart}`" in out
     assert out.splitlines()[-1] == f"Dataset and ensemble are in {cart}. Next: mopo train {cart}"

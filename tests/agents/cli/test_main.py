@@ -240,7 +240,7 @@ def test_collect_writes_where_the_id_looks(mopo: Mopo, tmp_path: Path, monkeypat
     """Then `mopo fit TASK` needs no path. The collecting itself is replaced: it has tests of its own."""
     asked: dict[str, Any] = {}
 
-    def collect(config: CollectConfig, *, folder: Path) -> Transitions:
+    def collect(config: CollectConfig, *, folder: Path, overwrite: bool) -> Transitions:
         asked.update(config=config, folder=folder)
         return halfcheetah_rows()
 

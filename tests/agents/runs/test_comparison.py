@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 
 import pytest
+from helpers.damage import rewrite_json
 from helpers.runs import cells, leave_run
 
 from mopo_agents.runs.comparison import Row, compare, markdown
@@ -142,9 +142,7 @@ def test_tasks_and_methods_come_in_the_papers_order(tmp_path: Path) -> None:
 def test_returns_elsewhere_have_no_normalised_score(tmp_path: Path) -> None:
     """D4RL's scale is of the robot; an evaluation in another environment says so by having none."""
     folder = leave_run(tmp_path / "run", real_env="Walker2d-v5")
-    result = json.loads((folder / "result.json").read_text())
-    result["evaluations"][-1]["normalised"] = None
-    (folder / "result.json").write_text(json.dumps(result))
+    rewrite_json(folder / "result.json", lambda result: result["evaluations"][-1].update(normalised=None))
     (row,), _ = compare([folder])
     assert (row.normalised_last, row.normalised_last_10) == (None, None)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.damage import rewrite_json
 
 from mopo_agents.runs import method_ensembles
 from mopo_agents.runs.method_ensembles import ensemble_with
@@ -69,7 +69,7 @@ def test_it_is_fitted_once(data: Path, fits: list[FitConfig], tmp_path: Path) ->
     assert find({"lipschitz": 3.0}, data) == first
     assert len(fits) == 1
     assert first is not None
-    assert first.parent == tmp_path / "mopo" / "ensembles"
+    assert first.parent == tmp_path / "cache" / "ensembles"
     assert find({"lipschitz": 4.0}, data) != first
     assert find({"num_members": 1, "num_elites": 1}, data) != first
     assert len(fits) == 3
@@ -135,9 +135,10 @@ def test_a_folder_that_holds_something_else_is_refused(data: Path) -> None:
 
 def test_an_ensemble_of_before_an_option_existed_keeps_its_key(data: Path) -> None:
     """Its record lacks the option, which then had no other value than today's default."""
-    path = data / "ensemble.json"
-    manifest = json.loads(path.read_text())
-    for name in ("lipschitz", "scale_targets"):
-        del manifest["metadata"]["config"][name]
-    path.write_text(json.dumps(manifest))
+
+    def forget(manifest: dict[str, Any]) -> None:
+        for name in ("lipschitz", "scale_targets"):
+            del manifest["metadata"]["config"][name]
+
+    rewrite_json(data / "ensemble.json", forget)
     assert method_ensembles._own_config(data) == SMALL

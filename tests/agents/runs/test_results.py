@@ -11,6 +11,7 @@ import pytest
 from helpers.runs import leave_run
 
 from mopo_agents.runs.results import find_runs, read_run
+from mopo_env._utils.json_files import json_text
 from mopo_env.errors import StoreError
 
 Change = Callable[[dict[str, Any], dict[str, Any]], Any]
@@ -76,7 +77,7 @@ def test_a_damaged_run_is_named_with_its_reason(damage: str, tmp_path: Path) -> 
     change, message = DAMAGE[damage]
     change(contents[0], contents[1])
     for name, content in zip(("config.json", "result.json"), contents, strict=True):
-        (folder / name).write_text(json.dumps(content))
+        (folder / name).write_bytes(json_text(content))
     with pytest.raises(StoreError, match=message) as refusal:
         read_run(folder)
     assert str(folder) in str(refusal.value)

@@ -139,7 +139,7 @@ def test_a_method_gets_the_ensemble_it_asks_for(dataset: Path, tmp_path: Path) -
     model = agent.env.rollouts.penalized_model.model
     bound = METHODS["mopo"].fit["lipschitz"]
     np.testing.assert_allclose(spectral_norms(model).prod(dim=0), bound, rtol=1e-4)
-    (folder,) = (tmp_path / "mopo" / "ensembles").iterdir()
+    (folder,) = (tmp_path / "cache" / "ensembles").iterdir()
     description = recorded(tmp_path / "one")
     assert (description["ensemble_digest"], description["fit"]["lipschitz"]) == (module_digest(model), bound)
     changed = (folder / "ensemble.json").stat().st_mtime_ns
