@@ -42,7 +42,8 @@ def trained(agent: Any, *, discrete: bool = False, **options: Any) -> Any:
     if issubclass(get_agent_class(agent), OfflineAgent):
         data = penalized_model().transitions
         return make_offline_agent(agent, data, gradient_steps=3, **options).learn(6)
-    model = penalized_model(4 if discrete or agent in DISCRETE else None)
+    members = 2 if agent == "MOBILE" else None
+    model = penalized_model(4 if discrete or agent in DISCRETE else None, num_members=members)
     return make_small(agent, model, horizon=5, **options).learn(2 * 8 * 5, log_interval=None)
 
 

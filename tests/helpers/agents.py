@@ -24,17 +24,22 @@ LOW, HIGH = np.float32([0.0, -3.0]), np.float32([10.0, 1.0])
 quiet_jax = pytest.mark.filterwarnings("ignore:jax.core.pytype_aval_mappings is deprecated:DeprecationWarning")
 
 
-def penalized_model(num_actions: int | None = None, *, std: float = 0.1, **options: Any) -> PenalizedModel:
+def penalized_model(
+    num_actions: int | None = None, *, std: float = 0.1, num_members: int | None = None, **options: Any
+) -> PenalizedModel:
     """Return a model of three numbers; its action has the bounds above, or is one of `num_actions`.
 
     Args:
         num_actions: Number of discrete actions; None: two continuous ones.
         std: Standard deviation of the model's predictions.
+        num_members: Number of equal members of the model.
         **options: Of `PenalizedModel`.
     """
     space: Any = Box(LOW, HIGH, dtype=np.float32) if num_actions is None else Discrete(num_actions)
     actions = np.ones((20, 2)) if num_actions is None else np.arange(20) % num_actions
-    model = StubEnsemble(3, num_actions or 2, mean=lambda s, a: (0.9 * s, a[:, 0] - a[:, 1]), std=std)
+    model = StubEnsemble(
+        3, num_actions or 2, mean=lambda s, a: (0.9 * s, a[:, 0] - a[:, 1]), std=std, num_members=num_members
+    )
     return PenalizedModel(model, transitions(widths=(3, 2), actions=actions, action_space=space), **options)
 
 

@@ -68,7 +68,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         name: ({key: array.tobytes() for key, array in tensors.items()}, metadata)
         for name, (tensors, metadata) in left.items()
     }
-    for name in ("progress.csv", "evaluations.csv"):
+    for name in ("progress.csv", "evaluations.csv", "scores.csv"):
         if (folder / name).exists():
             with (folder / name).open(newline="") as stream:
                 lines = list(csv.DictReader(stream))
@@ -76,7 +76,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     result = json.loads((folder / "result.json").read_text())
     for row in result["evaluations"]:
         del row["seconds"]
-    found["result"] = {key: value for key, value in result.items() if key not in ("seconds", "resumed")}
+    found["result"] = {key: value for key, value in result.items() if key not in ("seconds", "resumed", "sha256")}
     found["config"] = json.loads((folder / "config.json").read_text())
     found["files"] = sorted(path.name for path in folder.iterdir() if not path.name.startswith("events.out"))
     return found

@@ -20,6 +20,7 @@ from helpers.transitions import transitions
 from mopo_env import OraclePenalty, PenalizedModel, TrueDynamics, load_dataset, make_penalized_model
 from mopo_env.datasets.files import save_transitions
 from mopo_env.datasets.locate import resolve_task
+from mopo_env.envs.envelope import OUTSIDE
 from mopo_env.envs.make import resolve_penalty
 from mopo_env.errors import ConfigError, MissingExtraError, SpaceMismatchError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction
@@ -252,7 +253,7 @@ def test_absurd_states_have_a_finite_price(penalized_model: PenalizedModel) -> N
     penalty: Any = penalized_model.penalty
     assert step.penalties.tolist() == pytest.approx([penalty.max_error] * 4)
     assert step.rewards.isfinite().all()
-    assert not step.exits.any()
+    assert (step.exits == OUTSIDE).all()
 
 
 def test_gymnasium_makes_it_by_name() -> None:

@@ -44,7 +44,7 @@ LONG = ["fit", "collect", "import-table"]
 WORK = [
     "mopo_env.models.fit.fit_ensemble",
     "mopo_agents.collection.recipes.Collector.train",
-    "mopo_env.datasets.tables.load_table",
+    "mopo_env.datasets.tables.reader.load_table",
 ]
 
 

@@ -75,12 +75,11 @@ def read_run(folder: Path) -> Run:
     Raises:
         StoreError: If the run is unfinished, was never evaluated, or has a damaged file; the message says why.
     """
-    config = read_json(folder / "config.json")
     if not (folder / "result.json").exists():
         raise StoreError(
             f"{folder}: the run is unfinished, there is no result.json. `mopo train --resume {folder}` continues it."
         )
-    result = read_json(folder / "result.json")
+    config, result = read_json(folder / "config.json"), read_json(folder / "result.json")
     try:
         evaluations = result["evaluations"]
         if not evaluations:

@@ -69,9 +69,7 @@ def fitted_q_evaluation(
     rewards, going = torch.tensor(transitions.rewards), torch.tensor(~transitions.terminations).float()
     # In units in which values are of order one.
     unit = max(0.1 * float(rewards.square().mean().sqrt()) / (1.0 - gamma), 1e-30)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network, slow = _network(inputs.shape[1]), _network(inputs.shape[1])
+    network, slow = _network(inputs.shape[1], generator), _network(inputs.shape[1], generator)
     slow.load_state_dict(network.state_dict())
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, num_updates)
@@ -97,8 +95,14 @@ def fitted_q_evaluation(
 _ROWS_AT_ONCE = 1000
 
 
-def _network(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 1))
+def _network(width: int, generator: torch.Generator) -> nn.Sequential:
+    with torch.random.fork_rng():  # the layers draw their first weights from the global generator
+        layers = [nn.Linear(width, 256), nn.Linear(256, 256), nn.Linear(256, 1)]
+    with torch.no_grad():
+        for layer in layers:
+            for parameter in layer.parameters():
+                parameter.uniform_(-(layer.in_features**-0.5), layer.in_features**-0.5, generator=generator)
+    return nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
 
 
 def _inputs(transitions: Transitions, observations: np.ndarray, actions: np.ndarray) -> Tensor:

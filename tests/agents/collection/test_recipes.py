@@ -214,7 +214,7 @@ def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> Non
     fit = FitConfig(max_epochs=1, hidden_sizes=(8,), weight_decay=(0.0, 0.0), num_members=2, num_elites=1)
     save_transitions(transitions, tmp_path / "data")
     save_ensemble(fit_ensemble(transitions, fit, progress=False), tmp_path / "data")
-    result = run(tmp_path / "data", tmp_path / "run", task="halfcheetah-jump", evaluate_every=2)
+    result = run(tmp_path / "data", tmp_path / "run", task="halfcheetah-jump", method="mopo-no-lip", evaluate_every=2)
     assert isinstance(result.agent, RandomRollouts)
     assert recorded(tmp_path / "run")["random_rollouts"] is True
     # No number where there is none: null in JSON, an empty cell in the table.
@@ -222,7 +222,7 @@ def test_from_collecting_to_a_policy_on_a_relabelled_task(tmp_path: Path) -> Non
     assert (tmp_path / "run" / "evaluations.csv").read_text().splitlines()[1].endswith(",")
     assert "evaluation/normalised" not in (tmp_path / "run" / "progress.csv").read_text()
     with pytest.raises(ConfigError, match="random_rollouts: PPO is not off-policy"):
-        run(tmp_path / "data", tmp_path / "ppo", task="halfcheetah-jump", **ON_POLICY)
+        run(tmp_path / "data", tmp_path / "ppo", task="halfcheetah-jump", method="mopo-no-lip", **ON_POLICY)
 
 
 def test_a_replay_buffer_of_random_steps_alone_is_refused() -> None:

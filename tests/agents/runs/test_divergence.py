@@ -155,7 +155,11 @@ def test_a_variance_that_cannot_be_explained_is_no_divergence(dataset: Path, tmp
 
 @pytest.mark.parametrize(
     ("weight", "message"),
-    [(np.nan, "numbers that are not finite"), (np.inf, "not finite"), (1j, "numbers of type complex64")],
+    [
+        (np.nan, "non-finite numbers in actor.mu"),
+        (np.inf, "non-finite numbers in actor.mu"),
+        (1j, "actor.mu.weight: .*complex64"),
+    ],
 )
 def test_such_weights_are_not_loaded(weight: complex, message: str, dataset: Path, tmp_path: Path) -> None:
     """An actor of NaN, or one whose imaginary half is silently dropped, acts without a word."""
@@ -163,7 +167,7 @@ def test_such_weights_are_not_loaded(weight: complex, message: str, dataset: Pat
     kind = np.complex64 if isinstance(weight, complex) else np.float32
     name = "weights/actor.mu.weight"
     rewritten(folder, "policy", change_tensor(name, lambda array: np.full_like(array, weight, dtype=kind)))
-    with pytest.raises(StoreError, match=f"actor.mu.weight holds .*{message}"):
+    with pytest.raises(StoreError, match=message):
         load_policy(folder)
 
 

@@ -38,6 +38,9 @@ from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
 
+# JAX, which tests of other agents load into the same process, warns of every fork. The children here never use it.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 Mopo = Callable[..., tuple[int, str, str]]
 
 TINY_FIT = FitConfig(max_epochs=1, hidden_sizes=(8,), weight_decay=(0.0, 0.0), num_members=2, num_elites=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.agents import same_weights
+from helpers.damage import rewrite_json
 from helpers.runs import recorded, rows, run
 
 from mopo_agents.evaluation import Policy
@@ -133,8 +134,7 @@ def test_runs_that_cannot_be_compared_are_refused(dataset: Path, tmp_path: Path)
     run(dataset, tmp_path / "none", epochs=1, score_every=0)
     with pytest.raises(ConfigError, match=r"no policy was scored.*--score-every"):
         select([tmp_path / "none"])
-    record = recorded(tmp_path / "none")
-    (tmp_path / "none" / "config.json").write_text(json.dumps({**record, "ensemble_digest": "other"}))
+    rewrite_json(tmp_path / "none" / "config.json", lambda record: record.update(ensemble_digest="other"))
     with pytest.raises(ConfigError, match="different data or ensembles"):
         select([tmp_path / "a", tmp_path / "none"])
     (tmp_path / "a" / "scores.csv").write_text("epoch,score\n1,x\n")
