@@ -108,7 +108,9 @@ OPTIONS = sorted(
         for page in PAGES
         for command in (*commands_in("\n".join(blocks_of(page))), *re.findall(r"`(mopo [a-z][^`]*)`", text_of(page)))
         for words in [
-            re.findall(r"[a-z][\w-]*", command)[1 : 3 if command.startswith(("mopo data ", "mopo model ")) else 2]
+            re.findall(r"[a-z][\w-]*", command)[
+                1 : 3 if command.startswith(("mopo data ", "mopo model ", "mopo sweep ")) else 2
+            ]
         ]
         for option in re.findall(r"(?<!\S)--[a-z0-9-]+", command) or [""]
     }

@@ -19,6 +19,7 @@ from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.cli.imports import summary
+from mopo_agents.cli.sweep import sweep_app
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
@@ -285,6 +286,9 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: boo
     if csv is not None:
         write_output(csv, csv_text(rows).encode())
         print(f"All columns are in {csv}.")
+
+
+app.command(sweep_app, name="sweep", help="Do many runs from one plan, and show how far they are.")
 
 
 app.command(cache_app, name="cache", help="Show or clear what can be made again.")

@@ -1,0 +1,84 @@
+"""How far the jobs of a plan are, and what they gave."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mopo_agents.runs.folder import is_finished, state_folder
+from mopo_agents.runs.select import read_scores
+from mopo_agents.sweeps.plan import Job, Plan
+from mopo_env._utils.json_files import read_json
+
+__all__ = ["JobStatus", "csv_of", "result_rows", "status_of"]
+
+State = Literal["done", "diverged", "begun", "open"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """How far a job is.
+
+    Attributes:
+        state: done, diverged, begun (running or interrupted), or open.
+        epoch: Finished epochs.
+        last_return: The latest return in the real environment; None without one.
+        best_score: The best score by the model alone; None without one.
+    """
+
+    state: State
+    epoch: int
+    last_return: float | None
+    best_score: float | None
+
+
+def status_of(job: Job) -> JobStatus:
+    """Look at a job's folder.
+
+    Raises:
+        StoreError: If a file of the run is damaged.
+    """
+    state: State = "begun" if (job.folder / "config.json").is_file() else "open"
+    epoch = len(_column(job.folder / "progress.csv", "mopo/epoch"))
+    if is_finished(job.folder):
+        result = read_json(job.folder / "result.json")
+        state, epoch = "done" if result["diverged_epoch"] is None else "diverged", result["epochs"]
+    elif state == "open" and state_folder(job.folder).is_dir():
+        state = "begun"
+    returns, scores = _column(job.folder / "evaluations.csv", "return_mean"), read_scores(job.folder)
+    return JobStatus(
+        state=state,
+        epoch=epoch,
+        last_return=float(returns[-1]) if returns else None,
+        best_score=max((row.score for row in scores), default=None),
+    )
+
+
+def result_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for each job: what it varies, how far it is, and what it gave."""
+    rows = []
+    for job in plan.jobs:
+        varied = {name: getattr(job.config, name) for name in plan.varied}
+        rows.append({**varied, **vars(status_of(job)), "epochs": job.config.epochs, "folder": str(job.folder)})
+    return rows
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV, with a header."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _column(path: Path, name: str) -> list[str]:
+    try:
+        with path.open(newline="") as stream:
+            return [row[name] for row in csv.DictReader(stream) if row.get(name)]
+    except FileNotFoundError:
+        return []

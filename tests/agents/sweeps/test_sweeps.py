@@ -1,0 +1,134 @@
+"""A plan becomes jobs; jobs are done once, resumed, and end as single runs do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.interrupted import outcome
+from helpers.runs import run
+
+from mopo_agents.runs.folder import is_finished
+from mopo_agents.sweeps import local
+from mopo_agents.sweeps.local import run_local
+from mopo_agents.sweeps.plan import read_plan
+from mopo_agents.sweeps.status import status_of
+from mopo_env.errors import ConfigError, UnknownNameError
+
+pytest.importorskip("mujoco")
+
+Mopo = Callable[..., tuple[int, str, str]]
+
+OPTIONS = """
+[options]
+task = "halfcheetah-mixed"
+dataset = "{data}"
+epochs = {epochs}
+gradient_steps = 2
+rollout_batch_size = 8
+evaluate_every = 0
+checkpoint_every = 0
+save_every = 0
+agent_options = {{policy_kwargs = {{net_arch = [16]}}}}
+"""
+
+
+def plan_of(tmp_path: Path, data: Path | str, grid: str, *, epochs: int = 2) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(f'out = "{tmp_path / "out"}"\n' + OPTIONS.format(data=data, epochs=epochs) + grid)
+    return path
+
+
+def test_a_plan_is_every_combination_once(tmp_path: Path) -> None:
+    """Two grids add up; what stands in both is one job, and so is what says the default aloud."""
+    grids = '[[grid]]\nseed = [0, 1]\nmethod = ["ours", "mbpo"]\n[[grid]]\nseed = [1, 2]\npenalty = ["ensemble-std"]\n'
+    plan = read_plan(plan_of(tmp_path, "data", grids))
+    found = {(job.config.seed, job.config.method) for job in plan.jobs}
+    assert len(plan.jobs) == len({job.folder for job in plan.jobs}) == 5
+    assert found == {(0, "ours"), (0, "mbpo"), (1, "ours"), (1, "mbpo"), (2, None)}
+    assert plan.varied == ("task", "method", "seed", "penalty")
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("[[grid]]\nsead = [1]\n", "unknown option in .*plan.toml 'sead'.*Did you mean 'seed'"),
+        ("[[grid]]\nseed = 1\n", "seed: found 1 in a grid, expected a list"),
+        ('[[grid]]\nmethod = ["mbop"]\n', "plan.toml: unknown method 'mbop'.*Did you mean .*'mbpo'"),
+        ("[[grid]]\nhorizon = [0]\n", "plan.toml: horizon: expected an integer of at least 1"),
+        ("[[gird]]\nseed = [1]\n", "unknown part of the plan .* 'gird'"),
+        ("", r"one or more tables \[\[grid\]\]"),
+        ("[[grid\n", "cannot be read as a plan in TOML"),
+    ],
+)
+def test_what_is_no_plan_is_refused_before_anything_runs(grid: str, message: str, tmp_path: Path) -> None:
+    """A typo in the last line must not be found after a night."""
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        read_plan(plan_of(tmp_path, "data", grid))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_is_its_runs(dataset: Path, tmp_path: Path, mopo: Mopo) -> None:
+    """Each ends as the same run alone, bit for bit; the second time there is nothing to do."""
+    plan = plan_of(tmp_path, dataset, "[[grid]]\nseed = [0, 1]\n")
+    code, out, err = mopo("sweep", "run", plan, "--workers", 2)
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:5]].count("begin") == 2
+    assert out.strip().endswith("2 done")
+    for job in read_plan(plan).jobs:
+        alone = run(dataset, tmp_path / f"alone{job.config.seed}", seed=job.config.seed, save_every=0)
+        expected, found = outcome(alone.folder), outcome(job.folder)
+        del expected["config"], found["config"]
+        assert found == expected
+    code, out, _ = mopo("sweep", "run", plan)
+    assert code == 0
+    assert "begin" not in out
+    code, out, _ = mopo("sweep", "status", plan, "--csv", tmp_path / "table.csv")
+    assert code == 0
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row["seed"], row["state"], row["epoch"]) for row in rows] == [("0", "done", "2"), ("1", "done", "2")]
+
+
+def test_a_worker_that_is_killed_is_replaced(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job continues from the saved state, and ends as if nothing had been."""
+    plan = read_plan(plan_of(tmp_path, dataset, "[[grid]]\nseed = [3]\n", epochs=40))
+    (job,) = plan.jobs
+    begin, processes = local._start, []
+
+    def start(*arguments: object) -> object:
+        processes.append(begin(*arguments))  # type: ignore[arg-type]
+        if len(processes) == 1:
+            threading.Thread(target=kill, daemon=True).start()
+        return processes[-1]
+
+    def kill() -> None:
+        while status_of(job).epoch < 5:
+            time.sleep(0.05)
+        os.kill(processes[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(local, "_start", start)
+    lines: list[str] = []
+    assert run_local(plan.jobs, plan.out, notify=lines.append) == []
+    assert [line.split()[0] for line in lines] == ["begin", "again", "done"]
+    assert len(json.loads((job.folder / "result.json").read_text())["resumed"]) == 1
+    alone = run(dataset, tmp_path / "alone", seed=3, epochs=40, save_every=0)
+    assert outcome(job.folder)["progress.csv"] == outcome(alone.folder)["progress.csv"]
+
+
+def test_a_job_that_cannot_be_done_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
+    """It is not tried again, since the same refusal would follow, and the log says why."""
+    grid = f'[[grid]]\nseed = [0]\ndataset = ["{tmp_path / "nothing"}", "{dataset}"]\n'
+    plan = read_plan(plan_of(tmp_path, dataset, grid))
+    lines: list[str] = []
+    (failed,) = run_local(plan.jobs, plan.out, notify=lines.append)
+    assert failed.config.dataset == str(tmp_path / "nothing")
+    assert [line.split()[0] for line in lines] == ["begin", "fail", "begin", "done"]
+    assert "nothing" in (plan.out / "logs" / f"{failed.folder.name}.txt").read_text()
+    assert [is_finished(job.folder) for job in plan.jobs] == [False, True]
