@@ -108,7 +108,7 @@ class EpochCallback(BaseCallback):
         self.table = ProgressTable(self.folder / "progress.csv", notes.get("progress", ""))
         remove_checkpoints_after(self.folder, self.epoch)
         self._write_rows()
-        self._bar.update(self.epoch)
+        self._bar.initial = self._bar.n = self.epoch  # else its rate would count epochs of before
 
     def _on_training_start(self) -> None:
         self._keep_policy()
