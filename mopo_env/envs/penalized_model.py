@@ -60,7 +60,7 @@ class PenalizedModel:
     """Starts in states of the dataset, steps through a learned model, and pays r̃ = r̂ − λ·u(s, a).
 
     It keeps no state between calls: the caller keeps the observations and the random generator. Every argument is an
-    attribute of the same name; `penalty` and `termination` are then callables.
+    attribute of the same name, but for those that the envelope holds; `penalty` and `termination` are then callables.
 
     Attributes:
         observation_space: The dataset's, with finite bounds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,12 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mopo_agents.runs.folder import is_finished
+from mopo_agents.runs.state.interruption import interruptible
 from mopo_agents.sweeps.plan import Job
 from mopo_agents.sweeps.work import write_job
 from mopo_env._utils.options import check_integer
 
 __all__ = ["run_local"]
 
+_NOTICE = "The runs finish their epoch and save; the same command continues them."
 _REFUSED = 2  # the exit code of our own errors: the same attempt would end the same way
 
 
@@ -42,34 +43,37 @@ def run_local(
 
     Raises:
         ConfigError: If a number is wrong.
-        KeyboardInterrupt: After Ctrl-C, when the processes have saved their runs.
+        KeyboardInterrupt: After SIGINT, SIGTERM or SIGHUP, when the processes have saved their runs.
     """
     workers, retries = check_integer("workers", workers), check_integer("retries", retries, minimum=0)
     waiting = [(job, 0) for job in jobs if not is_finished(job.folder)]
     running: list[tuple[Job, int, subprocess.Popen[bytes]]] = []
     failed: list[Job] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job, attempt = waiting.pop(0)
-                notify(f"{'begin' if attempt == 0 else 'again'} {job.folder.name}")
-                running.append((job, attempt, _start(job, out)))
-            time.sleep(0.2)
-            for entry in [entry for entry in running if entry[2].poll() is not None]:
-                running.remove(entry)
-                job, attempt, process = entry
-                if process.returncode == 0:
-                    notify(f"done  {job.folder.name}")
-                elif process.returncode != _REFUSED and attempt < retries:
-                    waiting.insert(0, (job, attempt + 1))
-                else:
-                    failed.append(job)
-                    notify(f"fail  {job.folder.name}: exit code {process.returncode}, see {_log(job, out)}")
-    finally:
-        for *_, process in running:
-            process.send_signal(signal.SIGINT)
-        for *_, process in running:
-            process.wait()
+    with interruptible(_NOTICE) as interrupted:
+        try:
+            while waiting or running:
+                if interrupted():
+                    raise KeyboardInterrupt
+                while waiting and len(running) < workers:
+                    job, attempt = waiting.pop(0)
+                    notify(f"{'begin' if attempt == 0 else 'again'} {job.folder.name}")
+                    running.append((job, attempt, _start(job, out)))
+                time.sleep(0.2)
+                for entry in [entry for entry in running if entry[2].poll() is not None]:
+                    running.remove(entry)
+                    job, attempt, process = entry
+                    if process.returncode == 0:
+                        notify(f"done  {job.folder.name}")
+                    elif process.returncode != _REFUSED and attempt < retries:
+                        waiting.insert(0, (job, attempt + 1))
+                    else:
+                        failed.append(job)
+                        notify(f"fail  {job.folder.name}: exit code {process.returncode}, see {_log(job, out)}")
+        finally:
+            for *_, process in running:
+                process.terminate()  # it finishes its epoch and saves
+            for *_, process in running:
+                process.wait()
     return failed
 
 
@@ -78,7 +82,7 @@ def _start(job: Job, out: Path) -> subprocess.Popen[bytes]:
     write_job(job, file)
     log = _log(job, out)
     log.parent.mkdir(parents=True, exist_ok=True)
-    # A group of its own: Ctrl-C reaches this process, which then tells each of its children once.
+    # A session of its own: a signal of the terminal reaches the parent alone, which then tells each child once.
     with log.open("ab") as stream:
         return subprocess.Popen(  # noqa: S603  # our own module, with the name of a file that we wrote
             [sys.executable, "-m", "mopo_agents.sweeps.work", str(file)],

@@ -24,28 +24,19 @@ class ModelReturns:
     Attributes:
         plain: Σ r̂ of each episode.
         penalized: Σ r̃, the price of leaving the envelope included.
-        discounted: Σ γᵗ r̂.
         lengths: Steps of each episode.
         exits: Why an episode left the envelope: an index into `mopo_env.envs.envelope.EXITS`; 0: it did not.
-        observations: A sample of the states that were visited, raw units.
     """
 
     plain: Float32[np.ndarray, "member start"]
     penalized: Float32[np.ndarray, "member start"]
-    discounted: Float32[np.ndarray, "member start"]
     lengths: Int64[np.ndarray, "member start"]
     exits: Int64[np.ndarray, "member start"]
-    observations: Float32[np.ndarray, "row observation"]
 
     @property
     def left(self) -> dict[str, float]:
         """The share of episodes that left the envelope, by reason."""
         return {EXITS[code]: float((self.exits == code).mean()) for code in range(1, len(EXITS))}
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation over members of their mean return: how little they agree."""
-        return float(self.plain.mean(axis=1).std())
 
 
 def first_observations(transitions: Transitions) -> Float32[np.ndarray, "episode observation"]:
@@ -62,7 +53,6 @@ def model_returns(
     *,
     horizon: int = 1000,
     num_starts: int = 40,
-    gamma: float = 0.99,
     seed: int = 0,
 ) -> ModelReturns:
     """Play whole episodes in the model, from first states of recorded episodes, with deterministic actions.
@@ -75,7 +65,6 @@ def model_returns(
         penalized_model: A model with members.
         horizon: Steps after which an episode ends.
         num_starts: Episodes of every member.
-        gamma: Discount of `discounted`.
         seed: Of the starts and of the draws.
 
     Raises:
@@ -90,32 +79,22 @@ def model_returns(
     starts = starts[random.choice(len(starts), num_starts, replace=len(starts) < num_starts)]
     observations = torch.tensor(np.tile(starts, (len(elites), 1)), device=penalized_model.device)
     members = elites.repeat_interleave(num_starts)
-    sums = {name: torch.zeros(len(observations), device=observations.device) for name in ("r", "r̃", "γr")}
+    sums = {name: torch.zeros(len(observations), device=observations.device) for name in ("r̂", "r̃")}
     lengths, exits = (torch.zeros(len(observations), dtype=torch.int64, device=observations.device) for _ in range(2))
-    going, visited = torch.ones(len(observations), dtype=torch.bool, device=observations.device), []
-    for step_number in range(horizon):
+    going = torch.ones(len(observations), dtype=torch.bool, device=observations.device)
+    for _ in range(horizon):
         actions, _ = policy.predict(observations.cpu().numpy(), deterministic=True)
         step = penalized_model.step(observations, torch.as_tensor(actions).to(observations.device), generator, members)
-        for name, rewards in (("r", step.model_rewards), ("r̃", step.rewards), ("γr", step.model_rewards)):
-            weight = gamma**step_number if name == "γr" else 1.0
-            sums[name] += torch.where(going, weight * rewards, 0.0)
+        for name, rewards in (("r̂", step.model_rewards), ("r̃", step.rewards)):
+            sums[name] += torch.where(going, rewards, 0.0)
         lengths += going
         exits = torch.where(going, step.exits, exits)
-        if step_number % 20 == 0:
-            visited.append(observations[going].cpu().numpy())
         going &= ~(step.terminations | step.truncations)
         observations = torch.where(going[:, None], step.next_observations, observations)
         if not bool(going.any()):
             break
     shape = (len(elites), num_starts)
-    plain, penalized, discounted, lengths_, exits_ = (
+    plain, penalized, lengths_, exits_ = (
         tensor.view(shape).cpu().numpy() for tensor in (*sums.values(), lengths, exits)
     )
-    return ModelReturns(
-        plain=plain,
-        penalized=penalized,
-        discounted=discounted,
-        lengths=lengths_,
-        exits=exits_,
-        observations=np.concatenate(visited),
-    )
+    return ModelReturns(plain=plain, penalized=penalized, lengths=lengths_, exits=exits_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mopo_agents.evaluation import Policy
@@ -62,9 +63,8 @@ class PolicyScorer:
             envelope_margin=DEFAULT_MARGIN,
             envelope_quantile=DEFAULT_QUANTILE,
         )
-        ends = penalized_model.transitions.episode_ends
-        longest = int(max(ends[0] + 1, *(ends[1:] - ends[:-1]))) if len(ends) > 1 else int(ends[0]) + 1
-        self.horizon = min(longest, _LONGEST)
+        longest = np.diff(penalized_model.transitions.episode_ends, prepend=-1).max()
+        self.horizon = min(int(longest), _LONGEST)
         self._num_starts, self._seed = num_starts, seed
 
     @staticmethod

@@ -132,3 +132,29 @@ def test_a_job_that_cannot_be_done_does_not_stop_the_others(dataset: Path, tmp_p
     assert [line.split()[0] for line in lines] == ["begin", "fail", "begin", "done"]
     assert "nothing" in (plan.out / "logs" / f"{failed.folder.name}.txt").read_text()
     assert [is_finished(job.folder) for job in plan.jobs] == [False, True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_every_run(
+    number: signal.Signals, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that outlive their parent would hold their runs, and the next sweep would be refused."""
+    plan = read_plan(plan_of(tmp_path, dataset, "[[grid]]\nseed = [3]\n", epochs=100_000))
+    (job,) = plan.jobs
+    begin, processes = local._start, []
+
+    def start(*arguments: object) -> object:
+        processes.append(begin(*arguments))  # type: ignore[arg-type]
+        threading.Thread(target=interrupt, daemon=True).start()
+        return processes[-1]
+
+    def interrupt() -> None:
+        while status_of(job).epoch < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(local, "_start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run_local(plan.jobs, plan.out)
+    assert processes[0].returncode == 130
+    assert status_of(job).state == "begun"
