@@ -2,12 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,8 +14,8 @@ from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DivergenceError, FitWarning
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
+from mopo_env.models.fit_data import FitData, TargetScale, batches, regression_arrays
 from mopo_env.models.lipschitz import bake, regularise
-from mopo_env.models.losses import gaussian_loss, negative_log_likelihood
 from mopo_env.models.optimizer import make_optimizer, make_schedule
 from mopo_env.models.provenance import provenance
 from mopo_env.transitions import Transitions
@@ -69,18 +67,18 @@ def fit_ensemble(
         generator=generator,
     )
     names = [*transitions.observation_names, "reward"]
-    inputs, targets = _regression_arrays(transitions)
+    inputs, targets = regression_arrays(transitions)
     holdout_size = min(config.holdout_size, max(1, len(inputs) // 5))
     order = torch.randperm(len(inputs), generator=generator)
     holdout, train = order[:holdout_size], order[holdout_size:]
     ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
     target_mean, ensemble.target_std = mean_and_std(targets[train])
     scaled = config.scale_targets or config.lipschitz is not None
-    scale = _TargetScale(target_mean, ensemble.target_std) if scaled else _TargetScale.identity(target_mean)
+    scale = TargetScale(target_mean, ensemble.target_std) if scaled else TargetScale.identity(target_mean)
     if config.lipschitz is not None:
         regularise(ensemble, config.lipschitz, generator)
     ensemble.to(device)
-    data = _FitData(ensemble, inputs, targets, train, holdout, device, scale)
+    data = FitData(ensemble, inputs, targets, train, holdout, device, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
     num_epochs = config.epochs_for(len(train))
     num_updates = num_epochs * math.ceil(len(train) / config.batch_size)
@@ -92,7 +90,7 @@ def fit_ensemble(
     updates = epochs_without_improvement = 0
     with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
         for epoch in range(1, num_epochs + 1):
-            for rows in _batches(bootstraps, config.batch_size, generator, ensemble.device):
+            for rows in batches(bootstraps, config.batch_size, generator, ensemble.device):
                 beta = config.beta * max(0.0, 1.0 - updates / (BETA_ENDS * num_updates))
                 loss = data.loss(ensemble, rows, config, beta)
                 optimizer.zero_grad()
@@ -130,80 +128,6 @@ def fit_ensemble(
         "epochs": len(history),
     }
     return ensemble.requires_grad_(False)
-
-
-class _TargetScale:
-    """What the networks learn, (target − mean) / std, and the way back."""
-
-    def __init__(self, mean: Float[Tensor, " output"], std: Float[Tensor, " output"]) -> None:
-        self.mean, self.std = mean, std
-
-    @classmethod
-    def identity(cls, like: Float[Tensor, " output"]) -> "_TargetScale":
-        """Leave targets in raw units, as the paper's code does."""
-        return cls(torch.zeros_like(like), torch.ones_like(like))
-
-    def to(self, device: torch.device | str) -> "_TargetScale":
-        return _TargetScale(self.mean.to(device), self.std.to(device))
-
-    def normalise(self, targets: Float[Tensor, "row output"]) -> Float[Tensor, "row output"]:
-        return (targets - self.mean) / self.std
-
-    @torch.no_grad()
-    def fold_into(self, ensemble: GaussianEnsemble) -> None:
-        """Let the heads answer in raw units: penalties keep their meaning, and a prediction costs no more.
-
-        The log-variance and its bounds move by the same amount, and the soft clamp between them moves along.
-        """
-        mean, std = self.mean.to(ensemble.device), self.std.to(ensemble.device)
-        ensemble.mean_head.weight.mul_(std)
-        ensemble.mean_head.bias.mul_(std).add_(mean)
-        for logvar in (ensemble.logvar_head.bias, ensemble.max_logvar, ensemble.min_logvar):
-            logvar.add_(2.0 * std.log())
-
-
-class _FitData:
-    """The regression problem: normalised inputs, and targets as the networks learn them."""
-
-    def __init__(
-        self,
-        ensemble: GaussianEnsemble,
-        inputs: Tensor,
-        targets: Tensor,
-        train: Tensor,
-        holdout: Tensor,
-        device: torch.device | str,
-        scale: _TargetScale,
-    ) -> None:
-        normalised = ensemble.normalise(inputs.to(device))
-        self._scale = scale.to(device)
-        targets = self._scale.normalise(targets.to(device))
-        self._inputs, self._targets = normalised[train], targets[train]
-        self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
-
-    def loss(
-        self, ensemble: GaussianEnsemble, rows: Int64[Tensor, "member batch"], config: FitConfig, beta: float
-    ) -> Tensor:
-        mean, logvar = ensemble(self._inputs[rows])
-        bounds = ensemble.max_logvar.sum() - ensemble.min_logvar.sum()
-        loss: Tensor = gaussian_loss(mean, logvar, self._targets[rows], beta) + config.logvar_bound_coef * bounds
-        return loss
-
-    @torch.no_grad()
-    def holdout_errors(
-        self, ensemble: GaussianEnsemble
-    ) -> tuple[Float[Tensor, "member output"], Float[Tensor, "member output"]]:
-        """Return each member's mean squared error, raw units, and negative log-likelihood on the hold-out.
-
-        The likelihood is that of the targets as the networks learn them, so that columns count alike.
-        """
-        inputs = self._holdout_inputs.expand(ensemble.num_members, *self._holdout_inputs.shape)
-        ensemble.eval()
-        mean, logvar = ensemble(inputs)
-        ensemble.train()
-        error = mean - self._holdout_targets
-        raw = (error * self._scale.std).double()  # squares of large numbers overflow float32
-        return raw.square().mean(dim=1).cpu(), negative_log_likelihood(error, logvar).cpu()
 
 
 class _BestSnapshots:
@@ -260,19 +184,3 @@ def _warn_of_columns(unexplained: Float[Tensor, " output"], spread: Float[Tensor
                 FitWarning,
                 stacklevel=3,
             )
-
-
-def _regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:
-    """Return raw inputs (s, a), and the targets: the change of the observation, then the reward."""
-    inputs = np.concatenate([transitions.observations, transitions.encoded_actions()], axis=1)
-    change = transitions.next_observations - transitions.observations
-    targets = np.concatenate([change, transitions.rewards[:, None]], axis=1)
-    return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _batches(
-    bootstraps: Int64[Tensor, "member row"], batch_size: int, generator: torch.Generator, device: torch.device
-) -> Iterator[Int64[Tensor, "member batch"]]:
-    """Shuffle each member's bootstrap on its own, and yield it in batches, on the device."""
-    shuffle = torch.rand(bootstraps.shape, generator=generator).argsort(dim=1)
-    yield from torch.split(bootstraps.gather(1, shuffle).to(device), batch_size, dim=1)

@@ -198,7 +198,7 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
 # ---------------------------------------------------------------- what is trained on what
 
 
-class _Spy(mopo_env.models.fit._FitData):
+class _Spy(mopo_env.models.fit.FitData):
     """Remembers what the fit is given, and every batch."""
 
     def __init__(self, ensemble: Any, inputs: Any, targets: Any, train: Any, holdout: Any, *options: Any) -> None:
@@ -216,7 +216,7 @@ class _Spy(mopo_env.models.fit._FitData):
 
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> type[_Spy]:
-    monkeypatch.setattr(mopo_env.models.fit, "_FitData", _Spy)
+    monkeypatch.setattr(mopo_env.models.fit, "FitData", _Spy)
     return _Spy
 
 
