@@ -86,10 +86,11 @@ def collect(
 
 
 def _collect_random(collector: Collector) -> Transitions:
-    """Recipe "random": roll out uniform random actions. The paper uses a randomly initialised policy."""
+    """Recipe "random": roll out a randomly initialised policy."""
     rows = collector.config.steps or _ROLLED_OUT_ROWS
-    episodes = collector.roll_out(None, rows=rows, name="random")
-    return collector.from_episodes(episodes, f"{rows} steps of uniform random actions")
+    collector.initialise()
+    episodes = collector.roll_out(collector.behaviour_folder, rows=rows, name="random")
+    return collector.from_episodes(episodes, f"{rows} steps of SAC as it was initialised, with stochastic actions")
 
 
 def _collect_medium(collector: Collector) -> Transitions:

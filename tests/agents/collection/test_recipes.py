@@ -254,14 +254,18 @@ class TestRecipes:
         return {name.split("-")[0] + ".safetensors" if name.endswith(".safetensors") else name for name in found}
 
     def test_random(self, folder: Path) -> None:
-        """A million steps by default; no policy is trained for them."""
+        """A million steps by default, of a policy that was never trained, which is kept as the others are."""
         data = collect("hopper-random", folder=folder, steps=600, seed=5, progress=False)
-        assert self.files(folder) == {"dataset.json", "dataset.safetensors"}
+        assert self.files(folder) == {
+            "dataset.json",
+            "dataset.safetensors",
+            "behaviour/policy.json",
+            "behaviour/policy.safetensors",
+        }
         assert load_transitions(folder).fingerprint == data.fingerprint
         assert len(data) == 600
-        assert abs(data.actions.mean()) < 0.1
         assert "behaviour" not in data.metadata
-        assert data.metadata["recipe"] == "600 steps of uniform random actions"
+        assert data.metadata["recipe"] == "600 steps of SAC as it was initialised, with stochastic actions"
         assert collect("hopper-random", steps=600, seed=5, progress=False).fingerprint == data.fingerprint
         assert collect("hopper-random", steps=600, seed=6, progress=False).fingerprint != data.fingerprint
 
@@ -427,13 +431,15 @@ class TestUnfinished:
             with pytest.raises(KeyboardInterrupt):
                 collect("hopper-random", **options)
         saved = load_transitions(tmp_path).fingerprint
+        before = files(tmp_path)
         with pytest.raises(ConfigError, match="seed: begun with 0, now 3"):
             collect("hopper-random", seed=3, **options)
+        assert files(tmp_path) == before
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(EpisodeRunner, "run", lambda *args: pytest.fail("rolled out again"))
             assert collect("hopper-random", **options).fingerprint == saved
         assert load_transitions(tmp_path).fingerprint == saved
-        assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"dataset.json", "dataset"}
+        assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"dataset.json", "dataset", "behaviour"}
         with pytest.raises(ConfigError, match="already holds a dataset"):
             collect("hopper-random", **options)
 
