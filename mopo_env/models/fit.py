@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DivergenceError, FitWarning
 from mopo_env.models.ensemble import GaussianEnsemble
@@ -90,7 +90,7 @@ def fit_ensemble(
     history: list[list[float]] = []
 
     updates = epochs_without_improvement = 0
-    with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
+    with progress_bar(total=num_epochs, desc="fit ensemble", unit="epoch", show=progress) as bar:
         for epoch in range(1, num_epochs + 1):
             for rows in _batches(bootstraps, config.batch_size, generator, ensemble.device):
                 beta = config.beta * max(0.0, 1.0 - updates / (BETA_ENDS * num_updates))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import OmitArgPrefixes
 
-from mopo_agents.cli.imports import summary
+from mopo_agents.cli.imports import sizes_of, summary
 from mopo_agents.collection.config import CollectConfig
 from mopo_env.datasets.folders import user_folder
 from mopo_env.tasks import get_task
@@ -21,7 +22,7 @@ def collect_dataset(
     out: Path | None = None,
     minari: str | None = None,
     overwrite: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """Collect a task's dataset in the real environment.
 
     After an interruption, the same command resumes the collection and gives the same data.
@@ -49,3 +50,4 @@ def collect_dataset(
     if (folder / "behaviour").is_dir():
         print(f"The behaviour policy is in {folder / 'behaviour'}.")
     print(f"The dataset is in {folder}. Next: mopo fit {folder}")
+    return {"folder": folder, **sizes_of(transitions)}

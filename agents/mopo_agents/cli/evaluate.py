@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
+from mopo_agents.cli.arguments import find_modules_here
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError
 
@@ -23,7 +25,7 @@ def evaluate_policy(
     episodes: int = 10,
     seed: int = 0,
     overwrite: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """Evaluate a trained policy in the real environment, with deterministic actions.
 
     Args:
@@ -38,6 +40,7 @@ def evaluate_policy(
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
         overwrite: Replace an earlier evaluation with the same seed and other returns.
     """
+    find_modules_here(real_env)
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
     from mopo_agents.runs.policy_files import find_policy
@@ -78,3 +81,4 @@ def evaluate_policy(
         )
     write_file(path, body)
     print(f"The returns of all episodes are in {path}.")
+    return {"file": path, "return_mean": evaluation.mean, "return_std": evaluation.std, **content}

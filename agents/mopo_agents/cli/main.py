@@ -2,62 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import signal
 import sys
+import time
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import tyro
-
-from mopo_agents.cli.cache import cache_app
+from mopo_agents.cli.arguments import Command, parameters_of, print_completion, read_call
+from mopo_agents.cli.cache import clear_cache, list_cache, show_cache_path
 from mopo_agents.cli.collect import collect_dataset
-from mopo_agents.cli.data import data_app
+from mopo_agents.cli.data import show_dataset
+from mopo_agents.cli.doctor import diagnose
 from mopo_agents.cli.evaluate import evaluate_policy
-from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
-from mopo_agents.cli.messages import message_of, show_warning
+from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, show_model
+from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
+from mopo_agents.cli.messages import in_words_of, message_of, near, show_warning
+from mopo_agents.cli.overview import Family, Table, family_help, first_steps, full_help
 from mopo_agents.cli.report import report_runs, select_policy
-from mopo_agents.cli.sweep import sweep_app
+from mopo_agents.cli.results import Failed, as_json
+from mopo_agents.cli.sweep import run_sweep, show_sweep
 from mopo_agents.cli.tasks import list_methods, list_tasks
 from mopo_agents.cli.train import train_agent
 from mopo_agents.runs.state.interruption import Interrupted
+from mopo_env import __version__
 from mopo_env._utils.text import harmless
+from mopo_env.errors import ConfigError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-_DEBUG = "--debug"
+# The commands import the slow packages inside, so that --help answers at once. Each returns what --json prints.
+COMMANDS: Table = {
+    "What there is": {"tasks": list_tasks, "methods": list_methods, "doctor": diagnose},
+    "Data and model": {
+        "collect": collect_dataset,
+        "data": Family(
+            "Show a dataset, or import D4RL's or your own data.",
+            {
+                "show": show_dataset,
+                "import-d4rl": import_d4rl,
+                "import-minari": import_minari,
+                "import-table": import_table,
+            },
+        ),
+        "fit": fit_dataset,
+        "model": Family("Show how good a fitted model is.", {"show": show_model}),
+        "fit-termination": fit_termination_rule,
+    },
+    "Training": {
+        "train": train_agent,
+        "sweep": Family(
+            "Do many runs from one plan, and show how far they are.", {"run": run_sweep, "status": show_sweep}
+        ),
+    },
+    "Results": {"evaluate": evaluate_policy, "select": select_policy, "report": report_runs},
+    "Files": {
+        "cache": Family(
+            "Show or clear what can be made again.",
+            {"path": show_cache_path, "list": list_cache, "clear": clear_cache},
+        ),
+    },
+}
 
-# The commands import the slow packages inside, so that --help answers at once.
-app = tyro.extras.SubcommandApp()
-app.command(name="tasks")(list_tasks)
-app.command(name="methods")(list_methods)
-app.command(name="collect")(collect_dataset)
-app.command(data_app, name="data", help="Show a dataset, or import D4RL's or your own data.")
-app.command(name="fit")(fit_dataset)
-app.command(model_app, name="model", help="Show how good a fitted model is.")
-app.command(name="fit-termination")(fit_termination_rule)
-app.command(name="train")(train_agent)
-app.command(name="evaluate")(evaluate_policy)
-app.command(name="select")(select_policy)
-app.command(name="report")(report_runs)
-app.command(sweep_app, name="sweep", help="Do many runs from one plan, and show how far they are.")
-app.command(cache_app, name="cache", help="Show or clear what can be made again.")
+_GLOBAL = {"--json": "json", "--quiet": "quiet", "-q": "quiet", "-v": "verbose", "--verbose": "verbose"}
+_GLOBAL |= {"--debug": "debug", "--version": "version", "-V": "version"}
 
 
 def main() -> None:
     """Run the command line."""
     # On shared cores, two threads were measured ten times slower than one. Set this before torch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    arguments = sys.argv[1:]
-    debug = _DEBUG in arguments
+    given = {_GLOBAL[word] for word in sys.argv[1:] if word in _GLOBAL}
+    arguments = [word for word in sys.argv[1:] if word not in _GLOBAL]
+    typed: dict[str, str] = {}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _as_asked(given):
             warnings.showwarning = show_warning
-            app.cli(
-                args=[argument for argument in arguments if argument != _DEBUG],
-                prog="mopo",
-                description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset. With --debug, "
-                "an error shows where it was raised.",
-            )
+            _run(arguments, given, typed)
+    except Failed as failed:
+        _print_result(failed.result, given)
+        sys.exit(1)
     except BrokenPipeError:
         # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +95,73 @@ def main() -> None:
         sys.exit(128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT))
     except Exception as error:
         message = message_of(error)
-        if debug or message is None:
+        if "debug" in given or message is None:
             raise
-        print(f"mopo: {harmless(message)}", file=sys.stderr)
+        print(f"mopo: {harmless(in_words_of(message, typed))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _run(arguments: Sequence[str], given: set[str], typed: dict[str, str]) -> None:
+    """Find the command, read its arguments and do it. `typed` gets how its parameters are typed."""
+    if "version" in given:
+        print(as_json({"mopo-env": __version__}) if "json" in given else f"mopo-env {__version__}")
+    elif arguments[:1] in (["--help"], ["-h"]):
+        print(full_help(COMMANDS))
+    elif arguments and arguments[0].startswith("--tyro-"):
+        print_completion({name: entry for group in COMMANDS.values() for name, entry in group.items()}, arguments)
+    elif not arguments:
+        print(first_steps(), file=sys.stderr)
+        sys.exit(2)
+    else:
+        name, command, rest = _find(arguments)
+        typed |= parameters_of(command)
+        call = read_call(name, command, rest)
+        started = time.monotonic()
+        aside = io.StringIO() if "quiet" in given else sys.stderr
+        with contextlib.redirect_stdout(aside) if "json" in given else contextlib.nullcontext():
+            result = call()
+        _print_result(result, given)
+        logging.getLogger("mopo").info("%s took %.1f s", name, time.monotonic() - started)
+
+
+def _find(arguments: Sequence[str]) -> tuple[str, Command, Sequence[str]]:
+    """Return a command's name, its function, and the words after its name."""
+    entries: dict[str, Any] = {name: entry for group in COMMANDS.values() for name, entry in group.items()}
+    name, rest = "mopo", list(arguments)
+    while True:
+        word = rest.pop(0)
+        if word not in entries:
+            raise ConfigError(f"{word}: `{name}` has no such command.{near(word, entries)} `{name} --help` lists them.")
+        name, entry = f"{name} {word}", entries[word]
+        if not isinstance(entry, Family):
+            return name, entry, rest
+        if not rest or rest[0] in ("-h", "--help"):
+            print(family_help(name, entry), file=sys.stdout if rest else sys.stderr)
+            sys.exit(0 if rest else 2)
+        entries = dict(entry.commands)
+
+
+@contextlib.contextmanager
+def _as_asked(given: set[str]) -> Iterator[None]:
+    """Show more or less than usual on standard error."""
+    log, before = logging.getLogger("mopo"), os.environ.get("TQDM_DISABLE")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("mopo: %(message)s"))
+    if "verbose" in given:
+        log.setLevel(logging.INFO)
+        log.addHandler(handler)
+    if "quiet" in given:
+        os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+        if "quiet" in given:
+            os.environ.pop("TQDM_DISABLE")
+            os.environ.update({} if before is None else {"TQDM_DISABLE": before})
+
+
+def _print_result(result: Any, given: set[str]) -> None:
+    if "json" in given:
+        print(as_json(result))

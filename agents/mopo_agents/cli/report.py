@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -13,7 +14,7 @@ from mopo_env.errors import ConfigError
 __all__ = ["report_runs", "select_policy"]
 
 
-def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None:
+def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
     """Rank the policies of runs by their scores in the model, without a step of the real system.
 
     Args:
@@ -30,9 +31,10 @@ def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None
     best = next((candidate for candidate in candidates if candidate.folder), None)
     if best is not None:
         print(f"The best policy that was kept is in {best.folder}. It has never been in the real system.")
+    return list(candidates[:rows])
 
 
-def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> None:
+def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> dict[str, Any]:
     """Compare training runs in a table. Runs that differ only in their seed share one row.
 
     Args:
@@ -59,3 +61,4 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: boo
     if csv is not None:
         write_output(csv, csv_text(rows).encode())
         print(f"All columns are in {csv}.")
+    return {"rows": rows, "left_out": left_out}

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from mopo_agents.runs.methods import METHODS
+from typing import Any
+
+from mopo_agents.runs.methods import METHODS, Method
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.tasks import TASKS
 
 __all__ = ["list_methods", "list_tasks"]
 
 
-def list_tasks() -> None:
+def list_tasks() -> list[dict[str, Any]]:
     """List the tasks: ids, settings and data."""
     print(f"{'id':<29}{'h':>2}{'λ':>5}  {'real environment':<25}data")
+    rows = []
     for task in TASKS.values():
         folder = "bundled" if bundled_folder(task.name) else find_folder(task.name)
         data = folder or f"mopo collect {task.name}"
         print(f"{task.id:<29}{task.horizon:>2}{task.penalty_coef:>5g}  {task.real_env_id:<25}{data}")
+        rows.append({"id": task.id, "task": task, "data": data})
     print("Train with `mopo train TASK`; in Python: `import mopo_env; gymnasium.make(ID)`.")
+    return rows
 
 
-def list_methods() -> None:
+def list_methods() -> list[Method]:
     """List the methods of the paper's tables: their options and the paper's returns."""
     shown = ("halfcheetah-mixed", "halfcheetah-jump")
     print(f"{'method':<25}{'in the paper':<34}{shown[0]:>18}{shown[1]:>18}  what it sets")
@@ -33,3 +38,4 @@ def list_methods() -> None:
         "The returns are the paper's, which has no bc. h and λ are the task's unless the last column sets them. Train "
         "with `mopo train TASK --method METHOD`. If a method needs its own ensemble, it is fitted once and kept."
     )
+    return list(METHODS.values())

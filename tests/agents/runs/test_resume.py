@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import threading
-import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,7 +215,7 @@ def test_a_signal_saves_and_ends_the_run(
         given = config(dataset, **options)
         sys.argv = ["mopo"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cli, "app", types.SimpleNamespace(cli=lambda **_: train(given, folder="run", progress=False)))
+            patch.setattr(cli, "_run", lambda *_: train(given, folder="run", progress=False))
             cli.main()
 
     assert in_child(work) == code
