@@ -75,6 +75,7 @@ def test_a_config_cannot_change_after_it_was_checked() -> None:
         {"num_members": 1, "num_elites": 1},
         {"hidden_sizes": (16,), "weight_decay": (0.0, 0.0)},
         {"hidden_sizes": (), "weight_decay": (0.0,)},
+        {"hidden_sizes": (64, 64)},
         {"learning_rate": 1},
         {"min_improvement": 0.0},
         {"min_improvement": 1.0},

@@ -91,7 +91,7 @@ def read_call(name: str, command: Command, arguments: Sequence[str]) -> Callable
     parameters = inspect.signature(command).parameters
     hints = get_type_hints(command, include_extras=True)
     kinds: dict[str, Any] = {key: _plain(hints[key]) for key in parameters}
-    configs = {key: kind for key, kind in kinds.items() if is_dataclass(kind)}
+    configs: dict[str, Any] = {key: kind for key, kind in kinds.items() if is_dataclass(kind)}
     form = _form(command, hints, _EXTRAS.get(command, _Extras()).defaults(arguments))
     if {"-h", "--help"} & set(arguments):
         _show_help(name, command, form)

@@ -26,7 +26,9 @@ def evaluate_policy(
     seed: int = 0,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate a trained policy in the real environment, with deterministic actions.
+    """Evaluate a trained policy in the real environment.
+
+    Its actions are deterministic.
 
     Args:
         folder: A training run, finished or not, or one of its checkpoints.

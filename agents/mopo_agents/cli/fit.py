@@ -111,7 +111,9 @@ def show_model(
     plot: Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Show how wrong a fitted ensemble is, column by column, and whether its penalty tells where.
+    """Show how wrong a fitted ensemble is, column by column.
+
+    It also shows whether the penalty tells where the ensemble is wrong.
 
     Args:
         folder: A task's name, or the folder of a dataset and its ensemble.
@@ -146,7 +148,9 @@ def fit_termination_rule(
     device: str = "cpu",
     config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
 ) -> dict[str, Any]:
-    """Learn which states end an episode. The dataset must have terminal states.
+    """Learn which states end an episode.
+
+    The dataset must have terminal states.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.

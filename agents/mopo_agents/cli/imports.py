@@ -59,7 +59,9 @@ def import_d4rl(
 def import_minari(
     dataset_id: Positional[str], /, *, out: Path, flatten: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Import a Minari dataset. One whose observations are vectors needs no import: use its id.
+    """Import a Minari dataset.
+
+    One whose observations are vectors needs no import: use its id.
 
     Args:
         dataset_id: Such as D4RL/pointmaze/umaze-v2.

@@ -25,6 +25,7 @@ from mopo_agents.cli.messages import in_words_of, message_of, near, show_warning
 from mopo_agents.cli.overview import Family, Table, family_help, first_steps, full_help
 from mopo_agents.cli.report import report_runs, select_policy
 from mopo_agents.cli.results import Failed, as_json
+from mopo_agents.cli.share import pull_shared, push_shared
 from mopo_agents.cli.sweep import run_sweep, show_sweep
 from mopo_agents.cli.tasks import list_methods, list_tasks
 from mopo_agents.cli.train import train_agent
@@ -61,6 +62,8 @@ COMMANDS: Table = {
     },
     "Results": {"evaluate": evaluate_policy, "select": select_policy, "report": report_runs},
     "Files": {
+        "push": push_shared,
+        "pull": pull_shared,
         "cache": Family(
             "Show or clear what can be made again.",
             {"path": show_cache_path, "list": list_cache, "clear": clear_cache},

@@ -33,12 +33,14 @@ def in_words_of(message: str, typed: Mapping[str, str]) -> str:
     """Return a message of the library in the words of a command.
 
     ``penalty_coef: found …`` becomes ``--penalty-coef: found …``, and ``dataset=FOLDER`` becomes ``--dataset FOLDER``.
+    Where the words differ more, the library says both, and the second stays: ``time=… (--time COLUMN)``.
 
     Args:
         message: The message.
         typed: How each parameter of the command is typed.
     """
     known = "|".join(sorted(typed, key=len, reverse=True)) or "$."
+    message = re.sub(r"\b[a-z_]+=(?:(?!\. ).)*? ?\((--[^()]+)\)", r"\1", message)
     start = re.match(rf"(?:(?:{known})(?:, | and )?)+: ", message)
     if start is not None:
         message = re.sub(known, lambda found: typed[found[0]], start[0]) + message[start.end() :]
@@ -68,7 +70,7 @@ def reason_of(refusal: str) -> str:
     if found := re.match(r"Missing value for argument '(\S+)'", reason):
         return f"{found[1]}: found no value, expected one."
     if found := re.match(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)", reason):
-        choices = re.findall(r"'([^']*)'", found[3])
+        choices = sorted(set(re.findall(r"'([^']*)'", found[3])) - {"None"})
         return f"{found[2]}: found {found[1]!r}, expected {' or '.join(choices)}."
     if found := re.match(r"Error parsing (\S+): (.*)", reason):
         kind = re.search(rf"{found[1]} (INT|FLOAT)", " ".join(lines[number:]))

@@ -42,7 +42,7 @@ def full_help(table: Table) -> str:
     lines += ["Train any Stable-Baselines3 agent on a model learned from a fixed dataset.", ""]
     for title, commands in table.items():
         lines += [f"{title}:", *_lines(commands), ""]
-    return "\n".join(lines) + textwrap.dedent("""\
+    return "\n".join([*lines, ""]) + textwrap.dedent("""\
         On every command:
           --help             its options
           --json             the result as JSON on standard output, nothing else there

@@ -15,7 +15,7 @@ __all__ = ["report_runs", "select_policy"]
 
 
 def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
-    """Rank the policies of runs by their scores in the model, without a step of the real system.
+    """Rank policies by the model alone, without the real system.
 
     Args:
         folders: Training runs on the same data and ensemble.
@@ -35,7 +35,9 @@ def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list
 
 
 def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> dict[str, Any]:
-    """Compare training runs in a table. Runs that differ only in their seed share one row.
+    """Compare training runs in a table.
+
+    Runs that differ only in their seed share one row.
 
     Args:
         runs: Folders of runs, or folders that hold runs. Default: runs/.

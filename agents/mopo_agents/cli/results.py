@@ -24,8 +24,8 @@ class Failed(Exception):
 
 
 def as_json(result: Any) -> str:
-    """Return a command's result as JSON. Numbers that are not finite become null, which every reader accepts."""
-    return json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False)
+    """Return a command's result as JSON in ASCII. Numbers that are not finite become null, which all readers accept."""
+    return json.dumps(_plain(result), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

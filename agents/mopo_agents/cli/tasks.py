@@ -25,7 +25,7 @@ def list_tasks() -> list[dict[str, Any]]:
 
 
 def list_methods() -> list[Method]:
-    """List the methods of the paper's tables: their options and the paper's returns."""
+    """List the methods of the paper's tables, and their options."""
     shown = ("halfcheetah-mixed", "halfcheetah-jump")
     print(f"{'method':<25}{'in the paper':<34}{shown[0]:>18}{shown[1]:>18}  what it sets")
     for method in METHODS.values():

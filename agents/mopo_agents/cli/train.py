@@ -55,7 +55,7 @@ def train_agent(
     resume: Path | None = None,
     from_: Path | None = None,
 ) -> dict[str, Any]:
-    """Train an agent in the learned model, or from the dataset alone.
+    """Train an agent in the model, or from the dataset alone.
 
     It is evaluated if there is a real environment. Ctrl-C lets the epoch finish and saves the run; --resume continues
     it. A second Ctrl-C stops at once.

@@ -143,7 +143,7 @@ def _stoppable(folder: Path, *, saves: bool) -> Iterator[Callable[[], bool]]:
         elif saves:
             error.add_note(f"Resume the run with {remedy}.")
         else:
-            error.add_note(f"The run was not saved, because save_every is None. To begin it anew: {remedy}.")
+            error.add_note(f"The run was not saved, because its state was not to be saved. To begin it anew: {remedy}.")
         raise
 
 
@@ -154,8 +154,8 @@ def _check_saving(agent: BaseAlgorithm, run: ResolvedRun) -> None:
     obstacle = None if run.config.save_every is None else obstacle_to_resume(agent)
     if obstacle is not None:
         raise ConfigError(
-            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None or "
-            "`--save-every None` to train without saving the state."
+            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None "
+            "(--save-every None) to train without saving the state."
         )
 
 

@@ -109,8 +109,8 @@ def test_from_a_log_to_a_policy(mopo: Mopo, cart: Path) -> None:
     right = 1 - test["terminal_rows"] / test["rows"]
     assert f"A rule that predicts no terminal row has F1 0 and is right in {right:.1%} of the rows." in out
     assert out.splitlines()[-1] == f"The termination rule is in {cart}. Next: mopo train {cart} --termination learned"
-    code, out, _ = mopo("train", cart, "--epochs=1", "--gradient-steps=1", f"--rollout-batch-size={B}")
-    assert "termination: learned" in out.splitlines()[0]
+    code, _, err = mopo("train", cart, "--epochs=1", "--gradient-steps=1", f"--rollout-batch-size={B}")
+    assert "termination: learned" in err.splitlines()[0]
     assert "no rollout will" not in out
 
 
