@@ -70,7 +70,10 @@ class Task:
     @property
     def how_to_get_data(self) -> str:
         """The advice for a user who has no data for this task."""
-        return f"Collect them with `mopo collect {self.name}`, or pass your own as dataset=, a folder or a Minari id."
+        return (
+            f"Collect them with `mopo collect {self.name}`, or use your own, a folder or a Minari id: dataset=… "
+            "(--dataset FOLDER)."
+        )
 
     def normalised(self, episode_return: float) -> float | None:
         """Put a return on D4RL's scale: 0 is a random policy, 100 an expert (v2 environments). None without a scale."""

@@ -114,7 +114,7 @@ def load_policy(folder: Path | str, *, agent: type[BaseAlgorithm] | None = None)
         if agent is None and name not in AGENTS:
             raise StoreError(
                 f"{folder}: the policy belongs to the agent {name!r}, which is not one of mopo_agents.AGENTS. "
-                "Import its class and pass it as agent=."
+                "In Python, import its class and pass it to load_policy(folder, agent=…)."
             )
         spaces = [space_from_tensors(name, tensors) for name in ("observation", "action")]
         weights = {key.removeprefix("weights/"): array for key, array in tensors.items() if key.startswith("weights/")}

@@ -191,7 +191,7 @@ def load_shared_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEn
     if not (folder / "ensemble.json").is_file():
         raise StoreError(
             f"no ensemble for {str(name)!r}: {folder / 'ensemble.json'} does not exist. "
-            f"Fit one with `mopo fit {name} --out FOLDER` and pass dataset=FOLDER."
+            f"Fit one with `mopo fit {name} --out FOLDER`, and name FOLDER as the dataset."
         )
     return _shared(load_ensemble, folder / "ensemble.json", device=device)
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DivergenceError, FitWarning
 from mopo_env.models.ensemble import GaussianEnsemble
@@ -88,7 +88,7 @@ def fit_ensemble(
     history: list[list[float]] = []
 
     updates = epochs_without_improvement = 0
-    with tqdm(total=num_epochs, desc="fit ensemble", unit="epoch", disable=not progress) as bar:
+    with progress_bar(total=num_epochs, desc="fit ensemble", unit="epoch", show=progress) as bar:
         for epoch in range(1, num_epochs + 1):
             for rows in batches(bootstraps, config.batch_size, generator, ensemble.device):
                 beta = config.beta * max(0.0, 1.0 - updates / (BETA_ENDS * num_updates))

@@ -51,14 +51,15 @@ class FitConfig:
         beta: β of the loss at the start of a fit; it falls to zero over the first four fifths. It makes up for what the
             likelihood alone learns slowly, the means where the noise is large (see `gaussian_loss`); 0: the likelihood
             alone, as in the paper's code.
-        weight_decay: Of each hidden layer and, last, of the heads.
+        weight_decay: Of each hidden layer and, last, of the heads. Empty: the paper's for its four layers; for others,
+            2.5e-5 and 5e-5 for the first two, 7.5e-5 for further ones, and 1e-4 for the heads.
         logvar_bound_coef: Pull on the learned bounds of the log-variance.
         holdout_size: Rows kept from training; at most a fifth of the dataset.
         patience: At a constant rate, stop after more than this many epochs in which no member improved.
         min_improvement: At a constant rate, the smallest relative drop of a member's hold-out score that counts.
         max_epochs: The length of the schedule; at a constant rate, the fit stops here at the latest. The paper's code
-            has no such limit; on 101,000 rows its rule alone was seen to run for more than 200 epochs. None: see
-            `epochs_for`.
+            has no such limit; on 101000 rows its rule alone was seen to run for more than 200 epochs. None: 100 at a
+            constant rate, otherwise 36, or as many as make 1000 updates if these are more.
         scale_targets: Whether the networks learn targets of unit variance, and members are compared by likelihood.
             Otherwise columns with large numbers decide what is learned and which epoch is kept, as in the paper's
             code. Predictions are in raw units either way.
@@ -75,7 +76,7 @@ class FitConfig:
     batch_size: int = 512
     schedule: Schedule = "cosine"
     beta: float = 0.5
-    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+    weight_decay: tuple[float, ...] = ()
     logvar_bound_coef: float = 0.01
     holdout_size: int = 1000
     patience: int = 5
@@ -131,6 +132,10 @@ class FitConfig:
         check_fields(self, check_number, "lipschitz", optional=True, above=0.0)
         check_fields(self, check_tuple, "hidden_sizes", check=check_integer)
         check_fields(self, check_tuple, "weight_decay", check=check_number, minimum=0.0)
+        if not self.weight_decay:
+            others = (7.5e-5,) * max(0, len(self.hidden_sizes) - 2)
+            of_layers = (2.5e-5, 5e-5, *others)[: len(self.hidden_sizes)]
+            object.__setattr__(self, "weight_decay", (*of_layers, 1e-4))
         if len(self.weight_decay) != len(self.hidden_sizes) + 1:
             raise ConfigError(
                 f"weight_decay: expected one number for each of the {len(self.hidden_sizes)} hidden layers and one "

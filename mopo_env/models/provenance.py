@@ -54,7 +54,7 @@ def check_provenance(
         return
     raise SpaceMismatchError(
         f"the {fitted} was fitted to other data: {_difference(metadata, found)}. {remedy} If both describe the same "
-        "system and reward, say so: allow_other_data=True, or --allow-other-data."
+        "system and reward, say so: allow_other_data=True (--allow-other-data)."
     )
 
 

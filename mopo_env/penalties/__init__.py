@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mopo_env._utils.options import Members, Units, check_boolean, check_choice
+from mopo_env._utils.references import import_named, is_reference
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.protocol import GaussianPrediction, Prediction
 from mopo_env.penalties import formulas
@@ -141,7 +142,7 @@ def make_penalty(
     """Return a penalty by name, with a choice of members, outputs and units.
 
     Args:
-        name: One of `PENALTIES`.
+        name: One of `PENALTIES`, or ``"module:name"`` for your own, whose module is then imported.
         members: ``"all"`` or ``"elites"``; default: as in `PENALTIES`.
         reward: Whether the reward counts as an output; default: as in `PENALTIES`.
         units: ``"raw"`` or ``"normalised"``; default: as in `PENALTIES`.
@@ -155,9 +156,12 @@ def make_penalty(
             "penalty: the oracle needs the simulator of a task, and no task is known here. Use "
             "make_penalized_model(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
         )
-    if not isinstance(name, str) or name not in PENALTIES:
+    if is_reference(name):
+        penalty = get_penalty(import_named("penalty", name))
+    elif not isinstance(name, str) or name not in PENALTIES:
         raise UnknownNameError("penalty", name, [*PENALTIES, ORACLE])
-    penalty = PENALTIES[name]
+    else:
+        penalty = PENALTIES[name]
     given = {"members": members, "reward": reward, "units": units}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if not options:

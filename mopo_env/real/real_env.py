@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,7 +61,10 @@ def make_env_by_id(env_id: str | None, **kwargs: Any) -> gym.Env[Any, Any]:
     if env_id is None:
         raise ConfigError("there is no real environment: name one of Gymnasium's as real_env, or --real-env.")
     try:
-        needs_mujoco = str(gym.spec(env_id).entry_point).startswith(_MUJOCO_MODULES)
+        module, _, name = env_id.rpartition(":")
+        if module:  # as `gymnasium.make` does; the module registers its environments
+            importlib.import_module(module)
+        needs_mujoco = str(gym.spec(name).entry_point).startswith(_MUJOCO_MODULES)
         quiet = quiet_mujoco(require_extra("mujoco", "mujoco")) if needs_mujoco else nullcontext()
         with quiet, warnings.catch_warnings():
             # Gymnasium warns of old versions, but a user who names one has data from it.

@@ -9,9 +9,9 @@ from gymnasium.spaces import Discrete
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from mopo_env._utils.devices import check_device
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import DatasetError
 from mopo_env.models.provenance import provenance
@@ -188,7 +188,7 @@ def _fit(
     first_weights = rule.layers[0].get_parameter("weight")
     optimizer = torch.optim.Adam(rule.parameters(), lr=config.learning_rate, fused=True)
     best, best_loss, epochs_without_improvement, epochs = copy.deepcopy(rule.state_dict()), torch.inf, 0, 0
-    with tqdm(total=config.max_epochs, desc="fit termination", unit="epoch", disable=not progress) as bar:
+    with progress_bar(total=config.max_epochs, desc="fit termination", unit="epoch", show=progress) as bar:
         while epochs < config.max_epochs and epochs_without_improvement <= config.patience:
             shuffle = torch.rand(rule.num_members, len(train), generator=generator).argsort(dim=1)
             for rows in torch.split(train[shuffle], config.batch_size, dim=1):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from mopo_env._utils.references import import_named, is_reference
 from mopo_env.errors import ConfigError, UnknownNameError
 
 __all__ = [
@@ -86,7 +87,7 @@ TERMINATIONS: dict[str, Termination] = {
 
 
 def get_termination(termination: Any) -> Termination:
-    """Look a rule up by name. A callable is returned unchanged.
+    """Look a rule up by name, or import your own by ``"module:name"``. A callable is returned unchanged.
 
     Raises:
         UnknownNameError: If no rule has this name.
@@ -98,6 +99,8 @@ def get_termination(termination: Any) -> Termination:
                 "termination: 'learned' needs a folder. Load the rule with mopo_env.load_termination(folder), or use "
                 "make_penalized_model."
             )
+        if is_reference(termination):
+            return get_termination(import_named("termination", termination))
         if termination not in TERMINATIONS:
             raise UnknownNameError("termination", termination, [*TERMINATIONS, "learned"])
         return TERMINATIONS[termination]

@@ -77,8 +77,8 @@ def default_action_space(actions: np.ndarray) -> Box:
     if low < -1 - _BOUND_TOLERANCE or high > 1 + _BOUND_TOLERANCE:
         raise DatasetError(
             f"actions: found values from {low:.4g} to {high:.4g} and no action_space. The default box is −1 to 1; "
-            "pass action_space=gymnasium.spaces.Box(low, high, shape) with the bounds of your system. On the "
-            "command line, these are --action-low and --action-high."
+            "pass action_space=gymnasium.spaces.Box(low, high, shape) (--action-low and --action-high) with the "
+            "bounds of your system."
         )
     return Box(-1.0, 1.0, actions.shape[1:], np.float32)
 

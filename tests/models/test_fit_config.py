@@ -34,7 +34,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
     *[("scale_targets", value) for value in (1, 0, "yes", None, NAN)],
     *[("seed", value) for value in (-1, 1.0, "0", None, True, NAN, 2**63)],
     *[("hidden_sizes", value) for value in (200, None, "200", (200, 0, 200, 200), (200, 1.5, 200, 200), (True,) * 4)],
-    *[("weight_decay", value) for value in (1e-4, None, "1e-4", (1e-4,) * 4, (1e-4,) * 6, (), (-1e-4,) * 5)],
+    *[("weight_decay", value) for value in (1e-4, None, "1e-4", (1e-4,) * 4, (1e-4,) * 6, (-1e-4,) * 5)],
     *[("weight_decay", (1e-4, 1e-4, value, 1e-4, 1e-4)) for value in NOT_A_NUMBER],
 ]
 
@@ -75,6 +75,7 @@ def test_a_config_cannot_change_after_it_was_checked() -> None:
         {"num_members": 1, "num_elites": 1},
         {"hidden_sizes": (16,), "weight_decay": (0.0, 0.0)},
         {"hidden_sizes": (), "weight_decay": (0.0,)},
+        {"hidden_sizes": (64, 64)},
         {"learning_rate": 1},
         {"min_improvement": 0.0},
         {"min_improvement": 1.0},

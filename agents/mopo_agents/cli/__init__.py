@@ -1,1 +1,1 @@
-"""The command line `mopo`: `main` holds the commands, `data` and `fit` those of their names."""
+"""The command line `mopo`: `main` holds the table of commands, the other modules a command or a family each."""

@@ -6,8 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-
-import tyro
+from typing import Any
 
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.locks import lock_file
@@ -15,34 +14,40 @@ from mopo_env._utils.text import harmless
 from mopo_env.datasets.folders import cache_folder
 from mopo_env.errors import StoreError
 
-__all__ = ["cache_app"]
-
-cache_app = tyro.extras.SubcommandApp()
+__all__ = ["clear_cache", "list_cache", "show_cache_path"]
 
 # Folders of the cache, and what the entries are.
 _KINDS = {"ensembles": "ensemble.json", "minari": "dataset.json"}
 _KEY = re.compile("[0-9a-f]{16}")
 
 
-@cache_app.command(name="path")
-def show_path() -> None:
-    """Print the folder of the cache: $MOPO_CACHE_PATH, else $XDG_CACHE_HOME/mopo, else ~/.cache/mopo."""
+def show_cache_path() -> str:
+    """Print the folder of the cache.
+
+    It is $MOPO_CACHE_PATH, else $XDG_CACHE_HOME/mopo, else ~/.cache/mopo.
+    """
     print(cache_folder())
+    return str(cache_folder())
 
 
-@cache_app.command(name="list")
-def list_entries() -> None:
-    """List the cache: ensembles that were fitted for methods, and flat copies of Minari datasets."""
+def list_cache() -> list[dict[str, Any]]:
+    """List what the cache holds.
+
+    These are ensembles that were fitted for methods, and flat copies of Minari datasets.
+    """
     entries = list(_entries())
     for entry in entries:
         print(f"{entry.parent.name:<10}{entry.name:<18}{_size(entry) / 1e6:>9,.1f} MB  {_description(entry)}")
     total = sum(map(_size, entries))
     print(f"{len(entries)} entries, {total / 1e6:,.1f} MB, in {cache_folder()}. Remove them with `mopo cache clear`.")
+    return [{"folder": str(entry), "bytes": _size(entry), "description": _description(entry)} for entry in entries]
 
 
-@cache_app.command(name="clear")
-def clear() -> None:
-    """Remove all entries of the cache but those that another process is making. They are made again when needed."""
+def clear_cache() -> dict[str, Any]:
+    """Empty the cache. Its entries are made again when needed.
+
+    An entry that another process is making stays.
+    """
     removed = freed = 0
     for entry in _entries():
         size = _size(entry)
@@ -54,6 +59,7 @@ def clear() -> None:
             continue
         removed, freed = removed + 1, freed + size
     print(f"Removed {removed} entries, {freed / 1e6:,.1f} MB, from {cache_folder()}.")
+    return {"removed": removed, "bytes": freed}
 
 
 def _entries() -> Iterator[Path]:

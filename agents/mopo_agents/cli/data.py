@@ -1,29 +1,27 @@
-"""`mopo data`: show a dataset, and import data in other formats."""
+"""`mopo data show`: show a dataset."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import tyro
 from tyro.conf import Positional
 
 from mopo_agents._utils.outputs import check_output
-from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
 from mopo_env.datasets.folders import find_folder
 from mopo_env.datasets.locate import load_dataset
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["data_app"]
-
-data_app = tyro.extras.SubcommandApp()
+__all__ = ["show_dataset"]
 
 
-@data_app.command(name="show")
-def show(
+def show_dataset(
     dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None, overwrite: bool = False
-) -> None:
-    """Show a dataset: returns, episode lengths, the range of every column, and possible problems.
+) -> dict[str, Any]:
+    """Show what a dataset holds, and what looks wrong in it.
+
+    These are returns, episode lengths, the range of every column, and possible problems.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
@@ -48,11 +46,7 @@ def show(
         from mopo_env.datasets.card.plot import plot_card
 
         print(f"Picture: {plot_card(transitions, card, plot)}")
-
-
-data_app.command(name="import-d4rl")(import_d4rl)
-data_app.command(name="import-minari")(import_minari)
-data_app.command(name="import-table")(import_table)
+    return {"folder": folder, "card": card}
 
 
 def _task_of(dataset: str, transitions: Transitions) -> Task | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.outputs import check_output, check_room, refuse_to_replace, save_or_rescue
+from mopo_agents.cli.arguments import arranged, find_modules_here, typed_value
 from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import DEFAULT_PENALTY, Units
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -24,9 +24,7 @@ from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["fit_dataset", "fit_termination_rule", "model_app"]
-
-model_app = tyro.extras.SubcommandApp()
+__all__ = ["fit_dataset", "fit_termination_rule", "show_model"]
 
 Preset = Literal["default", "paper"]
 
@@ -34,6 +32,21 @@ Preset = Literal["default", "paper"]
 _ROOM = 2**24
 
 
+def _of_preset(arguments: Sequence[str]) -> dict[str, Any]:
+    """Let the preset decide the defaults, so that every option that is given comes before it."""
+    return {"config": PRESETS.get(typed_value(arguments, "--preset") or "default", {})}
+
+
+@arranged(
+    groups={
+        "network": ("num_members", "num_elites", "hidden_sizes", "lipschitz", "weight_decay"),
+        "optimisation": (
+            *("learning_rate", "batch_size", "schedule", "beta", "logvar_bound_coef", "max_epochs", "patience"),
+            *("min_improvement", "holdout_size", "scale_targets"),
+        ),
+    },
+    defaults=_of_preset,
+)
 def fit_dataset(
     dataset: Positional[str],
     /,
@@ -43,7 +56,7 @@ def fit_dataset(
     device: str = "cpu",
     preset: Preset = "default",
     config: OmitArgPrefixes[FitConfig] = FitConfig(),  # noqa: B008  # frozen
-) -> None:
+) -> dict[str, Any]:
     """Fit an ensemble of dynamics models to a dataset.
 
     Args:
@@ -55,7 +68,6 @@ def fit_dataset(
         config: How to fit.
     """
     transitions, folder = load_dataset(dataset), out or _own_folder(dataset)
-    config = _with_preset(config, preset)
     from mopo_env.models.card.card import model_card
     from mopo_env.models.ensemble import save_ensemble
     from mopo_env.models.fit import fit_ensemble
@@ -79,16 +91,17 @@ def fit_dataset(
         f"{ensemble.metadata['epochs']} epochs; hold-out mean squared error of the elites, raw units: "
         f"{sum(errors) / len(errors):.4g}"
     )
-    for problem in model_card(ensemble, transitions).problems:
+    problems = model_card(ensemble, transitions).problems
+    for problem in problems:
         print(f"! {problem}")
     print(f"The model's report card: mopo model show {folder}")
     hint = "" if transitions.metadata.get("name") in TASKS else terminal_rows_hint(transitions, folder)
     if hint:
         print(hint)
     print(f"Dataset and ensemble are in {folder}. Next: mopo train {_train_arguments(transitions, folder)}")
+    return {"folder": folder, "problems": problems, **ensemble.metadata}
 
 
-@model_app.command(name="show")
 def show_model(
     folder: Positional[str],
     /,
@@ -97,8 +110,10 @@ def show_model(
     units: Units | None = None,
     plot: Path | None = None,
     overwrite: bool = False,
-) -> None:
-    """Show how wrong a fitted ensemble is, column by column, and whether its penalty tells where.
+) -> dict[str, Any]:
+    """Show how wrong a fitted ensemble is, column by column.
+
+    It also shows whether the penalty tells where the ensemble is wrong.
 
     Args:
         folder: A task's name, or the folder of a dataset and its ensemble.
@@ -108,6 +123,7 @@ def show_model(
         overwrite: Replace the picture if the file exists.
     """
     check_output(plot, "--plot", overwrite=overwrite)
+    find_modules_here(penalty)
     transitions = load_dataset(folder)
     from mopo_env.envs.make import load_shared_ensemble
     from mopo_env.models.card.card import model_card
@@ -120,6 +136,7 @@ def show_model(
         from mopo_env.models.card.plot import plot_card
 
         print(f"Picture: {plot_card(card, plot)}")
+    return {"card": card}
 
 
 def fit_termination_rule(
@@ -130,8 +147,10 @@ def fit_termination_rule(
     overwrite: bool = False,
     device: str = "cpu",
     config: OmitArgPrefixes[TerminationConfig] = TerminationConfig(),  # noqa: B008  # frozen
-) -> None:
-    """Learn which states end an episode. The dataset must have terminal states.
+) -> dict[str, Any]:
+    """Learn which states end an episode.
+
+    The dataset must have terminal states.
 
     Args:
         dataset: A task's name, the folder of a dataset, or a Minari id.
@@ -160,6 +179,7 @@ def fit_termination_rule(
     )
     arguments = _train_arguments(transitions, folder)
     print(f"The termination rule is in {folder}. Next: mopo train {arguments} --termination learned")
+    return {"folder": folder, "test": test}
 
 
 def _holds(folder: Path, transitions: Transitions, *, overwrite: bool) -> bool:
@@ -180,15 +200,6 @@ def _holds(folder: Path, transitions: Transitions, *, overwrite: bool) -> bool:
 def _bytes_of(transitions: Transitions) -> int:
     arrays = (transitions.observations, transitions.next_observations, transitions.actions, transitions.rewards)
     return sum(array.nbytes for array in arrays)
-
-
-def _with_preset(config: FitConfig, preset: Preset) -> FitConfig:
-    """Return a preset with the options in which a configuration differs from the default."""
-    default = FitConfig()
-    given = {option.name: getattr(config, option.name) for option in fields(FitConfig)}
-    return FitConfig(
-        **PRESETS[preset] | {name: value for name, value in given.items() if value != getattr(default, name)}
-    )
 
 
 def _own_folder(dataset: str) -> Path:

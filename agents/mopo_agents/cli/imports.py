@@ -18,7 +18,7 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["import_d4rl", "import_minari", "import_table", "summary"]
+__all__ = ["import_d4rl", "import_minari", "import_table", "sizes_of", "summary"]
 
 # A share of the rows. With more gaps, the usual step is hardly usual.
 _MANY_GAPS = 0.1
@@ -34,8 +34,8 @@ def import_d4rl(
     action_low: tuple[float, ...] | None = None,
     action_high: tuple[float, ...] | None = None,
     overwrite: bool = False,
-) -> None:
-    """Import an HDF5 file of D4RL's gym-mujoco tasks, or one with the same fields.
+) -> dict[str, Any]:
+    """Import an HDF5 file of D4RL, or one with the same fields.
 
     Args:
         file: The file, such as hopper_medium-v2.hdf5.
@@ -53,11 +53,15 @@ def import_d4rl(
         if action_low is not None or action_high is not None:
             space = _action_box(action_width(file), action_low, action_high)
         transitions = load_d4rl(file, action_space=space, max_episode_steps=max_episode_steps, sha256=sha256)
-        _save_import(transitions, out, note=_provenance(file, transitions))
+        return _save_import(transitions, out, note=_provenance(file, transitions))
 
 
-def import_minari(dataset_id: Positional[str], /, *, out: Path, flatten: bool = False, overwrite: bool = False) -> None:
-    """Import a Minari dataset. One whose observations are vectors needs no import: use its id.
+def import_minari(
+    dataset_id: Positional[str], /, *, out: Path, flatten: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Import a Minari dataset.
+
+    One whose observations are vectors needs no import: use its id.
 
     Args:
         dataset_id: Such as D4RL/pointmaze/umaze-v2.
@@ -68,7 +72,7 @@ def import_minari(dataset_id: Positional[str], /, *, out: Path, flatten: bool = 
     from mopo_env.datasets.minari.reader import load_minari
 
     with _import_into(out, overwrite=overwrite):
-        _save_import(load_minari(dataset_id, flatten=flatten), out)
+        return _save_import(load_minari(dataset_id, flatten=flatten), out)
 
 
 def import_table(
@@ -93,7 +97,7 @@ def import_table(
     action_high: tuple[float, ...] | None = None,
     discrete_actions: int | None = None,
     overwrite: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """Import tables of logged steps from CSV or Parquet.
 
     Args:
@@ -142,7 +146,7 @@ def import_table(
             encoding=encoding,
             action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
         )
-        _save_import(transitions, out)
+        return _save_import(transitions, out)
 
 
 def summary(transitions: Transitions) -> str:
@@ -150,6 +154,18 @@ def summary(transitions: Transitions) -> str:
     returns = transitions.episode_returns
     sizes = f"{len(transitions):,} transitions in {_count(len(returns), 'episode')}"
     return f"{sizes}; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
+
+
+def sizes_of(transitions: Transitions) -> dict[str, Any]:
+    """Return what `summary` says, for --json."""
+    returns = transitions.episode_returns
+    return {
+        "transitions": len(transitions),
+        "episodes": len(returns),
+        "return_mean": returns.mean(),
+        "return_max": returns.max(),
+        "fingerprint": transitions.fingerprint,
+    }
 
 
 def _provenance(file: Path, transitions: Transitions) -> str:
@@ -172,7 +188,7 @@ def _import_into(folder: Path, *files: Path, overwrite: bool) -> Iterator[None]:
         yield
 
 
-def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> None:
+def _save_import(transitions: Transitions, folder: Path, *, note: str | None = None) -> dict[str, Any]:
     from mopo_env.datasets.files import save_transitions
 
     save_transitions(transitions, folder)
@@ -184,6 +200,7 @@ def _save_import(transitions: Transitions, folder: Path, *, note: str | None = N
     if dropped:
         print(f"{dropped:,} rows were dropped, the last of each episode, because the file lacks their next states.")
     print(f"The dataset is in {folder}. Next: mopo data show {folder}; mopo fit {folder}")
+    return {"folder": folder, "rows_dropped": dropped, **sizes_of(transitions)}
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
-import tyro
 from tyro.conf import Positional
 
-__all__ = ["sweep_app"]
+from mopo_agents.cli.results import Failed
 
-sweep_app = tyro.extras.SubcommandApp()
+__all__ = ["run_sweep", "show_sweep"]
 
 
-@sweep_app.command(name="run")
-def run_sweep(plan: Positional[Path], /, *, workers: int = 1, retries: int = 2) -> None:
+def run_sweep(plan: Positional[Path], /, *, workers: int = 1, retries: int = 2) -> list[dict[str, Any]]:
     """Do the jobs of a plan, on processes of this machine.
 
     The same command continues after an interruption. What is done is not done again.
@@ -32,13 +30,13 @@ def run_sweep(plan: Positional[Path], /, *, workers: int = 1, retries: int = 2) 
     failed = run_local(
         found.jobs, found.out, workers=workers, retries=retries, notify=lambda line: print(line, flush=True)
     )
-    _show(found.path)
+    rows = _show(found.path)
     if failed:
-        sys.exit(1)
+        raise Failed(rows)
+    return rows
 
 
-@sweep_app.command(name="status")
-def show_status(plan: Positional[Path], /, *, csv: Path | None = None, overwrite: bool = False) -> None:
+def show_sweep(plan: Positional[Path], /, *, csv: Path | None = None, overwrite: bool = False) -> list[dict[str, Any]]:
     """Show how far the jobs of a plan are, and what they gave.
 
     Args:
@@ -46,10 +44,10 @@ def show_status(plan: Positional[Path], /, *, csv: Path | None = None, overwrite
         csv: Also write the table to this file.
         overwrite: Replace the file.
     """
-    _show(plan, csv, overwrite=overwrite)
+    return _show(plan, csv, overwrite=overwrite)
 
 
-def _show(path: Path, table: Path | None = None, *, overwrite: bool = False) -> None:
+def _show(path: Path, table: Path | None = None, *, overwrite: bool = False) -> list[dict[str, Any]]:
     from mopo_agents._utils.outputs import check_output, write_output
     from mopo_agents.sweeps.plan import read_plan
     from mopo_agents.sweeps.status import csv_of, result_rows
@@ -65,3 +63,4 @@ def _show(path: Path, table: Path | None = None, *, overwrite: bool = False) -> 
     if table is not None:
         write_output(table, csv_of(rows).encode())
         print(f"The table is in {table}.")
+    return rows

@@ -14,7 +14,6 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
-from tqdm import tqdm
 
 from mopo_agents._utils.threads import torch_threads
 from mopo_agents.agents import agent_name
@@ -24,6 +23,7 @@ from mopo_agents.collection.environment_state import check_environment
 from mopo_agents.runs.state.files import claim_folder
 from mopo_agents.runs.state.generators import generators_untouched
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
@@ -149,7 +149,7 @@ def train_behaviour(
             checkpoint=checkpoint,
             checkpoint_seconds=60.0 * checkpoint_minutes,
             interrupted=interrupted,
-            bar=tqdm(initial=agent.num_timesteps, total=steps, desc=title, unit="step", disable=not progress),
+            bar=progress_bar(initial=agent.num_timesteps, total=steps, desc=title, unit="step", show=progress),
         )
         try:
             if not callback.is_finished and agent.num_timesteps < steps:

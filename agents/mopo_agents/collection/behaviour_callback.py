@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from tqdm import tqdm
 
 from mopo_agents.collection.checkpoint import Checkpoint
+from mopo_env._utils.progress import Bar
 
 __all__ = ["THRESHOLD_EPISODES", "BehaviourCallback", "TrainingFinished"]
 
@@ -43,7 +42,7 @@ class BehaviourCallback(BaseCallback):
         checkpoint: Checkpoint | None,
         checkpoint_seconds: float,
         interrupted: Callable[[], bool],
-        bar: tqdm[Any],
+        bar: Bar,
     ) -> None:
         super().__init__()
         self.threshold_step, self.bar = threshold_step, bar

@@ -74,8 +74,8 @@ def collect(
             remove_folder(unfinished)
             if not overwrite:
                 raise ConfigError(
-                    f"{folder} already holds a dataset. Choose another folder, or pass overwrite=True (on the command "
-                    "line: --overwrite) to replace it."
+                    f"{folder} already holds a dataset. Choose another folder, or pass overwrite=True (--overwrite) "
+                    "to replace it."
                 )
         check_room(folder, (config.steps or _ROLLED_OUT_ROWS) * _BYTES_PER_ROW)
         collected = recipe(collector(behaviour_folder=folder / "behaviour", unfinished=unfinished))

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mopo_agents._utils.processes import follow_parent
 from mopo_agents._utils.threads import torch_threads
@@ -24,6 +23,7 @@ from mopo_agents.policies import load_policy
 from mopo_agents.runs.identity import module_digest
 from mopo_agents.runs.state.files import AppendLog, claim_folder
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
@@ -80,7 +80,7 @@ def roll_out(
             episodes += _unpacked(part)
     steps, logged_at = _steps_in(episodes), time.monotonic()
     groups = _groups(workers, len(episodes) // EPISODES_SIDE_BY_SIDE, (make_env, policy, seed, stream))
-    bar = tqdm(initial=min(steps, rows), total=rows, desc=title, unit="step", disable=not progress)
+    bar = progress_bar(initial=min(steps, rows), total=rows, desc=title, unit="step", show=progress)
     with torch_threads(1), interruptible() as interrupted, contextlib.closing(groups), bar:
         while steps < rows:
             group = next(groups)

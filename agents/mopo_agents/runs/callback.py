@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -11,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
-from tqdm import tqdm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from mopo_agents.evaluation import Evaluation, Policy, evaluate, evaluation_seed
 from mopo_agents.policies import SavedPolicy, copy_policy
@@ -26,11 +24,24 @@ from mopo_agents.runs.run_state import RunState
 from mopo_agents.trust.alarms import find_alarms, has_collapsed
 from mopo_agents.trust.score import PolicyScorer
 from mopo_agents.vec_env import PenalizedModelVecEnv, RolloutInfos
+from mopo_env._utils.progress import announce, progress_bar
 from mopo_env._utils.store import write_file
 from mopo_env.envs.envelope import EXITS
 from mopo_env.errors import DivergenceError
 
-__all__ = ["EpochCallback"]
+__all__ = ["EpochCallback", "Watcher"]
+
+
+class Watcher(CallbackList):
+    """Calls the user's callback, and trains on whatever it returns: the number of epochs is the run's."""
+
+    def __init__(self, callback: BaseCallback) -> None:
+        """Keep the callback."""
+        super().__init__([callback])
+
+    def _on_step(self) -> bool:
+        super()._on_step()
+        return True
 
 
 class EpochCallback(BaseCallback):
@@ -84,7 +95,7 @@ class EpochCallback(BaseCallback):
         self.folder = folder
         self.table = ProgressTable(folder / "progress.csv")
         self._run, self._state, self._interrupted = run, state, interrupted
-        self._bar = tqdm(total=run.config.epochs, desc=f"train {run.task.label}", unit="epoch", disable=not progress)
+        self._bar = progress_bar(total=run.config.epochs, desc=f"train {run.task.label}", unit="epoch", show=progress)
         self._evaluate_every = 0 if run.task.real_env_id is None else run.config.evaluate_every
         self._steps: list[list[float]] = []
         self._rollout_seconds: float | None = None  # of the last rollout
@@ -203,7 +214,7 @@ class EpochCallback(BaseCallback):
         for kind, alarm in find_alarms(self.scores).items():
             if kind not in self.alarms:
                 self.alarms[kind] = f"epoch {self.epoch}: {alarm}"
-                tqdm.write(f"Warning, {self.alarms[kind]}", file=sys.stderr)
+                announce(f"Warning, {self.alarms[kind]}")
         self._stopped = self._run.config.stop_when_collapsing and has_collapsed(self.scores)
         self._write_rows()
         return is_highest

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
@@ -27,7 +30,7 @@ from mopo_env._utils.options import (
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig"]
+__all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig", "read_agent_options"]
 
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """What an option means for a run.
@@ -43,14 +46,56 @@ how: Concerns the machine and the files. It is not part of the identity. The dev
 Need = Literal["model", "off-policy"]
 """What an agent must have before an option applies to it: a model to roll out, or a replay buffer."""
 
+_WORD = re.compile("[A-Za-z_][\\w.-]*")
+_OF_PYTHON = {"True": "true", "False": "false", "None": "null"}
+
+
+def read_agent_options(words: Sequence[str]) -> dict[str, Any]:
+    """Read options that were typed: ``NAME=VALUE`` each, or all as one JSON object.
+
+    A value is a literal of JSON or TOML, such as 1e-4, true, [256,256] or "text"; a single word is text. Nothing is
+    evaluated.
+
+    Raises:
+        ValueError: If a word is none of these.
+    """
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        try:
+            found: dict[str, Any] = json.loads(words[0])
+        except ValueError as error:
+            raise ValueError(f"found {words[0]}, expected JSON or NAME=VALUE: {error}.") from error
+        return found
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"found {word!r}, expected NAME=VALUE, such as learning_rate=1e-4.")
+        if name in options:
+            raise ValueError(f"found {name} twice.")
+        options[name] = _literal(name, value)
+    return options
+
+
+def _literal(name: str, value: str) -> Any:
+    if value in _OF_PYTHON:
+        raise ValueError(f"found {name}={value}, expected {name}={_OF_PYTHON[value]}, as in JSON.")
+    with contextlib.suppress(ValueError):
+        return json.loads(value)
+    with contextlib.suppress(ValueError):
+        return tomllib.loads(f"value = {value}")["value"]
+    if _WORD.fullmatch(value):
+        return value
+    raise ValueError(f'found {name}={value}, expected a value such as 1e-4, true, [256,256] or "text".')
+
+
 AgentOptions = Annotated[
     Mapping[str, Any],
     PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=lambda words: json.loads(words[0]),
+        nargs="*",
+        metavar="NAME=VALUE ...",
+        instance_from_str=read_agent_options,
         is_instance=lambda value: isinstance(value, Mapping),
-        str_from_instance=lambda value: [json.dumps(value)],
+        str_from_instance=lambda value: [f"{name}={json.dumps(entry)}" for name, entry in value.items()],
     ),
 ]
 
@@ -70,17 +115,19 @@ class TrainConfig:
         agent: Name of an agent, such as SAC, TD3, TQC or PPO. None: the method's agent, otherwise the task's, which is
             SAC for continuous actions. BC, BEAR, BRAC-p, BRAC-v and offline-SAC learn from the dataset alone and accept
             no options of the model.
-        agent_options: Arguments of the agent's class, such as {"learning_rate": 1e-4}. config.json records them, so
-            they must be JSON data. To pass a class or a function, write a subclass of the agent.
+        agent_options: Arguments of the agent's class or of its policy, by name, such as learning_rate=1e-4
+            net_arch=[256,256]. config.json records them, so they must be JSON data. To pass a class or a function,
+            write a subclass of the agent.
         epochs: Number of epochs. An epoch rolls out the model, if there is one, and then updates the agent.
         gradient_steps: Updates in each epoch, for off-policy agents.
-        rollout_batch_size: b, the number of rollouts in each epoch. None: 50,000, or 1,024 for on-policy agents.
+        rollout_batch_size: b, the number of rollouts in each epoch. None: 50000, or 1024 for on-policy agents.
         horizon: h, the number of steps in each rollout. None: the task's.
         penalty_coef: λ, the weight of the penalty. None: the task's.
         mean_penalty: Chooses λ so that this is the mean of λ u on the data, whatever the units of u. None: see
             penalty_coef.
         penalty: learned-variance, ensemble-disagreement, max-pairwise-difference, ensemble-std, ensemble-variance,
-            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle or none. None: the method's.
+            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle, none, or your own as
+            module:function. None: the method's.
         penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.
@@ -98,8 +145,9 @@ class TrainConfig:
         deterministic: Whether the model returns its mean instead of a random sample.
         target_entropy: Target entropy of SAC and similar agents. None: the agent's own, minus the number of action
             dimensions. The paper's code uses -3 for every task.
-        termination: Name of a termination rule, or learned for the rule that `mopo fit-termination` fitted. None: the
-            task's rule. For your own data: the learned rule if there is one, otherwise never.
+        termination: Name of a termination rule, learned for the rule that `mopo fit-termination` fitted, or your own as
+            module:function. None: the task's rule. For your own data: the learned rule if there is one, otherwise
+            never.
         random_rollouts: Whether rollouts take uniform random actions instead of the agent's. None: the task's.
         standardise: Whether the policy scales observations by the dataset's mean and standard deviation. None: yes for
             your own data, because their columns have units; no for tasks and for SBX's agents, which cannot do it.
@@ -108,7 +156,8 @@ class TrainConfig:
         dataset: A folder or a Minari id. None: the task's data.
         ensemble: A folder that holds an ensemble. None: the dataset's, or one fitted for the method.
         allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
-        real_env: Gymnasium id of the environment for evaluation. None: the task's; your own data have none.
+        real_env: Gymnasium id of the environment for evaluation, or module:id for your own. None: the task's; your own
+            data have none.
         evaluate_every: Epochs between evaluations in the real environment. 0: never. Training does not use the results.
         evaluation_episodes: Episodes in each evaluation. Every evaluation of a run has different start states.
         score_every: Epochs between scores of the policy in the model alone, without the real environment. The policy

@@ -16,7 +16,16 @@ from mopo_env._utils.json_files import read_json
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["check_free", "check_same_run", "is_finished", "new_folder", "read_config", "running", "state_folder"]
+__all__ = [
+    "check_free",
+    "check_same_run",
+    "is_finished",
+    "new_folder",
+    "options_of",
+    "read_config",
+    "running",
+    "state_folder",
+]
 
 
 def state_folder(run: Path) -> Path:
@@ -123,14 +132,22 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
             f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
             "train a new run, because schedules depend on their number."
         )
+    return TrainConfig(**options_of(record, run)), record
+
+
+def options_of(record: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """Return the options in the content of a ``config.json``.
+
+    Raises:
+        ConfigError: If this version has other options.
+    """
     missing = sorted(NEEDS.keys() - record.keys())
     if missing:
         raise ConfigError(
             f"{run}: config.json has no {', '.join(missing)}. Resume it with the version of mopo-env that began it."
         )
     # null stands for options that do not apply to the agent, too.
-    given = {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}
-    return TrainConfig(**given), record
+    return {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}
 
 
 def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -12,12 +12,15 @@ from torch import nn
 from mopo_agents.agents import agent_name
 from mopo_agents.runs.config import ROLES
 from mopo_agents.runs.resolve import ResolvedRun
+from mopo_env._utils.references import is_reference, source_digest
 from mopo_env._utils.store import json_ready, library_versions
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions
 
 __all__ = ["describe", "digest", "module_digest"]
+
+_CODE = ("penalty", "termination")
 
 # The options that define the network. A method does not define how long or how fast it is optimised.
 _NETWORK_OPTIONS = ("num_members", "num_elites", "hidden_sizes", "lipschitz")
@@ -44,6 +47,8 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
         "ensemble_digest": module_digest(model) if isinstance(model, nn.Module) else None,
         "termination_digest": module_digest(rule) if isinstance(rule, nn.Module) else None,
         "evaluation_seeds": "of seed and epoch",
+        # The user's own code, named as module:function. What it imports is not looked at.
+        **{f"{name}_source": source_digest(options[name]) for name in _CODE if is_reference(options[name])},
     }
     chosen = {name: options[name] for name, role in ROLES.items() if role in ("method", "size", "evaluation")}
     return {

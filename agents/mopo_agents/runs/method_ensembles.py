@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,10 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mopo_env._utils.json_files import canonical_digest
 from mopo_env._utils.locks import lock_file
+from mopo_env._utils.progress import announce
 from mopo_env.datasets.folders import cache_folder
 from mopo_env.datasets.locate import load_dataset
 from mopo_env.envs.make import load_shared_ensemble
@@ -70,7 +68,7 @@ def ensemble_with(
             return folder
         if progress:
             shown = ", ".join(f"{name}={value}" for name, value in options.items())
-            tqdm.write(f"No ensemble with {shown} for {dataset} yet: fitting one into {folder}.", file=sys.stderr)
+            announce(f"No ensemble with {shown} for {dataset} yet: fitting one into {folder}.")
         ensemble = fit_ensemble(transitions, config, device=device, progress=progress)
         try:
             save_ensemble(ensemble, folder)
@@ -95,7 +93,7 @@ def _is_fitted(folder: Path, transitions: Transitions, config: FitConfig) -> boo
 def _elsewhere(error: StoreError) -> Path:
     """Return a temporary folder, because an ensemble that cannot be kept can still be used."""
     folder = Path(tempfile.mkdtemp(prefix="mopo-ensemble-"))
-    tqdm.write(f"{error} The ensemble is in {folder} instead, and is not kept for other runs.", file=sys.stderr)
+    announce(f"{error} The ensemble is in {folder} instead, and is not kept for other runs.")
     return folder
 
 

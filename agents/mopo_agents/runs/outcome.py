@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.callback import EpochCallback
+from mopo_agents.runs.callback import EpochCallback, Watcher
 from mopo_agents.runs.divergence import cause_of_failure
 from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.policy_files import policy_metadata
@@ -62,11 +63,15 @@ class TrainResult:
 
 
 def learn_and_save(
-    agent: BaseAlgorithm, run: ResolvedRun, transitions: Transitions, epochs: EpochCallback
+    agent: BaseAlgorithm,
+    run: ResolvedRun,
+    transitions: Transitions,
+    epochs: EpochCallback,
+    callback: BaseCallback | None = None,
 ) -> TrainResult:
     """Train, and write the result: after a divergence, that of the epoch before."""
     try:
-        _learn(agent, run, epochs)
+        _learn(agent, run, epochs, callback)
     except (ValueError, RuntimeError) as error:
         found = str(error) if isinstance(error, DivergenceError) else cause_of_failure(agent, error)
         if found is None:
@@ -81,14 +86,14 @@ def learn_and_save(
     ) from cause
 
 
-def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback) -> None:
+def _learn(agent: BaseAlgorithm, run: ResolvedRun, epochs: EpochCallback, callback: BaseCallback | None) -> None:
     without_model = isinstance(agent, OfflineAgent)
     steps_per_epoch = run.config.gradient_steps if without_model else run.rollout_batch_size * run.task.horizon
     agent.set_logger(make_logger(epochs.folder, epochs.table, epoch=epochs.epoch))
     try:
         agent.learn(
             (run.config.epochs - epochs.epoch) * steps_per_epoch,
-            callback=epochs,
+            callback=epochs if callback is None else CallbackList([epochs, Watcher(callback)]),
             log_interval=None,  # type: ignore[arg-type]  # SB3 accepts None, which turns its own log lines off
             reset_num_timesteps=epochs.epoch == 0,
         )

@@ -13,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
+from mopo_agents.runs.agent_options import agent_arguments
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
 from mopo_env._utils.options import DEFAULT_ON_EXIT, DEFAULT_PENALTY
@@ -106,7 +107,7 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
         task=task,
         method=method,
         agent_class=agent_class,
-        agent_options={**target_entropy, **filled.agent_options},
+        agent_options={**target_entropy, **agent_arguments(agent_class, filled.agent_options)},
         dataset=dataset_of(task, config.dataset),
         rollout_batch_size=filled.rollout_batch_size or 0,
         standardise=bool(filled.standardise),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from tqdm import tqdm
+from stable_baselines3.common.callbacks import BaseCallback
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.threads import torch_threads
@@ -33,6 +33,7 @@ from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.run_state import RunState, obstacle_to_resume
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.progress import announce
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -50,6 +51,7 @@ def train(
     *,
     folder: Path | str | None = None,
     agent_class: type[BaseAlgorithm] | None = None,
+    callback: BaseCallback | None = None,
     progress: bool = True,
 ) -> TrainResult:
     """Run MOPO (paper, Algorithm 2, lines 2 to 11) with Stable-Baselines3's `learn`, or run a baseline.
@@ -66,6 +68,9 @@ def train(
         config: The options of the run.
         folder: The folder of its files, which must not hold a run. None: a new folder in ``runs/``.
         agent_class: Any Stable-Baselines3 class, instead of the agent that `config` names.
+        callback: A callback of Stable-Baselines3 that watches: it is called after this package's own. It must not
+            change the agent, because config.json would not show it, so no identity would; write a subclass of the
+            agent instead. What it returns is ignored, and a resumed run does not restore its state.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -80,7 +85,7 @@ def train(
     """
     if folder is not None:
         check_free(Path(folder))
-    return carry_out(config, folder, agent_class=agent_class, progress=progress, begun=None)
+    return carry_out(config, folder, agent_class=agent_class, callback=callback, progress=progress, begun=None)
 
 
 def carry_out(
@@ -88,6 +93,7 @@ def carry_out(
     folder: Path | str | None,
     *,
     agent_class: type[BaseAlgorithm] | None,
+    callback: BaseCallback | None = None,
     progress: bool,
     begun: Mapping[str, Any] | None,
 ) -> TrainResult:
@@ -110,10 +116,9 @@ def carry_out(
             if begun is None:
                 check_free(folder)  # again, since only now no other process can begin a run here
                 write_file(folder / "config.json", json_text(description))
-            if progress:
-                tqdm.write(_announcement(run, transitions))
-                if not without_model:
-                    tqdm.write(fast_path(agent))
+            announce(_announcement(run, transitions), show=progress)
+            if not without_model:
+                announce(fast_path(agent), show=progress)
             state = None if config.save_every is None else RunState(state_folder(folder))
             with (
                 _stoppable(folder, saves=state is not None) as interrupted,
@@ -121,9 +126,8 @@ def carry_out(
             ):
                 if begun is not None:
                     epochs.restore(agent)
-                    if progress:
-                        tqdm.write(_resumption(epochs))
-                return learn_and_save(agent, run, transitions, epochs)
+                    announce(_resumption(epochs), show=progress)
+                return learn_and_save(agent, run, transitions, epochs, callback)
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def _stoppable(folder: Path, *, saves: bool) -> Iterator[Callable[[], bool]]:
         elif saves:
             error.add_note(f"Resume the run with {remedy}.")
         else:
-            error.add_note(f"The run was not saved, because save_every is None. To begin it anew: {remedy}.")
+            error.add_note(f"The run was not saved, because its state was not to be saved. To begin it anew: {remedy}.")
         raise
 
 
@@ -150,8 +154,8 @@ def _check_saving(agent: BaseAlgorithm, run: ResolvedRun) -> None:
     obstacle = None if run.config.save_every is None else obstacle_to_resume(agent)
     if obstacle is not None:
         raise ConfigError(
-            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None or "
-            "`--save-every None` to train without saving the state."
+            f"save_every: runs of {agent_name(run.agent_class)} cannot be resumed: {obstacle}. Pass save_every=None "
+            "(--save-every None) to train without saving the state."
         )
 
 

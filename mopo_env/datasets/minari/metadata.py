@@ -24,7 +24,7 @@ _CONVERT = (
     "from its arrays."
 )
 _FLATTEN = (
-    "To join the parts of each observation into one vector, pass flatten=True to load_minari, or type "
+    "To join the parts of each observation into one vector, pass flatten=True to load_minari (--flatten): "
     "`mopo data import-minari ID --flatten --out FOLDER`."
 )
 

@@ -77,23 +77,24 @@ def test_from_a_log_to_a_policy(mopo: Mopo, cart: Path) -> None:
     assert f"`mopo fit-termination {cart}`" in out
     assert out.splitlines()[-1] == f"Dataset and ensemble are in {cart}. Next: mopo train {cart}"
 
-    code, out, _ = mopo("train", cart, "--epochs=2", "--gradient-steps=1", f"--rollout-batch-size={B}")
+    code, out, err = mopo("train", cart, "--epochs=2", "--gradient-steps=1", f"--rollout-batch-size={B}")
     assert code == 0
-    lines = out.splitlines()
+    lines = err.splitlines()
     assert lines[0] == (
         "cart: h = 5, λ = 1, termination: never, real environment: none, so the policy is not evaluated"
     )
     assert lines[1].startswith(f"{FELL} of ")
     assert "no rollout will" in lines[1]
     assert lines[2].startswith("SAC: rollouts by mopo_agents in batches, updates by mopo_agents")
-    assert [line.split("|")[1].strip() for line in lines[3:8]] == [
+    lines = out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[:5]] == [
         "cart",
         "---",
         "dataset",
         "model, first epoch",
         "model, epoch 2",
     ]
-    assert lines[8].startswith("The policy was not evaluated")
+    assert lines[5].startswith("The policy was not evaluated")
     assert lines[-1] == "Policy, logs and result.json are in runs/cart-SAC-seed0."
     action, _ = load_policy(Path("runs/cart-SAC-seed0")).predict(np.array([100.0, 0.5], np.float32), deterministic=True)
     assert action.shape == (1,)
@@ -108,8 +109,8 @@ def test_from_a_log_to_a_policy(mopo: Mopo, cart: Path) -> None:
     right = 1 - test["terminal_rows"] / test["rows"]
     assert f"A rule that predicts no terminal row has F1 0 and is right in {right:.1%} of the rows." in out
     assert out.splitlines()[-1] == f"The termination rule is in {cart}. Next: mopo train {cart} --termination learned"
-    code, out, _ = mopo("train", cart, "--epochs=1", "--gradient-steps=1", f"--rollout-batch-size={B}")
-    assert "termination: learned" in out.splitlines()[0]
+    code, _, err = mopo("train", cart, "--epochs=1", "--gradient-steps=1", f"--rollout-batch-size={B}")
+    assert "termination: learned" in err.splitlines()[0]
     assert "no rollout will" not in out
 
 
@@ -177,15 +178,14 @@ def test_fit_does_not_write_into_the_package(mopo: Mopo, tmp_path: Path) -> None
 
 def test_own_data_with_a_baseline_on_the_command_line(mopo: Mopo, without_ensemble: Path) -> None:
     """No ensemble, no real environment: the table says what is known, and does not speak of a model."""
-    code, out, _ = mopo("train", without_ensemble, "--agent", "bc", "--epochs=1", "--gradient-steps=2")
+    code, out, err = mopo("train", without_ensemble, "--agent", "bc", "--epochs=1", "--gradient-steps=2")
     assert code == 0
     label = without_ensemble.name
-    lines = out.splitlines()
-    assert lines[0] == (
+    assert err.splitlines()[0] == (
         f"{label}: BC learns from the dataset alone, real environment: none, so the policy is not evaluated"
     )
-    assert [line.split("|")[1].strip() for line in lines[1:4]] == [label, "---", "dataset"]
-    assert lines[4:] == [
+    assert [line.split("|")[1].strip() for line in out.splitlines()[:3]] == [label, "---", "dataset"]
+    assert out.splitlines()[3:] == [
         "The policy was not evaluated, because there is no real environment.",
         f"Policy, logs and result.json are in runs/{label}-bc-seed0.",
     ]

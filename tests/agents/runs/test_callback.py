@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 from helpers.agents import FELL, same_weights
-from helpers.runs import TASK, UPDATES, B, rows, run
+from helpers.interrupted import outcome
+from helpers.runs import TASK, UPDATES, B, config, recorded, rows, run
 from helpers.runs import run as small_run
+from stable_baselines3.common.callbacks import BaseCallback
 
 from mopo_agents.evaluation import evaluate, evaluation_seed
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.outcome import TrainResult
+from mopo_agents.runs.train import train
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions
 from mopo_env.envs.rollouts import Rollouts
@@ -220,3 +223,27 @@ def test_looking_at_a_run_without_a_model_does_not_change_it(without_ensemble: P
     on = run_offline(without_ensemble, tmp_path / "on", epochs=3, evaluate_every=1, checkpoint_every=1)
     assert (len(off.evaluations), len(on.evaluations)) == (0, 3)
     assert same_weights(on.agent, off.agent)
+
+
+class Watching(BaseCallback):
+    """Counts, and asks for the end of the training in vain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rollouts = 0
+
+    def _on_step(self) -> bool:
+        return False
+
+    def _on_rollout_end(self) -> None:
+        self.rollouts += 1
+
+
+def test_a_callback_of_ones_own_only_watches(dataset: Path, tmp_path: Path) -> None:
+    """It sees every rollout; the run ends with the weights and the identity of a run without it."""
+    watching = Watching()
+    train(config(dataset), folder=tmp_path / "watched", callback=watching, progress=False)
+    run(dataset, tmp_path / "alone")
+    assert watching.rollouts == 2
+    assert outcome(tmp_path / "watched") == outcome(tmp_path / "alone")
+    assert recorded(tmp_path / "watched")["identity"] == recorded(tmp_path / "alone")["identity"]

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import threading
-import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,7 +215,7 @@ def test_a_signal_saves_and_ends_the_run(
         given = config(dataset, **options)
         sys.argv = ["mopo"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cli, "app", types.SimpleNamespace(cli=lambda **_: train(given, folder="run", progress=False)))
+            patch.setattr(cli, "_run", lambda *_: train(given, folder="run", progress=False))
             cli.main()
 
     assert in_child(work) == code
@@ -329,7 +328,7 @@ def test_the_command_line_resumes(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
     code, _, err = mopo("train", "--dataset", dataset, "halfcheetah-mixed", "--out", folder)
     assert (code, f"holds an unfinished run. Resume it with `mopo train --resume {folder}`" in err) == (2, True)
     code, _, err = mopo("train", "--resume", folder, "--epochs", 9, "--out", "other")
-    assert (code, "Leave out epochs, out" in err) == (2, True)
+    assert (code, "Leave out --epochs, --out" in err) == (2, True)
     code, out, err = mopo("train", "--resume", folder)
     assert (code, "resumed after epoch 2" in out + err) == (0, True)
     code, _, err = mopo("train", "--resume", folder)
@@ -337,7 +336,7 @@ def test_the_command_line_resumes(mopo: Mopo, dataset: Path, tmp_path: Path) -> 
     code, _, err = mopo("train", "--resume", "nowhere")
     assert (code, "nowhere: found no config.json" in err) == (2, True)
     code, _, err = mopo("train")
-    assert (code, "task: found none" in err) == (2, True)
+    assert (code, "TASK: found none" in err) == (2, True)
 
 
 @quiet_jax
