@@ -19,7 +19,7 @@ from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.cli.imports import summary
-from mopo_agents.cli.sweep import sweep_app
+from mopo_agents.cli.sweep import search_options, sweep_app, train_seeds
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
@@ -118,6 +118,8 @@ def train_agent(
     config: OmitArgPrefixes[TrainConfig] = TrainConfig(task=""),  # noqa: B008  # it is frozen
     out: Path | None = None,
     resume: Path | None = None,
+    seeds: tuple[int, ...] = (),
+    workers: int | None = None,
 ) -> None:
     """Train an agent in the learned model, or from the dataset alone. Evaluate it if there is a real environment.
 
@@ -128,11 +130,17 @@ def train_agent(
         out: Folder of the run. None: a new folder in runs/.
         resume: Continue the unfinished run in this folder. It keeps its options; only --device and --threads may be
             given too.
+        seeds: Train one run for each of these seeds. The same command continues them. --out is then their folder, runs/
+            by default.
+        workers: With --seeds: how many runs are done at once. None: one.
     """
     from mopo_agents.runs.report import plot_learning_curve, result_table
     from mopo_agents.runs.resume import resume as resume_run
     from mopo_agents.runs.train import train
 
+    if seeds or workers is not None:
+        train_seeds(config, seeds, workers=workers, out=out, resume=resume)
+        return
     if resume is not None:
         result = resume_run(resume, **_options_of_resume(config, out))
     elif not config.task:
@@ -289,6 +297,9 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: boo
 
 
 app.command(sweep_app, name="sweep", help="Do many runs from one plan, and show how far they are.")
+
+
+app.command(name="tune")(search_options)
 
 
 app.command(cache_app, name="cache", help="Show or clear what can be made again.")

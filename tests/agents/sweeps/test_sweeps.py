@@ -17,7 +17,8 @@ from helpers.runs import run
 
 from mopo_agents.runs.folder import is_finished
 from mopo_agents.sweeps import local
-from mopo_agents.sweeps.local import run_local
+from mopo_agents.sweeps.backends import Backend
+from mopo_agents.sweeps.execute import run_jobs
 from mopo_agents.sweeps.plan import read_plan
 from mopo_agents.sweeps.status import status_of
 from mopo_env.errors import ConfigError, UnknownNameError
@@ -100,7 +101,7 @@ def test_a_worker_that_is_killed_is_replaced(dataset: Path, tmp_path: Path, monk
     """Its job continues from the saved state, and ends as if nothing had been."""
     plan = read_plan(plan_of(tmp_path, dataset, "[[grid]]\nseed = [3]\n", epochs=40))
     (job,) = plan.jobs
-    begin, processes = local._start, []
+    begin, processes = local.start, []
 
     def start(*arguments: object) -> object:
         processes.append(begin(*arguments))  # type: ignore[arg-type]
@@ -113,9 +114,9 @@ def test_a_worker_that_is_killed_is_replaced(dataset: Path, tmp_path: Path, monk
             time.sleep(0.05)
         os.kill(processes[0].pid, signal.SIGKILL)
 
-    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "start", start)
     lines: list[str] = []
-    assert run_local(plan.jobs, plan.out, notify=lines.append) == []
+    assert run_jobs(plan.jobs, plan.out, Backend(), notify=lines.append) == []
     assert [line.split()[0] for line in lines] == ["begin", "again", "done"]
     assert len(json.loads((job.folder / "result.json").read_text())["resumed"]) == 1
     alone = run(dataset, tmp_path / "alone", seed=3, epochs=40, save_every=0)
@@ -127,7 +128,7 @@ def test_a_job_that_cannot_be_done_does_not_stop_the_others(dataset: Path, tmp_p
     grid = f'[[grid]]\nseed = [0]\ndataset = ["{tmp_path / "nothing"}", "{dataset}"]\n'
     plan = read_plan(plan_of(tmp_path, dataset, grid))
     lines: list[str] = []
-    (failed,) = run_local(plan.jobs, plan.out, notify=lines.append)
+    (failed,) = run_jobs(plan.jobs, plan.out, Backend(), notify=lines.append)
     assert failed.config.dataset == str(tmp_path / "nothing")
     assert [line.split()[0] for line in lines] == ["begin", "fail", "begin", "done"]
     assert "nothing" in (plan.out / "logs" / f"{failed.folder.name}.txt").read_text()
@@ -141,7 +142,7 @@ def test_a_signal_saves_every_run(
     """Workers that outlive their parent would hold their runs, and the next sweep would be refused."""
     plan = read_plan(plan_of(tmp_path, dataset, "[[grid]]\nseed = [3]\n", epochs=100_000))
     (job,) = plan.jobs
-    begin, processes = local._start, []
+    begin, processes = local.start, []
 
     def start(*arguments: object) -> object:
         processes.append(begin(*arguments))  # type: ignore[arg-type]
@@ -153,8 +154,8 @@ def test_a_signal_saves_every_run(
             time.sleep(0.05)
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        run_local(plan.jobs, plan.out)
+        run_jobs(plan.jobs, plan.out, Backend())
     assert processes[0].returncode == 130
     assert status_of(job).state == "begun"
