@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,7 +10,7 @@ from typing import Literal, Protocol
 from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number
 from mopo_env.errors import ConfigError
 
-__all__ = ["Attempt", "Backend", "Start", "opened"]
+__all__ = ["Attempt", "Backend", "Start"]
 
 Name = Literal["local", "ray", "slurm"]
 
@@ -92,27 +90,3 @@ _OF: dict[str, tuple[str, ...]] = {
     "gpus_per_job": ("ray", "slurm"),
     **dict.fromkeys(("partition", "time", "slurm_parameters"), ("slurm",)),
 }
-
-
-@contextmanager
-def opened(backend: Backend, out: Path) -> Iterator[Start]:
-    """Open a backend, and close it at the end.
-
-    Raises:
-        ConfigError: If it cannot be used as asked.
-        MissingExtraError: If its package is not installed.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if backend.backend == "ray":
-        from mopo_agents.sweeps.ray import ray_cluster
-
-        with ray_cluster(backend) as start:
-            yield start
-    elif backend.backend == "slurm":
-        from mopo_agents.sweeps.slurm import slurm_queue
-
-        yield slurm_queue(backend, out / "slurm")
-    else:
-        from mopo_agents.sweeps import local
-
-        yield local.start

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mopo_agents.runs.folder import is_finished
 from mopo_agents.runs.state.interruption import interruptible
-from mopo_agents.sweeps.backends import Attempt, Backend, opened
+from mopo_agents.sweeps import local
+from mopo_agents.sweeps.backends import Attempt, Backend, Start
 from mopo_agents.sweeps.plan import Job
-from mopo_agents.sweeps.work import REFUSED, SAVED, write_job
+from mopo_agents.sweeps.work import BUSY, REFUSED, SAVED, write_job
 
 __all__ = ["run_jobs"]
 
@@ -22,9 +25,9 @@ def run_jobs(
 ) -> list[Job]:
     """Do jobs, and return those that failed. A failure does not stop the others.
 
-    A job whose process dies is tried again, and continues from its saved state; so does one that was asked to stop by
-    others, such as a cluster that takes a machine back. The folder `out` gets the jobs as files, and in ``logs/`` what
-    each process prints.
+    A job whose process dies is tried again, and continues from its saved state. So does one that was asked to stop by
+    others, such as a cluster that takes a machine back. A job on which another process works is waited for. The folder
+    `out` gets the jobs as files, and in ``logs/`` what each process prints.
 
     Args:
         jobs: The jobs.
@@ -42,7 +45,7 @@ def run_jobs(
     failed: list[Job] = []
     if not waiting:
         return failed
-    with opened(backend, out) as start, interruptible(_NOTICE) as interrupted:
+    with _opened(backend, out) as start, interruptible(_NOTICE) as interrupted:
         try:
             while waiting or running:
                 if interrupted():
@@ -60,6 +63,9 @@ def run_jobs(
                     running.remove(entry)
                     if code == 0:
                         notify(f"done  {job.folder.name}")
+                    elif code == BUSY:
+                        notify(f"busy  {job.folder.name}: another process works on it")
+                        waiting.append((job, died))
                     elif code == SAVED:
                         waiting.insert(0, (job, died))
                     elif code != REFUSED and died < backend.retries:
@@ -73,6 +79,22 @@ def run_jobs(
             while any(process.poll() is None for *_, process in running):
                 time.sleep(0.2)
     return failed
+
+
+@contextmanager
+def _opened(backend: Backend, out: Path) -> Iterator[Start]:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if backend.backend == "ray":
+        from mopo_agents.sweeps.ray import ray_cluster
+
+        with ray_cluster(backend) as start:
+            yield start
+    elif backend.backend == "slurm":
+        from mopo_agents.sweeps.slurm import slurm_queue
+
+        yield slurm_queue(backend, out / "slurm")
+    else:
+        yield local.start
 
 
 def _write(job: Job, out: Path) -> Path:

@@ -10,15 +10,23 @@ from pathlib import Path
 __all__ = ["start"]
 
 
+class _Process(subprocess.Popen[bytes]):
+    def poll(self) -> int | None:
+        code = super().poll()
+        if code is not None and self.stdin is not None:
+            self.stdin.close()
+        return code
+
+
 def start(file: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start a process that does the job of a file."""
+    """Start a process that does the job of a file. It ends when its standard input is closed, as by our own end."""
     # A session of its own: a signal of the terminal reaches the parent alone, which then tells each child once.
     with log.open("ab") as stream:
-        return subprocess.Popen(  # noqa: S603  # our own module, with the name of a file that we wrote
+        return _Process(
             [sys.executable, "-m", "mopo_agents.sweeps.work", str(file)],
             stdout=stream,
             stderr=stream,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopo_agents.sweeps.plan import Job
 
-__all__ = ["CRASHED", "REFUSED", "SAVED", "attempt", "do_job", "write_job"]
+__all__ = ["BUSY", "CRASHED", "REFUSED", "SAVED", "attempt", "do_job", "write_job"]
 
 CRASHED = 1
 REFUSED = 2  # the same attempt would end the same way
+BUSY = 3  # another process works on the run
 SAVED = 130  # asked to stop, the run has saved itself
 _ENVIRONMENT = ("MOPO_", "MINARI_", "MUJOCO_")
 
@@ -38,13 +41,13 @@ def attempt(file: Path, log: Path | None = None) -> int:
             os.dup2(stream.fileno(), 2)
     os.environ.update(content["environment"])
     os.chdir(content["directory"])
-    from mopo_env.errors import MopoError
+    from mopo_env.errors import BusyError, MopoError
 
     try:
         do_job(content["config"], Path(content["folder"]))
     except MopoError as error:
         sys.stderr.write(f"mopo: {error}\n")
-        return REFUSED
+        return BUSY if isinstance(error, BusyError) else REFUSED
     except KeyboardInterrupt:
         return SAVED
     except Exception:
@@ -87,5 +90,12 @@ def write_job(job: Job, file: Path) -> None:
     write_file(file, json_text(content))
 
 
+def _follow_parent() -> None:
+    """Save and end when the parent has ended, even if it was killed: its end of the pipe is then closed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_follow_parent, daemon=True).start()
     sys.exit(attempt(Path(sys.argv[1])))
