@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from mopo_agents.runs.config import TrainConfig
     from mopo_agents.sweeps.plan import Plan
 
-__all__ = ["search_options", "sweep_app", "train_seeds"]
+__all__ = ["command_of", "search_options", "sweep_app", "train_seeds"]
 
 sweep_app = tyro.extras.SubcommandApp()
 
@@ -72,7 +74,7 @@ def search_options(plan: Positional[Path], /, *, backend: OmitArgPrefixes[Backen
         plan: A TOML file with an objective, options and ranges.
         backend: Where the runs are done.
     """
-    from mopo_agents.sweeps.tune import best_job, command_of, read_search, tune
+    from mopo_agents.sweeps.tune import best_job, read_search, tune
 
     search = read_search(plan)
     print(f"{search.trials} trials into {search.out}")
@@ -104,6 +106,23 @@ def train_seeds(
     jobs = {job.key: job for job in (make_job(replace(config, seed=seed), out) for seed in seeds)}
     _do(Plan(path=out, out=out, jobs=tuple(jobs.values()), varied=("seed",)), Backend(workers=workers))
     print(f"Next: mopo report {' '.join(str(job.folder) for job in jobs.values())}")
+
+
+def command_of(config: TrainConfig) -> str:
+    """Return the command line of a run."""
+    from mopo_agents.runs.config import ROLES, TrainConfig
+
+    default, words = TrainConfig(task=config.task), ["mopo", "train", config.task]
+    for name in ROLES:
+        value, usual = getattr(config, name), getattr(default, name)
+        option = name.replace("_", "-")
+        if value == usual:
+            continue
+        if isinstance(usual, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:  # one word, because a number below zero would be read as an option
+            words.append(f"--{option}={json.dumps(value) if isinstance(value, Mapping) else value}")
+    return shlex.join(words)
 
 
 def _do(plan: Plan, backend: Backend) -> None:

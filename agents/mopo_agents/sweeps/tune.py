@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mopo_agents.runs.config import ROLES, TrainConfig
+from mopo_agents.runs.config import ROLES
 from mopo_agents.runs.folder import is_finished
 from mopo_agents.runs.identity import digest
 from mopo_agents.sweeps.backends import Backend
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["Search", "best_job", "command_of", "read_search", "tune"]
+__all__ = ["Search", "best_job", "read_search", "tune"]
 
 Objective = Literal["score", "return"]
 _PARTS = ("out", "objective", "trials", "seed", "batch", "options", "search")
@@ -154,7 +152,7 @@ def tune(search: Search, backend: Backend, *, notify: Callable[[str], None] = la
                 value = _value(job, search.objective)
                 state = states.FAIL if value is None else states.COMPLETE
                 study.tell(trial.number, value, state)
-                notify(f"trial {trial.number}: {_shown(value)}  {trial.params}")
+                notify(f"trial {trial.number}: {_shown(value)} with {_shown(trial.params)}")
 
 
 def best_job(study: Study, search: Search) -> tuple[Job, float]:
@@ -167,21 +165,6 @@ def best_job(study: Study, search: Search) -> tuple[Job, float]:
     if not complete:
         raise ConfigError(f"{search.path}: no trial has a {search.objective}. {search.out / 'logs'} says why.")
     return search.job(study.best_trial.params), study.best_value
-
-
-def command_of(config: TrainConfig) -> str:
-    """Return the command line of a run."""
-    default, words = TrainConfig(task=config.task), ["mopo", "train", config.task]
-    for name in ROLES:
-        value, usual = getattr(config, name), getattr(default, name)
-        option = name.replace("_", "-")
-        if value == usual:
-            continue
-        if isinstance(usual, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", json.dumps(value) if isinstance(value, Mapping) else str(value)]
-    return shlex.join(words)
 
 
 def _study(search: Search) -> Study:
@@ -263,5 +246,7 @@ def _ends(distribution: Any) -> list[Any]:
     return list(getattr(distribution, "choices", None) or (distribution.low, distribution.high))
 
 
-def _shown(value: float | None) -> str:
-    return "no value" if value is None else f"{value:.1f}"
+def _shown(found: Any) -> str:
+    if isinstance(found, Mapping):
+        return ", ".join(f"{name} {_shown(value)}" for name, value in found.items())
+    return "no value" if found is None else f"{found:.4g}" if isinstance(found, float) else str(found)

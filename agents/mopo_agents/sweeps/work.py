@@ -92,7 +92,7 @@ def write_job(job: Job, file: Path) -> None:
 
 def _follow_parent() -> None:
     """Save and end when the parent has ended, even if it was killed: its end of the pipe is then closed."""
-    sys.stdin.read()
+    os.read(0, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

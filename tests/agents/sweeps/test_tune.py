@@ -17,12 +17,13 @@ import tyro
 from helpers.runs import config
 from tyro.conf import OmitArgPrefixes
 
+from mopo_agents.cli.sweep import command_of
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.sweeps import tune as searching
 from mopo_agents.sweeps.backends import Backend
 from mopo_agents.sweeps.plan import Job
 from mopo_agents.sweeps.status import status_of
-from mopo_agents.sweeps.tune import best_job, command_of, read_search, tune
+from mopo_agents.sweeps.tune import best_job, read_search, tune
 from mopo_agents.sweeps.work import do_job
 from mopo_env.errors import ConfigError, UnknownNameError
 
@@ -140,11 +141,12 @@ def parsed(command: str) -> TrainConfig:
     "changes",
     [
         {"deterministic": True, "fast": False, "envelope": False, "save_every": None},
+        {"target_entropy": -1e-5, "exit_reward": -3.0},
         {"agent_options": {"learning_rate": 1e-4, "policy_kwargs": {"net_arch": [16, 16]}}, "real_ratio": 0.1},
     ],
 )
 def test_every_kind_of_option_can_be_typed(changes: dict[str, object]) -> None:
-    """Flags, numbers, JSON and None."""
+    """Flags, numbers below zero, JSON and None."""
     expected = config(Path("a folder"), **changes)
     assert parsed(command_of(expected)) == expected
 
@@ -193,6 +195,6 @@ def test_a_search_that_is_killed(dataset: Path, tmp_path: Path, mopo: Mopo) -> N
     assert (code, err) == (0, "")
     assert {path: path.stat().st_mtime_ns for path in done} == times
     assert out.count("\ntrial ") == 4
-    assert out.splitlines()[-1].startswith("mopo train halfcheetah-mixed --agent-options ")
+    assert out.splitlines()[-1].startswith("mopo train halfcheetah-mixed '--agent-options=")
     expected = trials_of(plan_of(tmp_path, dataset, name="other", head="trials = 4\nbatch = 2"))
     assert trials_of(plan) == expected
