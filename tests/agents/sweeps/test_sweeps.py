@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from mopo_agents.sweeps.backends import Backend
 from mopo_agents.sweeps.execute import run_jobs
 from mopo_agents.sweeps.plan import Job, read_plan
 from mopo_agents.sweeps.status import status_of
+from mopo_agents.sweeps.tune import read_search
 from mopo_agents.sweeps.work import do_job
 from mopo_env.errors import BusyError, ConfigError, UnknownNameError
 
@@ -201,11 +203,15 @@ def test_workers_end_when_their_parent_is_killed(dataset: Path, tmp_path: Path) 
         time.sleep(0.05)
     process.kill()
     process.wait()
+    deadline = time.monotonic() + 60.0
     while True:
         try:
             with running(job.folder):
                 break
         except BusyError:
+            if time.monotonic() > deadline:
+                os.kill(int((job.folder / "unfinished" / "lock").read_text()), signal.SIGKILL)
+                raise
             time.sleep(0.05)
     assert any((job.folder / "unfinished").glob("*.json"))
 
@@ -248,3 +254,14 @@ def test_what_does_not_go_with_seeds(options: tuple[object, ...], message: str, 
     code, _, err = mopo("train", *options)
     assert (code, message in err) == (2, True), err
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_plans_on_the_page(tmp_path: Path) -> None:
+    """What docs/sweeps.md says can be saved and run."""
+    pytest.importorskip("optuna")
+    page = Path(__file__).parents[3] / "docs" / "sweeps.md"
+    plan, search = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "plan.toml").write_text(plan)
+    (tmp_path / "search.toml").write_text(search)
+    assert len(read_plan(tmp_path / "plan.toml").jobs) == 12
+    assert read_search(tmp_path / "search.toml").trials == 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import signal
@@ -75,35 +76,38 @@ def trials_of(path: Path) -> list[tuple[object, ...]]:
     return [(trial.params, trial.value) for trial in study.trials if len(trial.params) == 4]
 
 
-def test_a_search_ends_the_same_wherever_it_was_interrupted(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the runs, between two questions, between two answers, and within a question."""
+def test_a_search_ends_the_same_wherever_it_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the runs, between two questions, between two answers, and within a question. A formula stands for the runs."""
     import optuna
 
-    monkeypatch.setattr(searching, "run_jobs", in_this_process)
-    head = "trials = 12\nbatch = 2"  # more than TPE's ten random ones
-    expected = trials_of(plan_of(tmp_path, dataset, head=head))
-    assert len({str(trial) for trial in expected}) == len(expected) == 12
-    other = plan_of(tmp_path, dataset, name="other", head=head)
-    calls = 0
+    sizes: list[int] = []
+
+    def run_nothing(jobs: Sequence[Job], *_: object, **__: object) -> list[Job]:
+        sizes.append(len(jobs))
+        return []
+
+    monkeypatch.setattr(searching, "run_jobs", run_nothing)
+    monkeypatch.setattr(searching, "_value", lambda job, _: -abs(job.config.horizon - 3.2) - job.config.penalty_coef)
+    head = "trials = 15\nbatch = 3"  # more than TPE's ten random ones
+    expected = trials_of(plan_of(tmp_path, "data", head=head))
+    assert len({str(trial) for trial in expected}) == len(expected) == 15
+    assert sizes == [3] * 5
+    other = plan_of(tmp_path, "data", name="other", head=head)
 
     def sometimes(owner: object, name: str, every: int) -> None:
-        function = getattr(owner, name)
+        function, calls = getattr(owner, name), itertools.count(1)
 
         def call(*arguments: object, **options: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls % every == 0:
+            if next(calls) % every == 0:
                 raise KeyboardInterrupt
             return function(*arguments, **options)
 
         monkeypatch.setattr(owner, name, call)
 
-    sometimes(searching, "run_jobs", 13)
-    sometimes(optuna.Study, "ask", 13)
-    sometimes(optuna.Study, "tell", 13)
-    sometimes(optuna.Trial, "_suggest", 13)
+    sometimes(searching, "run_jobs", 4)
+    sometimes(optuna.Study, "ask", 7)
+    sometimes(optuna.Study, "tell", 5)
+    sometimes(optuna.Trial, "_suggest", 31)
     interruptions = 0
     while True:
         try:
