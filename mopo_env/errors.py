@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 __all__ = [
+    "BusyError",
     "ConfigError",
     "DataWarning",
     "DatasetError",
@@ -32,6 +33,10 @@ class MopoError(Exception):
 
 class ConfigError(MopoError, ValueError):
     """Raised when an option has the wrong type or lies outside its range."""
+
+
+class BusyError(ConfigError):
+    """Raised when another process works on a run."""
 
 
 class UnknownNameError(ConfigError):

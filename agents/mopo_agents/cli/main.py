@@ -26,7 +26,7 @@ from mopo_agents.cli.overview import Family, Table, family_help, first_steps, fu
 from mopo_agents.cli.report import report_runs, select_policy
 from mopo_agents.cli.results import Failed, as_json
 from mopo_agents.cli.share import pull_shared, push_shared
-from mopo_agents.cli.sweep import run_sweep, show_sweep
+from mopo_agents.cli.sweep import reproduce_table, run_sweep, search_options, show_sweep
 from mopo_agents.cli.tasks import list_methods, list_tasks
 from mopo_agents.cli.train import train_agent
 from mopo_agents.runs.state.interruption import Interrupted
@@ -59,6 +59,8 @@ COMMANDS: Table = {
         "sweep": Family(
             "Do many runs from one plan, and show how far they are.", {"run": run_sweep, "status": show_sweep}
         ),
+        "tune": search_options,
+        "reproduce": reproduce_table,
     },
     "Results": {"evaluate": evaluate_policy, "select": select_policy, "report": report_runs},
     "Files": {

@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes
 from mopo_agents._utils.outputs import refuse_other_files
 from mopo_agents.cli.arguments import arranged, find_modules_here, typed_value
 from mopo_agents.cli.messages import option_of
+from mopo_agents.cli.sweep import train_seeds
 from mopo_agents.runs.config import TrainConfig
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.references import is_reference
@@ -54,7 +55,9 @@ def train_agent(
     out: Path | None = None,
     resume: Path | None = None,
     from_: Path | None = None,
-) -> dict[str, Any]:
+    seeds: tuple[int, ...] = (),
+    workers: int | None = None,
+) -> dict[str, Any] | list[dict[str, Any]]:
     """Train an agent in the model, or from the dataset alone.
 
     It is evaluated if there is a real environment. Ctrl-C lets the epoch finish and saves the run; --resume continues
@@ -66,12 +69,17 @@ def train_agent(
         resume: Continue the unfinished run in this folder. It keeps its options; only --device and --threads may be
             given too.
         from_: Take the options of this run, or of its config.json, for a new run. Options beside it come first.
+        seeds: Train one run for each of these seeds. The same command continues them. --out is then their folder, runs/
+            by default.
+        workers: With --seeds: how many runs are done at once. None: one.
     """
     from mopo_agents.runs.report import plot_learning_curve, result_table
     from mopo_agents.runs.resume import resume as resume_run
     from mopo_agents.runs.train import train
 
     find_modules_here(config.penalty, config.termination, config.real_env)
+    if seeds or workers is not None:
+        return train_seeds(config, seeds, workers=workers, out=out, resume=resume)
     if resume is not None:
         if from_ is not None:
             raise ConfigError("resume, from: found both. --resume continues a run, --from begins a new one.")

@@ -14,7 +14,7 @@ from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.state.files import remove_folder
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.store import json_ready
-from mopo_env.errors import ConfigError, StoreError
+from mopo_env.errors import BusyError, ConfigError, StoreError
 
 __all__ = [
     "check_free",
@@ -77,7 +77,7 @@ def running(run: Path) -> Iterator[None]:
     At the end, the state of a finished run is removed.
 
     Raises:
-        ConfigError: If another process works on it.
+        BusyError: If another process works on it.
         StoreError: If the folder cannot be written.
     """
     path = state_folder(run) / "lock"
@@ -106,7 +106,7 @@ def _lock(run: Path, descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         process = os.read(descriptor, 20).decode(errors="replace") or "unknown"
-        raise ConfigError(
+        raise BusyError(
             f"{run}: process {process} works on this run. Wait for its end, or choose another folder."
         ) from None
     except OSError:  # a file system without locks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["Job", "Plan", "read_plan"]
-
-_PARTS = ("out", "options", "grid")
+__all__ = ["Job", "Plan", "config_of", "make_job", "read_plan", "read_toml"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +62,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         ConfigError: If the file is no such plan, or an option is wrong; the message says which.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a plan in TOML: {error}.") from error
-    for name in content.keys() - set(_PARTS):
-        raise UnknownNameError(f"part of the plan {path}", name, _PARTS)
+    content = read_toml(path, ("out", "options", "grid"))
     options, grids = content.get("options", {}), content.get("grid", [])
     if not isinstance(options, dict) or not isinstance(grids, list) or not grids:
         raise ConfigError(f"{path}: expected a table [options] and one or more tables [[grid]].")
@@ -77,7 +70,7 @@ def read_plan(path: Path) -> Plan:
     jobs: dict[str, Job] = {}
     for grid in grids:
         for choice in _combinations(path, grid):
-            job = _job(path, {**options, **choice}, out)
+            job = make_job(config_of(path, {**options, **choice}), out)
             jobs.setdefault(job.key, job)
     varied = sorted({name for grid in grids for name in grid} - {"task", "method", "seed"})
     return Plan(path=path, out=out, jobs=tuple(jobs.values()), varied=("task", "method", "seed", *varied))
@@ -90,7 +83,27 @@ def _combinations(path: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def _job(path: Path, options: Mapping[str, Any], out: Path) -> Job:
+def read_toml(path: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """Return the content of a plan.
+
+    Raises:
+        ConfigError: If it is not TOML, or has other parts than these.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as a plan in TOML: {error}.") from error
+    for name in content.keys() - set(parts):
+        raise UnknownNameError(f"part of the plan {path}", name, parts)
+    return content
+
+
+def config_of(path: Path, options: Mapping[str, Any]) -> TrainConfig:
+    """Return the options of a run in a plan, all of which fit together.
+
+    Raises:
+        ConfigError: If they do not; the message names the plan.
+    """
     known = [field.name for field in fields(TrainConfig)]
     for name in options.keys() - set(known):
         raise UnknownNameError(f"option in {path}", name, known)
@@ -98,8 +111,14 @@ def _job(path: Path, options: Mapping[str, Any], out: Path) -> Job:
         raise ConfigError(f"{path}: found a run without a task. Name one in [options] or in every [[grid]].")
     try:
         config = TrainConfig(**options)
-        run = resolve(config)
+        resolve(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def make_job(config: TrainConfig, out: Path) -> Job:
+    """Return the job of a run, in a folder within `out` that is named after everything that changes the result."""
+    run = resolve(config)
     key = digest({name: value for name, value in asdict(run.config).items() if ROLES[name] != "how"})
     return Job(key=key, config=config, folder=out / f"{run.name}-{key[:8]}")

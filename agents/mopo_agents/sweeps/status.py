@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from mopo_agents.runs.folder import is_finished, state_folder
 from mopo_agents.runs.select import read_scores
 from mopo_agents.sweeps.plan import Job, Plan
 from mopo_env._utils.json_files import read_json
+from mopo_env.errors import require_extra
 
-__all__ = ["JobStatus", "csv_of", "result_rows", "status_of"]
+__all__ = ["JobStatus", "csv_of", "parquet_of", "result_rows", "status_of"]
 
 State = Literal["done", "diverged", "begun", "open"]
 
@@ -27,12 +30,14 @@ class JobStatus:
         state: done, diverged, begun (running or interrupted), or open.
         epoch: Finished epochs.
         last_return: The latest return in the real environment; None without one.
+        last_10_return: The mean of the last ten, or of all if there are fewer; None without one.
         best_score: The best score by the model alone; None without one.
     """
 
     state: State
     epoch: int
     last_return: float | None
+    last_10_return: float | None
     best_score: float | None
 
 
@@ -49,12 +54,13 @@ def status_of(job: Job) -> JobStatus:
         state, epoch = "done" if result["diverged_epoch"] is None else "diverged", result["epochs"]
     elif state == "open" and state_folder(job.folder).is_dir():
         state = "begun"
-    returns, scores = _column(job.folder / "evaluations.csv", "return_mean"), read_scores(job.folder)
+    returns = [float(value) for value in _column(job.folder / "evaluations.csv", "return_mean")]
     return JobStatus(
         state=state,
         epoch=epoch,
-        last_return=float(returns[-1]) if returns else None,
-        best_score=max((row.score for row in scores), default=None),
+        last_return=returns[-1] if returns else None,
+        last_10_return=fmean(returns[-10:]) if returns else None,
+        best_score=max((row.score for row in read_scores(job.folder)), default=None),
     )
 
 
@@ -63,6 +69,7 @@ def result_rows(plan: Plan) -> list[dict[str, Any]]:
     rows = []
     for job in plan.jobs:
         varied = {name: getattr(job.config, name) for name in plan.varied}
+        varied = {name: json.dumps(value) if isinstance(value, Mapping) else value for name, value in varied.items()}
         rows.append({**varied, **vars(status_of(job)), "epochs": job.config.epochs, "folder": str(job.folder)})
     return rows
 
@@ -73,6 +80,18 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
     writer = csv.DictWriter(stream, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
+    return stream.getvalue()
+
+
+def parquet_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return rows as a Parquet file.
+
+    Raises:
+        MissingExtraError: If pyarrow is not installed.
+    """
+    pyarrow, parquet = require_extra("pyarrow", "tables"), require_extra("pyarrow.parquet", "tables")
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), stream)
     return stream.getvalue()
 
 

@@ -1,51 +1,101 @@
-"""Do one job, wherever it was left: `python -m mopo_agents.sweeps.work JOB.json`."""
+"""Do one job, wherever it was left: `python -m mopo_agents.sweeps.work JOB.json`.
+
+The slow packages are imported late, because a job may bring the variables of the environment that they read.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sys
+import threading
+import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mopo_agents.runs.config import TrainConfig
-from mopo_agents.runs.folder import is_finished
-from mopo_agents.runs.resume import resume
-from mopo_agents.runs.train import train
-from mopo_agents.sweeps.plan import Job
-from mopo_env._utils.json_files import read_json
-from mopo_env._utils.store import json_text, write_file
-from mopo_env.errors import DivergenceError, MopoError
+if TYPE_CHECKING:
+    from mopo_agents.sweeps.plan import Job
 
-__all__ = ["do_job", "write_job"]
+__all__ = ["BUSY", "CRASHED", "REFUSED", "SAVED", "attempt", "do_job", "write_job"]
+
+CRASHED = 1
+REFUSED = 2  # the same attempt would end the same way
+BUSY = 3  # another process works on the run
+SAVED = 130  # asked to stop, the run has saved itself
+_ENVIRONMENT = ("MOPO_", "MINARI_", "MUJOCO_")
 
 
-def do_job(job: Job) -> None:
+def attempt(file: Path, log: Path | None = None) -> int:
+    """Do the job of a file; return 0 when it is done, otherwise how this process could not do it.
+
+    Args:
+        file: What `write_job` wrote.
+        log: Gets everything that this process prints from now on; None: it is printed.
+    """
+    content = json.loads(file.read_text())
+    if log is not None:
+        with log.open("ab") as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+    os.environ.update(content["environment"])
+    os.chdir(content["directory"])
+    from mopo_env.errors import BusyError, MopoError
+
+    try:
+        do_job(content["config"], Path(content["folder"]))
+    except MopoError as error:
+        sys.stderr.write(f"mopo: {error}\n")
+        return BUSY if isinstance(error, BusyError) else REFUSED
+    except KeyboardInterrupt:
+        return SAVED
+    except Exception:
+        traceback.print_exc()
+        return CRASHED
+    finally:
+        sys.stderr.flush()
+    return 0
+
+
+def do_job(options: dict[str, Any], folder: Path) -> None:
     """Begin a run, continue it, or do nothing if it is done. A run that diverged is done."""
-    if is_finished(job.folder):
+    from mopo_agents.runs.config import TrainConfig
+    from mopo_agents.runs.folder import is_finished
+    from mopo_agents.runs.resume import resume
+    from mopo_agents.runs.train import train
+    from mopo_env.errors import DivergenceError
+
+    if is_finished(folder):
         return
     try:
-        if (job.folder / "config.json").exists():
-            resume(job.folder, progress=False)
+        if (folder / "config.json").exists():
+            resume(folder, progress=False)
         else:
-            train(job.config, folder=job.folder, progress=False)
+            train(TrainConfig(**options), folder=folder, progress=False)
     except DivergenceError as error:
         sys.stderr.write(f"mopo: {error}\n")
 
 
-def write_job(job: Job, path: Path) -> None:
-    """Write a job for another process."""
-    write_file(path, json_text({"key": job.key, "folder": str(job.folder), "config": asdict(job.config)}))
+def write_job(job: Job, file: Path) -> None:
+    """Write a job for another process, also on another machine that sees the same files."""
+    from mopo_env._utils.store import json_text, write_file
+
+    content = {
+        "folder": str(job.folder.absolute()),
+        "config": asdict(job.config),
+        "directory": str(Path.cwd()),
+        "environment": {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)},
+    }
+    write_file(file, json_text(content))
 
 
-def _read_job(path: Path) -> Job:
-    content = read_json(path)
-    return Job(key=content["key"], config=TrainConfig(**content["config"]), folder=Path(content["folder"]))
+def _follow_parent() -> None:
+    """Save and end when the parent has ended, even if it was killed: its end of the pipe is then closed."""
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    try:
-        do_job(_read_job(Path(sys.argv[1])))
-    except MopoError as error:
-        sys.stderr.write(f"mopo: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    sys.exit(attempt(Path(sys.argv[1])))

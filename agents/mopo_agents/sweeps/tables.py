@@ -1,0 +1,104 @@
+"""The paper's tables and its Figure 1, as plans: which methods on which tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mopo_agents.runs.config import TrainConfig
+from mopo_agents.runs.methods import get_method
+from mopo_agents.sweeps.plan import Job, Plan, make_job
+from mopo_env.datasets.folders import find_folder
+from mopo_env.errors import ConfigError, UnknownNameError
+from mopo_env.tasks import TASKS
+
+__all__ = ["TABLES", "PaperTable", "plan_of"]
+
+EPOCHS = 500
+ROLLOUT_BATCH_SIZE = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """Rows of a table of the paper.
+
+    Attributes:
+        tasks: The tasks.
+        methods: The methods; `mopo-no-lip` is what the paper's code ran as MOPO.
+    """
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+
+
+_OUT_OF_DISTRIBUTION = ("halfcheetah-jump", "ant-angle")
+_OF_D4RL = tuple(name for name, task in TASKS.items() if task.paper_return and name not in _OUT_OF_DISTRIBUTION)
+
+TABLES = {
+    "table1": PaperTable(tasks=_OF_D4RL, methods=("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-v")),
+    "table2": PaperTable(
+        tasks=_OUT_OF_DISTRIBUTION, methods=("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-p", "brac-v")
+    ),
+    "table3": PaperTable(
+        tasks=("halfcheetah-mixed", "halfcheetah-jump"),
+        methods=(
+            "ours",
+            "mopo",
+            "mopo-no-lip",
+            "mopo-ens-penalty",
+            "mopo-no-lip-ens-penalty",
+            "mopo-no-penalty",
+            "mbpo",
+            "mbpo-no-ens",
+            "mopo-oracle",
+            "mopo-no-lip-oracle",
+        ),
+    ),
+    "figure1": PaperTable(tasks=("halfcheetah-mixed", "halfcheetah-jump"), methods=("mbpo", "mbpo-no-ens", "sac")),
+}
+"""Table 1 also has the batch's mean and largest return; every report has these."""
+
+
+def plan_of(
+    name: str,
+    *,
+    scale: float,
+    seeds: Sequence[int],
+    out: Path,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+) -> tuple[Plan, list[str]]:
+    """Return the runs of a table, and the tasks that are left out because nobody has collected their data here.
+
+    Args:
+        name: A key of `TABLES`.
+        scale: Share of the paper's 500 epochs and, up to 1, of its b = 50,000; b is at least 20,000.
+        seeds: One run each; the paper has three.
+        out: The folder of the runs.
+        tasks: Only these tasks; default: the table's.
+        methods: These methods; default: the table's.
+
+    Raises:
+        UnknownNameError: If there is no such table, task or method.
+        ConfigError: If no task is left.
+    """
+    if name not in TABLES:
+        raise UnknownNameError("table", name, TABLES)
+    table = TABLES[name]
+    asked = tuple(tasks or table.tasks)
+    there = [task for task in asked if (folder := find_folder(task)) and (folder / "dataset.json").exists()]
+    if not there:
+        raise ConfigError(f"{name}: found no data of {', '.join(asked)}. `mopo collect TASK` collects them.")
+    epochs = max(1, round(EPOCHS * scale))
+    size = max(20_000, round(ROLLOUT_BATCH_SIZE * min(1.0, scale)))
+    jobs: dict[str, Job] = {}
+    for task in there:
+        for method in methods or table.methods:
+            for seed in seeds:
+                rollouts = None if get_method(method).model_free else size
+                config = TrainConfig(task=task, method=method, seed=seed, epochs=epochs, rollout_batch_size=rollouts)
+                job = make_job(config, out)
+                jobs[job.key] = job
+    plan = Plan(path=Path(name), out=out, jobs=tuple(jobs.values()), varied=("task", "method", "seed"))
+    return plan, [task for task in asked if task not in there]
