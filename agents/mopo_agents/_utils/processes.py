@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from multiprocessing.connection import wait
 
-__all__ = ["follow_parent"]
+__all__ = ["end_with", "follow_parent"]
 
 
 def follow_parent() -> None:
@@ -21,4 +22,19 @@ def follow_parent() -> None:
 
 def _end_with(sentinel: int) -> None:
     wait([sentinel])  # ready when the parent has ended, on every platform
+    os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """Make this process end when the process that started it ends for any reason.
+
+    Args:
+        parent: The number of that process, from itself: it may have ended before this one asks.
+    """
+    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:  # a process whose parent has ended gets another one
+        time.sleep(0.5)
     os._exit(1)

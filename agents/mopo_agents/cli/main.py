@@ -15,6 +15,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.outputs import check_output, refuse_other_files, write_output
+from mopo_agents._utils.streams import lasting_streams
 from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
@@ -296,6 +297,11 @@ app.command(cache_app, name="cache", help="Show or clear what can be made again.
 
 def main() -> None:
     """Run the command line."""
+    with lasting_streams():
+        _run()
+
+
+def _run() -> None:
     # On shared cores, two threads were measured ten times slower than one. Set this before torch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     arguments = sys.argv[1:]
@@ -309,10 +315,6 @@ def main() -> None:
                 description="Train any Stable-Baselines3 agent on a model learned from a fixed dataset. With --debug, "
                 "an error shows where it was raised.",
             )
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except KeyboardInterrupt as error:
         print("mopo: interrupted", *getattr(error, "__notes__", []), sep="\nmopo: ", file=sys.stderr)
         sys.exit(128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT))

@@ -85,7 +85,7 @@ def _start(job: Job, out: Path) -> subprocess.Popen[bytes]:
     # A session of its own: a signal of the terminal reaches the parent alone, which then tells each child once.
     with log.open("ab") as stream:
         return subprocess.Popen(  # noqa: S603  # our own module, with the name of a file that we wrote
-            [sys.executable, "-m", "mopo_agents.sweeps.work", str(file)],
+            [sys.executable, "-m", "mopo_agents.sweeps.work", str(file), str(os.getpid())],
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,

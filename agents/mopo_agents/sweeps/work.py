@@ -1,4 +1,7 @@
-"""Do one job, wherever it was left: `python -m mopo_agents.sweeps.work JOB.json`."""
+"""Do one job, wherever it was left: `python -m mopo_agents.sweeps.work JOB.json [PARENT]`.
+
+With the number of the process that started it, the job ends with that process, even if that is killed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from mopo_agents._utils.processes import end_with
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.folder import is_finished
 from mopo_agents.runs.resume import resume
@@ -42,6 +46,8 @@ def _read_job(path: Path) -> Job:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        end_with(int(sys.argv[2]))
     try:
         do_job(_read_job(Path(sys.argv[1])))
     except MopoError as error:
