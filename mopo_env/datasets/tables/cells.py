@@ -82,7 +82,7 @@ class CellReader:
         word = cell.strip()
         if not word or word in self.na:
             return np.nan
-        if word.lower() in ("false", "true"):
+        if len(word) <= len("false") and word.lower() in ("false", "true"):
             return float(word.lower() == "true")
         return self._refuse(cell, row, name)
 
@@ -139,7 +139,7 @@ class CellReader:
         """Read a label or a category; a null is missing."""
         word = _as_text(cell).strip()
         # A log has few different texts, and each is kept once.
-        return None if not word or word in self.na or word.lower() == "nan" else self._known.setdefault(word, word)
+        return None if not word or word in self.na or word[:4].lower() == "nan" else self._known.setdefault(word, word)
 
     def _float(self, cell: str) -> float | None:
         if self.decimal != ".":
