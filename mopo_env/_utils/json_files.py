@@ -166,7 +166,8 @@ def _refuse_constant(token: str) -> float:
 
 
 def _infinity(token: str) -> float:
-    return float(token) if token != "NaN" else _refuse_constant(token)
+    number = float(token)
+    return _refuse_constant(token) if math.isnan(number) else number
 
 
 def _finite(token: str) -> float:
