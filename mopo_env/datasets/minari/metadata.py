@@ -170,8 +170,8 @@ def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box"
     kind = space.get("type")
     if kind != "Box":
         raise DatasetError(f"{name}: found {kind or str(space)[:80]!r}, expected {expected}.")
-    shape: Any
-    shape, low, high = (space.get(key) for key in ("shape", "low", "high"))
+    described: list[Any] = [space.get(key) for key in ("shape", "low", "high")]
+    shape, low, high = described
     # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
     fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
     if not fits or not 0 < shape[0] == len(low) == len(high):
