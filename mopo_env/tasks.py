@@ -8,6 +8,7 @@ from typing import Literal
 
 import gymnasium as gym
 
+from mopo_env._utils.options import check_text
 from mopo_env.errors import UnknownNameError
 
 __all__ = ["ID_PREFIX", "REWARD_ENV_IDS", "TASKS", "TOY_ID", "Task", "get_task", "register_all"]
@@ -181,10 +182,11 @@ def get_task(name: str) -> Task:
     """Look a task up by name or id.
 
     Raises:
+        ConfigError: If it is no text.
         UnknownNameError: If no task has this name. The message holds the nearest names.
     """
     try:
-        return TASKS[name.removeprefix(ID_PREFIX)]
+        return TASKS[check_text("task", name).removeprefix(ID_PREFIX)]
     except KeyError:
         raise UnknownNameError("task", name, TASKS) from None
 

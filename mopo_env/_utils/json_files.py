@@ -12,6 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return check_digest(path, content)
 
 
-def parse_json(body: bytes) -> dict[str, Any]:
+def parse_json(body: bytes, *, any_text: bool = False, infinities: bool = False) -> dict[str, Any]:
     """Parse an object of strict JSON in UTF-8.
+
+    Args:
+        body: The text.
+        any_text: Accept texts with control characters.
+        infinities: Accept ``Infinity`` and ``-Infinity``, which Python writes although they are not JSON.
 
     Raises:
         ValueError: If it is no object of strict JSON, repeats a name, has a number beyond the range of a float, or a
@@ -77,10 +83,10 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """
     content = json.loads(
         body.decode(),
-        parse_constant=_refuse_constant,
+        parse_constant=_infinity if infinities else _refuse_constant,
         parse_float=_finite,
         parse_int=_integer,
-        object_pairs_hook=_without_repetition,
+        object_pairs_hook=partial(_without_repetition, check=not any_text),
     )
     if not isinstance(content, dict):
         raise ValueError(f"expected an object, found a {type(content).__name__}")
@@ -159,6 +165,11 @@ def _refuse_constant(token: str) -> float:
     raise ValueError(f"{token} is not JSON")
 
 
+def _infinity(token: str) -> float:
+    number = float(token)
+    return _refuse_constant(token) if math.isnan(number) else number
+
+
 def _finite(token: str) -> float:
     number = float(token)
     if not math.isfinite(number):
@@ -172,13 +183,14 @@ def _integer(token: str) -> int:
     return int(token)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repetition(pairs: list[tuple[str, Any]], *, check: bool) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, value in pairs:
         if name in content:
             raise ValueError(f"the name {name[:80]!r} occurs twice")
-        _check_texts(name)
-        _check_texts(value)
+        if check:
+            _check_texts(name)
+            _check_texts(value)
         content[name] = value
     return content
 

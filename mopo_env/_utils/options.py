@@ -25,6 +25,7 @@ __all__ = [
     "check_fields",
     "check_integer",
     "check_number",
+    "check_text",
     "check_tuple",
 ]
 
@@ -81,6 +82,17 @@ def check_boolean(name: str, value: Any) -> bool:
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name}: expected True or False, found {value!r}.")
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    """Return a value that is a text.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(f"{name}: expected a text, found {value!r}.")
     return value
 
 

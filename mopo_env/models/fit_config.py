@@ -138,8 +138,8 @@ class FitConfig:
             object.__setattr__(self, "weight_decay", (*of_layers, 1e-4))
         if len(self.weight_decay) != len(self.hidden_sizes) + 1:
             raise ConfigError(
-                f"weight_decay: expected one number for each of the {len(self.hidden_sizes)} hidden layers and one "
-                f"for the heads, found {len(self.weight_decay)}."
+                f"weight_decay: expected one number for each layer of hidden_sizes, of which there are "
+                f"{len(self.hidden_sizes)}, and one for the heads; found {len(self.weight_decay)}."
             )
         if self.num_elites > self.num_members:
             raise ConfigError(f"num_elites: {self.num_elites} exceeds num_members, {self.num_members}.")

@@ -224,6 +224,36 @@ class TestParquet:
         assert outcome == "loaded"
         assert growth < 200
 
+    @pytest.mark.parametrize("column", ["s", "e"])
+    def test_one_long_text_where_a_number_belongs(self, tmp_path: Path, column: str) -> None:
+        """443 kB once decoded to 20 GB: a column of numbers, or of times, may hold texts too."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        labels = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2_000, np.int32)), pa.array(["x" * 1_000_000]))
+        numbers = {name: np.random.default_rng(0).normal(size=2_000) / 9 for name in "sare"}
+        parquet.write_table(pa.table({**numbers, column: labels}), tmp_path / "x.parquet")
+        given = {"observations": ["s"], "actions": ["a"], "reward": "r", "time": "e"}
+        outcome, growth = measured(f"load_table(sys.argv[1], **{given!r})", tmp_path / "x.parquet")
+        assert outcome == "DatasetError"
+        assert growth < 200
+
+    @pytest.mark.parametrize("kind", ["list", "struct", "binary"])
+    def test_what_is_no_number_is_not_decoded(self, tmp_path: Path, kind: str) -> None:
+        """43 kB once decoded to 2 GB."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        wide = {
+            "list": lambda: pa.array([[0.0] * 100_000] * 200),
+            "struct": lambda: pa.array([{"x": "x" * 100_000}] * 200),
+            "binary": lambda: pa.array([b"x" * 100_000] * 200, pa.binary(100_000)),
+        }
+        numbers = {name: np.random.default_rng(0).normal(size=200) / 9 for name in "are"}
+        parquet.write_table(pa.table({**numbers, "s": wide[kind]()}), tmp_path / "x.parquet")
+        with pytest.raises(DatasetError, match=r"column 's': found the type .*, expected texts or numbers"):
+            load_table(tmp_path / "x.parquet", **self.COLUMNS)
+
     def test_a_packed_text_is_refused(self, tmp_path: Path) -> None:
         import pyarrow as pa
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mopo_agents._utils.streams import lasting_streams
 from mopo_agents.cli.arguments import Command, parameters_of, print_completion, read_call
 from mopo_agents.cli.cache import clear_cache, list_cache, show_cache_path
 from mopo_agents.cli.collect import collect_dataset
@@ -79,6 +80,11 @@ _GLOBAL |= {"--debug": "debug", "--version": "version", "-V": "version"}
 
 def main() -> None:
     """Run the command line."""
+    with lasting_streams():
+        _start()
+
+
+def _start() -> None:
     # On shared cores, two threads were measured ten times slower than one. Set this before torch is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     given = {_GLOBAL[word] for word in sys.argv[1:] if word in _GLOBAL}
@@ -91,10 +97,6 @@ def main() -> None:
     except Failed as failed:
         _print_result(failed.result, given)
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader, such as `head`, has closed the pipe. Without this, Python reports it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     except KeyboardInterrupt as error:
         print("mopo: interrupted", *getattr(error, "__notes__", []), sep="\nmopo: ", file=sys.stderr)
         sys.exit(128 + (error.number if isinstance(error, Interrupted) else signal.SIGINT))

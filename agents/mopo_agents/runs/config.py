@@ -26,6 +26,7 @@ from mopo_env._utils.options import (
     check_fields,
     check_integer,
     check_number,
+    check_text,
 )
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
@@ -227,8 +228,9 @@ class TrainConfig:
         Raises:
             ConfigError: If an option has the wrong type or is outside its range; the message names it.
         """
-        if not isinstance(self.real_env, str | None):
-            raise ConfigError(f"real_env: expected the id of a Gymnasium environment, found {self.real_env!r}.")
+        check_fields(self, check_text, "task", "device")
+        check_fields(self, check_text, "method", "agent", "penalty", "termination", optional=True)
+        check_fields(self, check_text, "dataset", "ensemble", "real_env", optional=True)
         object.__setattr__(self, "agent_options", _as_data(self.agent_options))
         check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
         check_fields(self, check_integer, "evaluate_every", "score_every", "seed", minimum=0)

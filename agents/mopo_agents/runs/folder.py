@@ -168,7 +168,13 @@ def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any])
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+    if not differences:  # the options are read from the record, so they cannot differ from it
+        raise ConfigError(
+            f"{run}: cannot be resumed, because its config.json was edited: its options give the identity "
+            f"{now['identity'][:12]!r}…, but it was begun as {str(record.get('identity'))[:12]!r}…. A resumed run "
+            "keeps its options. Restore the file, or train a new run."
+        )
     raise ConfigError(
-        f"{run}: cannot be resumed, because its inputs have changed ({'; '.join(differences) or 'its identity'}). "
-        "Restore them, or train a new run."
+        f"{run}: cannot be resumed, because its inputs have changed ({'; '.join(differences)}). Restore them, or train "
+        "a new run."
     )

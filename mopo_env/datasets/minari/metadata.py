@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,15 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box, Discrete
 
+from mopo_env._utils.json_files import parse_json, read_regular_file
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
 from mopo_env.datasets.minari.layout import Part, parts_of
-from mopo_env.errors import DatasetError
+from mopo_env.errors import DatasetError, StoreError
 
 __all__ = ["MinariMetadata", "read_minari_metadata"]
 
-_LARGEST_FILE = 10_000_000
+# Bytes. Parsed, the worst JSON takes thirty times its size.
+_LARGEST_FILE = 4_000_000
 _KINDS = {str: "a string", int: "an integer"}
 _CONVERT = (
     "Load it with Minari, and build Transitions.from_episodes(Episode(…) for episode in dataset.iterate_episodes()) "
@@ -65,12 +66,10 @@ def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata
         DatasetError: If it is damaged or incomplete, or describes data of another kind; the message names the field.
     """
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
-            raise DatasetError(f"found no file, or one of more than {_LARGEST_FILE:,} bytes.")
-        body = path.read_bytes()
-        raw = json.loads(body)
-        if not isinstance(raw, dict):
-            raise DatasetError(f"found a {type(raw).__name__}, expected an object of JSON.")
+        if not path.is_file():
+            raise DatasetError("found no file.")
+        body = read_regular_file(path, largest=_LARGEST_FILE)
+        raw = parse_json(body, any_text=True)  # its author may describe the data with any characters
         version, data_format = _field(raw, "minari_version", str), _field(raw, "data_format", str)
         # All versions 0.x that write this file use the same layout. Later versions may differ.
         if not version.startswith("0."):
@@ -90,6 +89,8 @@ def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata
         )
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
+    except StoreError as error:
+        raise DatasetError(str(error)) from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise DatasetError(f"{path}: cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
 
@@ -113,17 +114,15 @@ def _count(raw: dict[str, Any], name: str) -> int:
 def _env_id(raw: dict[str, Any]) -> str | None:
     if raw.get("env_spec") is None:
         return None
-    spec = json.loads(_field(raw, "env_spec", str))
-    name = spec.get("id") if isinstance(spec, dict) else None
+    name = _inner(raw, "env_spec").get("id")
     if not isinstance(name, str):
         raise DatasetError("env_spec: found no id in it, expected the description of an environment.")
     return name
 
 
 def _action_space(raw: dict[str, Any]) -> ActionSpace:
-    text = raw.get("action_space")
-    space = json.loads(text) if isinstance(text, str) else None
-    if not isinstance(space, dict) or space.get("type") != "Discrete":
+    space = _space(raw, "action_space")
+    if space.get("type") != "Discrete":
         return _box(raw, "action_space", "a one-dimensional Box or Discrete")
     count, first = space.get("n"), space.get("start", 0)
     if type(count) is not int or type(first) is not int or count < 1 or max(count, abs(first)) > 2**31:
@@ -135,7 +134,7 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
 
 def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, ...]]:
     space, name = _space(raw, "observation_space"), "observation_space"
-    shape = space.get("shape") if isinstance(space, dict) and space.get("type") == "Box" else None
+    shape = space.get("shape") if space.get("type") == "Box" else None
     if isinstance(shape, list) and len(shape) == 1:
         return _box(raw, name), ()
     if not flatten:
@@ -148,21 +147,31 @@ def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, .
     return _as_box(bounds, name), parts
 
 
-def _space(raw: dict[str, Any], name: str) -> Any:
+def _inner(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    """Parse a field whose text is JSON in turn."""
+    text = _field(raw, name, str)
+    try:
+        return parse_json(text.encode(), infinities=True)  # Minari writes them for spaces without bounds
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{name}: cannot be read: {type(error).__name__}: {error}. The file is damaged.") from error
+
+
+def _space(raw: dict[str, Any], name: str) -> dict[str, Any]:
     if name not in raw:
         raise DatasetError(
             f"{name}: missing. Minari would make the environment that the file names to find the space. This would run "
             f"code that the file chooses, so it is refused. Add the space to the file. Or: {_CONVERT}"
         )
-    return json.loads(_field(raw, name, str))
+    return _inner(raw, name)
 
 
 def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
     space = _space(raw, name)
-    kind = space.get("type") if isinstance(space, dict) else None
+    kind = space.get("type")
     if kind != "Box":
         raise DatasetError(f"{name}: found {kind or str(space)[:80]!r}, expected {expected}.")
-    shape, low, high = (space.get(key) for key in ("shape", "low", "high"))
+    described: list[Any] = [space.get(key) for key in ("shape", "low", "high")]
+    shape, low, high = described
     # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
     fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
     if not fits or not 0 < shape[0] == len(low) == len(high):

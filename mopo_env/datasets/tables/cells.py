@@ -20,6 +20,8 @@ __all__ = ["CellReader", "Table"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Texts that are kept of one file, for messages.
 _MOST_WRONG = 1000
+# Characters of a number or a time. No sound one is longer.
+_LONGEST_NUMBER = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class CellReader:
         word = cell.strip()
         if not word or word in self.na:
             return np.nan
-        if word.lower() in ("false", "true"):
+        if len(word) <= len("false") and word.lower() in ("false", "true"):
             return float(word.lower() == "true")
         return self._refuse(cell, row, name)
 
@@ -98,7 +100,7 @@ class CellReader:
             self.time_kinds.add(float)
             return value
         try:
-            moment = datetime.fromisoformat(word)
+            moment = datetime.fromisoformat(word[:_LONGEST_NUMBER])
         except ValueError:
             return self._refuse(cell, row, name)
         self.time_kinds.add(datetime)
@@ -139,11 +141,13 @@ class CellReader:
         """Read a label or a category; a null is missing."""
         word = _as_text(cell).strip()
         # A log has few different texts, and each is kept once.
-        return None if not word or word in self.na or word.lower() == "nan" else self._known.setdefault(word, word)
+        return None if not word or word in self.na or word[:4].lower() == "nan" else self._known.setdefault(word, word)
 
     def _float(self, cell: str) -> float | None:
         if self.decimal != ".":
             cell = cell.replace(".", "_").replace(self.decimal, ".")
+        if len(cell) > _LONGEST_NUMBER:
+            return None  # each attempt would copy it into an error
         try:
             return None if "_" in cell else float(cell)  # only Python reads 1_000 as a number
         except ValueError:

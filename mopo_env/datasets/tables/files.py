@@ -218,19 +218,19 @@ def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Ta
                 f"declares {rows:,} rows of {len(columns.names)} columns, which its {size:,} bytes cannot hold as "
                 "measured values. The file is damaged or made to exhaust memory."
             )
-        for name in columns.texts:
-            _check_text_column(file, name)
+        for name in columns.names:
+            _check_type(file, name)
         _check_unpacked(file, columns.names, size)
     # Texts stay encoded: one text of a megabyte in every row would else be a megabyte for every row.
-    with parquet.ParquetFile(path, read_dictionary=list(columns.texts)) as file:
+    with parquet.ParquetFile(path, read_dictionary=columns.names) as file:
         table = file.read(columns=columns.names, use_threads=False)
     cells = CellReader(na=table_format.na)
     return Table(
         path=path,
-        numbers={name: cells.numbers(table.column(name).to_numpy(), name) for name in columns.numbers},
+        numbers={name: cells.numbers(_array(table.column(name)), name) for name in columns.numbers},
         texts={name: [cells.text(cell) for cell in _texts(table.column(name))] for name in columns.texts},
         time_column=columns.time or "",
-        times=None if columns.time is None else cells.times(table.column(columns.time).to_numpy(), columns.time),
+        times=None if columns.time is None else cells.times(_array(table.column(columns.time)), columns.time),
         timestamps=cells.are_timestamps(),
         wrong=cells.wrong,
         unit="row",
@@ -238,11 +238,13 @@ def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Ta
     )
 
 
-def _check_text_column(file: Any, name: str) -> None:
+def _check_type(file: Any, name: str) -> None:
+    """Refuse a column of lists or of bytes, whose memory cannot be told from the number of rows."""
     types = require_extra("pyarrow.types", "tables")
     kind = file.schema_arrow.field(name).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    if not (types.is_primitive(kind) or types.is_string(kind) or types.is_large_string(kind)):
+    fits = (types.is_primitive, types.is_decimal, types.is_null, types.is_string, types.is_large_string)
+    if not any(is_one(kind) for is_one in fits):
         raise DatasetError(f"column {name!r}: found the type {kind}, expected texts or numbers.")
 
 
@@ -257,6 +259,14 @@ def _check_unpacked(file: Any, wanted: list[str], size: int) -> None:
             f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file "
             "is damaged or made to exhaust memory."
         )
+
+
+def _array(column: Any) -> np.ndarray:
+    """Return a column as numbers, times, or texts of which each is kept once."""
+    types = require_extra("pyarrow.types", "tables")
+    if not types.is_dictionary(column.type) or types.is_primitive(column.type.value_type):
+        return np.asarray(column.to_numpy())
+    return np.array(list(_texts(column)), dtype=object)
 
 
 def _texts(column: Any) -> Iterator[Any]:

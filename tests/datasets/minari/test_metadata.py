@@ -69,7 +69,13 @@ def test_unbounded_spaces(folder: Path) -> None:
         ({"observation_space": {}}, ["observation_space: found '{}', expected a string"]),
         ({"observation_space": "["}, ["cannot be read", "JSONDecodeError"]),
         ({"observation_space": "[" * 100_000}, ["cannot be read", "RecursionError"]),
-        ({"observation_space": "[]"}, ["observation_space: found '[]'", "one-dimensional Box"]),
+        ({"observation_space": "[]"}, ["observation_space: cannot be read", "expected an object, found a list"]),
+        ({"observation_space": box(low=["@"] * 3).replace('"@"', "1e999")}, ["observation_space", "1e999 is beyond"]),
+        ({"observation_space": box(low=[float("nan")] * 3)}, ["observation_space: cannot be read", "NaN is not JSON"]),
+        ({"observation_space": box()[:-1] + ', "type": "Dict"}'}, ["observation_space", "'type' occurs twice"]),
+        ({"ref_max_score": float("inf")}, ["Infinity is not JSON"]),
+        ({"total_steps": 10**200}, ["cannot be read", "is too long"]),
+        ({"env_spec": '{"id": "\\u001b[2J"}'}, ["env_spec: cannot be read", "control characters"]),
         ({"observation_space": '{"type": "Dict", "subspaces": {}}'}, ["observation_space: found 'Dict'"]),
         ({"observation_space": box(shape=[4])}, ["observation_space: found the shape [4]", "as many bounds"]),
         ({"observation_space": box(shape=[10**12], low=-1, high=1)}, ["found the shape [1000000000000]"]),
@@ -94,7 +100,7 @@ def test_unbounded_spaces(folder: Path) -> None:
             ["actions: found the type float32, expected integers"],
         ),
         ({"env_spec": 5}, ["env_spec: found '5', expected a string"]),
-        ({"env_spec": "5"}, ["env_spec: found no id"]),
+        ({"env_spec": "5"}, ["env_spec: cannot be read", "found a int"]),
         ({"env_spec": '{"id": 5}'}, ["env_spec: found no id"]),
         ({"env_spec": "{"}, ["cannot be read", "JSONDecodeError"]),
     ],
@@ -107,11 +113,31 @@ def test_damage(folder: Path, changes: dict[str, Any], parts: list[str]) -> None
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"null", b"\xff", b"[" * 100_000, b" " * 10_000_001])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"null", b"\xff", b"[" * 100_000, b" " * 4_000_001])
 def test_no_metadata_at_all(folder: Path, body: bytes) -> None:
     (folder / "metadata.json").write_bytes(body)
     with pytest.raises(DatasetError, match=r"metadata\.json: (cannot be read|found)"):
         load_minari(ID)
+
+
+def test_a_name_that_occurs_twice(folder: Path) -> None:
+    """Which of the two counts, and whether the reader checked that one, would depend on the parser."""
+    path = folder / "metadata.json"
+    path.write_text(path.read_text().replace("{", '{"total_steps": 1, ', 1))
+    with pytest.raises(DatasetError, match=r"metadata\.json: cannot be read: ValueError: the name 'total_st"):
+        load_minari(ID)
+
+
+def test_a_number_beyond_the_range_of_a_float(folder: Path) -> None:
+    path = folder / "metadata.json"
+    path.write_text(path.read_text().replace("{", '{"dataset_size": 1e999, ', 1))
+    with pytest.raises(DatasetError, match="1e999 is beyond the range"):
+        load_minari(ID)
+
+
+def test_a_description_may_hold_anything(folder: Path) -> None:
+    edit(folder, description="line\r\nline \x1b[0m")
+    assert len(load_minari(ID)) == 15
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
