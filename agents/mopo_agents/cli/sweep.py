@@ -67,9 +67,9 @@ def search_options(
     *,
     backend: OmitArgPrefixes[Backend] = Backend(),  # noqa: B008
 ) -> dict[str, Any]:
-    """Search the best options of a run with Optuna, by the score of the model alone or by the real return.
+    """Search the best options of a run with Optuna.
 
-    The same command continues after an interruption.
+    They are judged by the score of the model alone, or by the real return. The same command continues after an interruption.
 
     Args:
         plan: A TOML file with an objective, options and ranges.
@@ -123,7 +123,7 @@ def reproduce_table(
     out: Path | None = None,
     backend: OmitArgPrefixes[Backend] = Backend(),  # noqa: B008
 ) -> list[dict[str, Any]]:
-    """Train the runs of a table of the paper, and compare them with it.
+    """Train and compare the runs of a table of the paper.
 
     The same command continues after an interruption. What is done is not done again.
 

@@ -244,7 +244,7 @@ def test_seeds_of_one_run(dataset: Path, tmp_path: Path, mopo: Mopo, monkeypatch
         (("halfcheetah-mixed", "--seeds", 0, 1, "--resume", "here"), "--resume, --seeds: found both"),
         (("halfcheetah-mixed", "--workers", 2), "--workers: found it without --seeds"),
         (("halfcheetah-mixed", "--seeds", 0, 1, "--out", "run"), "--out: run holds a run, but with --seeds"),
-        (("--seeds", 0, 1), "task: found none"),
+        (("--seeds", 0, 1), "TASK: found none"),
     ],
 )
 def test_what_does_not_go_with_seeds(options: tuple[object, ...], message: str, tmp_path: Path, mopo: Mopo) -> None:
