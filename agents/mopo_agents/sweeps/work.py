@@ -12,6 +12,7 @@ from mopo_agents.runs.resume import resume
 from mopo_agents.runs.train import train
 from mopo_agents.sweeps.plan import Job
 from mopo_env._utils.json_files import read_json
+from mopo_env._utils.references import is_reference
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.errors import DivergenceError, MopoError
 
@@ -24,7 +25,10 @@ def do_job(job: Job) -> None:
         return
     try:
         if (job.folder / "config.json").exists():
-            resume(job.folder, progress=False)
+            # The plan is the user's own, so what it names is named again.
+            code = {name: getattr(job.config, name) for name in ("penalty", "termination", "real_env")}
+            named = {name: value for name, value in code.items() if is_reference(value)}
+            resume(job.folder, progress=False, **named)
         else:
             train(job.config, folder=job.folder, progress=False)
     except DivergenceError as error:
