@@ -31,9 +31,9 @@ from mopo_env.errors import ConfigError
 __all__ = [
     "Command",
     "arranged",
+    "completion",
     "find_modules_here",
     "parameters_of",
-    "print_completion",
     "read_call",
     "summary_of",
     "typed_value",
@@ -123,9 +123,11 @@ def parameters_of(command: Command) -> dict[str, str]:
     }
 
 
-def print_completion(table: Mapping[str, Any], arguments: Sequence[str]) -> None:
-    """Print a script that lets a shell complete commands and options."""
-    _app(table).cli(prog="mopo", args=arguments)
+def completion(table: Mapping[str, Any], shell: str) -> str:
+    """Return tyro's script that lets a shell complete commands and options."""
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        _app(table).cli(prog="mopo", args=["--tyro-print-completion", shell])
+    return shown.getvalue().rstrip()
 
 
 def _app(table: Mapping[str, Any]) -> tyro.extras.SubcommandApp:

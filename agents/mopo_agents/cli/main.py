@@ -11,10 +11,12 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
+
+from tyro.conf import Positional
 
 from mopo_agents._utils.streams import lasting_streams
-from mopo_agents.cli.arguments import Command, parameters_of, print_completion, read_call
+from mopo_agents.cli.arguments import Command, completion, parameters_of, read_call
 from mopo_agents.cli.cache import clear_cache, list_cache, show_cache_path
 from mopo_agents.cli.collect import collect_dataset
 from mopo_agents.cli.data import show_dataset
@@ -36,6 +38,19 @@ from mopo_env._utils.text import harmless
 from mopo_env.errors import ConfigError
 
 __all__ = ["COMMANDS", "main"]
+
+
+def show_completion(shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]], /) -> dict[str, str]:
+    """Print a script that lets a shell complete commands.
+
+    Args:
+        shell: Your shell.
+    """
+    entries = {name: entry for group in COMMANDS.values() for name, entry in group.items()}
+    script = completion(entries, shell)
+    print(script)
+    return {"script": script}
+
 
 # The commands import the slow packages inside, so that --help answers at once. Each returns what --json prints.
 COMMANDS: Table = {
@@ -67,6 +82,7 @@ COMMANDS: Table = {
     "Files": {
         "push": push_shared,
         "pull": pull_shared,
+        "completion": show_completion,
         "cache": Family(
             "Show or clear what can be made again.",
             {"path": show_cache_path, "list": list_cache, "clear": clear_cache},
@@ -114,8 +130,6 @@ def _run(arguments: Sequence[str], given: set[str], typed: dict[str, str]) -> No
         print(as_json({"mopo-env": __version__}) if "json" in given else f"mopo-env {__version__}")
     elif arguments[:1] in (["--help"], ["-h"]):
         print(full_help(COMMANDS))
-    elif arguments and arguments[0].startswith("--tyro-"):
-        print_completion({name: entry for group in COMMANDS.values() for name, entry in group.items()}, arguments)
     elif not arguments:
         print(first_steps(), file=sys.stderr)
         sys.exit(2)

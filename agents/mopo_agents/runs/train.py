@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
@@ -106,6 +107,8 @@ def carry_out(
         penalized_model = None if without_model else _penalized_model(run, progress=progress)
         agent = _agent(run, transitions, penalized_model)
         description = describe(run, transitions, penalized_model)
+        decided = [f"{name} = {value}" for name, value in run.options.items() if value is not None]
+        logging.getLogger("mopo").info("the options of the run:\n  %s", "\n  ".join(decided))
         if begun is None:
             _check_saving(agent, run)
             folder = new_folder(run.name) if folder is None else Path(folder)

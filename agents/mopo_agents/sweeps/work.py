@@ -64,13 +64,16 @@ def do_job(options: dict[str, Any], folder: Path) -> None:
     from mopo_agents.runs.folder import is_finished
     from mopo_agents.runs.resume import resume
     from mopo_agents.runs.train import train
+    from mopo_env._utils.references import is_reference
     from mopo_env.errors import DivergenceError
 
     if is_finished(folder):
         return
     try:
         if (folder / "config.json").exists():
-            resume(folder, progress=False)
+            # The plan is the user's own, so what it names is named again.
+            named = {name: options[name] for name in ("penalty", "termination", "real_env")}
+            resume(folder, progress=False, **{name: value for name, value in named.items() if is_reference(value)})
         else:
             train(TrainConfig(**options), folder=folder, progress=False)
     except DivergenceError as error:

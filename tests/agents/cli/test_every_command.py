@@ -62,6 +62,7 @@ def test_quiet_leaves_results_and_errors(mopo: Mopo, dataset: Path) -> None:
     assert mopo("fit", "nowhere", "-q")[2].startswith("mopo: no dataset 'nowhere'")
     code, out, err = mopo("train", dataset, *TINY_RUN, "-v")
     assert "mopo: mopo train took " in err
+    assert "\n  gradient_steps = 1\n" in err
 
 
 def test_progress_without_a_terminal_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_completion_in_bash(mopo: Mopo, tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("no bash")
-    code, script, _ = mopo("--tyro-print-completion", "bash")
+    code, script, _ = mopo("completion", "bash")
     assert code == 0
     (tmp_path / "mopo.bash").write_text(script)
 

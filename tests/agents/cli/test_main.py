@@ -50,7 +50,9 @@ def test_tasks_lists_every_task(mopo: Mopo) -> None:
     for task in TASKS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{task.id} ")]
         assert line.split()[1:4] == [str(task.horizon), f"{task.penalty_coef:g}", task.real_env_id]
-        assert line.endswith(f"mopo collect {task.name}")
+        assert line.endswith("none yet")
+    assert "`mopo collect TASK`" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
@@ -58,9 +60,10 @@ def test_tasks_says_where_data_are(mopo: Mopo, tmp_path: Path) -> None:
     save_transitions(halfcheetah_rows(), tmp_path / "bundled" / "hopper-mixed")
     save_transitions(halfcheetah_rows(), tmp_path / "mopo" / TASK)
     _, out, _ = mopo("tasks")
-    ends = {line.split()[0]: line for line in out.splitlines()}
+    ends = {line.split()[0]: line for line in out.splitlines() if line}
     assert ends["MOPO-hopper-mixed"].endswith(" bundled")
-    assert ends[f"MOPO-{TASK}"].endswith(str(tmp_path / "mopo" / TASK))
+    assert ends[f"MOPO-{TASK}"].endswith(" collected")
+    assert ends[f"MOPO-{TASK}:"].endswith(str(tmp_path / "mopo" / TASK))
 
 
 @pytest.mark.parametrize(
@@ -198,14 +201,16 @@ def test_methods_lists_every_method(mopo: Mopo) -> None:
     """What each sets, and what the paper says of it."""
     code, out, _ = mopo("methods")
     assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    words = " ".join(out.split())
     for method in METHODS.values():
         (line,) = [line for line in out.splitlines() if line.startswith(f"{method.name} ")]
         assert method.title in line
         assert f" {method.paper_returns.get('halfcheetah-mixed', '–')} " in line
         for name, value in {**method.fit, **method.train}.items():
-            assert f"{name}={value}" in line
-        assert line.endswith("no model") == method.model_free
-    assert "mopo train TASK --method METHOD" in out
+            assert f"{name}={value}" in words
+    assert words.count("no model") == sum(method.model_free for method in METHODS.values())
+    assert "mopo train TASK --method METHOD" in words
 
 
 def test_a_report_of_two_methods(mopo: Mopo, tmp_path: Path) -> None:
