@@ -69,7 +69,8 @@ def search_options(
 ) -> dict[str, Any]:
     """Search the best options of a run with Optuna.
 
-    They are judged by the score of the model alone, or by the real return. The same command continues after an interruption.
+    They are judged by the score of the model alone, or by the real return. The same command
+    continues after an interruption.
 
     Args:
         plan: A TOML file with an objective, options and ranges.
