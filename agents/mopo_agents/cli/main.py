@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes
 
-from mopo_agents._utils.outputs import check_output, refuse_other_files, write_output
+from mopo_agents._utils.outputs import refuse_other_files
 from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
+from mopo_agents.cli.evaluate import evaluate_policy
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.cli.imports import summary
+from mopo_agents.cli.report import report_runs, select_policy
 from mopo_agents.cli.sweep import sweep_app
 from mopo_agents.collection.config import CollectConfig
 from mopo_agents.runs.config import TrainConfig
@@ -26,7 +28,6 @@ from mopo_agents.runs.methods import METHODS
 from mopo_agents.runs.state.interruption import Interrupted
 from mopo_env._utils.text import harmless
 from mopo_env.datasets.folders import bundled_folder, find_folder, user_folder
-from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.tasks import TASKS, get_task
 
@@ -170,124 +171,9 @@ def _options_of_resume(config: TrainConfig, out: Path | None) -> dict[str, Any]:
     return {name: getattr(config, name) for name in given}
 
 
-@app.command(name="evaluate")
-def evaluate_policy(
-    folder: Positional[Path],
-    /,
-    *,
-    checkpoint: str = "last",
-    task: str | None = None,
-    real_env: str | None = None,
-    episodes: int = 10,
-    seed: int = 0,
-    overwrite: bool = False,
-) -> None:
-    """Evaluate a trained policy in the real environment, with deterministic actions.
-
-    Args:
-        folder: A training run, finished or not, or one of its checkpoints.
-        checkpoint: last, the name of a checkpoint such as epoch-00050, best-score for the saved policy that the model
-            alone thinks best of, or best for the one with the highest return in evaluations.csv. The highest of many
-            noisy returns is too high: evaluate it with another seed.
-        task: Evaluate on this task. None: the task on which the policy was trained.
-        real_env: Evaluate in this Gymnasium environment instead of the task's own, such as Hopper-v4 for a policy that
-            was trained on D4RL's data.
-        episodes: Number of episodes.
-        seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
-        overwrite: Replace an earlier evaluation with the same seed and other returns.
-    """
-    from mopo_agents.evaluation import evaluate
-    from mopo_agents.policies import load_policy
-    from mopo_agents.runs.policy_files import find_policy
-    from mopo_env._utils.store import json_text, read_artifact, write_file
-
-    run, folder = folder, find_policy(folder, checkpoint)
-    policy, saved = load_policy(folder), read_artifact(folder, "policy")[1]
-    trained_on = task or saved.get("task")
-    if trained_on is None and real_env is None:
-        raise ConfigError(
-            f"--real-env: expected an environment, because the policy in {folder} was trained on data without one. "
-            "Pass a Gymnasium id, or module:id for your own environment."
-        )
-    found = resolve_task(trained_on, real_env=real_env)
-    evaluation = evaluate(policy, found, episodes=episodes, seed=seed)
-    score = "" if evaluation.normalised is None else f", normalised {evaluation.normalised:.1f}"
-    where = found.id if real_env is None or found.id == real_env else f"{found.id} in {real_env}"
-    if folder != run:
-        print(f"The policy is that of epoch {saved.get('epoch')}, in {folder}.")
-    print(
-        f"{where}, {episodes} episodes: return {evaluation.mean:.1f} ± {evaluation.std:.1f} (standard deviation){score}"
-    )
-    names = [found.label] if real_env is None or found.label == real_env else [found.label, real_env]
-    label = re.sub(r"[^-.\w]", "-", "-".join(names))
-    path = folder / f"evaluation-{label}-seed{seed}.json"
-    content = {
-        "task": found.name,
-        "real_env": found.real_env_id,
-        "returns": evaluation.returns,
-        "lengths": evaluation.lengths,
-        "seed": seed,
-    }
-    body = json_text(content)
-    if path.exists() and path.read_bytes() != body and not overwrite:
-        raise ConfigError(
-            f"{path} holds an evaluation with other returns, and is kept. Choose another --seed, or pass --overwrite "
-            "to replace it."
-        )
-    write_file(path, body)
-    print(f"The returns of all episodes are in {path}.")
-
-
-@app.command(name="select")
-def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None:
-    """Rank the policies of runs by their scores in the model, without a step of the real system.
-
-    Args:
-        folders: Training runs on the same data and ensemble.
-        rows: How many policies to show.
-    """
-    from mopo_agents.runs.select import select
-
-    candidates = select(folders)
-    print(f"{'score':>10}{'worst member':>14}{'left data':>11}{'epoch':>7}  run")
-    for candidate in candidates[:rows]:
-        row, kept = candidate.row, "" if candidate.folder else " (policy not kept)"
-        print(f"{row.score:>10.1f}{row.worst_member:>14.1f}{row.left:>11.0%}{row.epoch:>7}  {candidate.run}{kept}")
-    best = next((candidate for candidate in candidates if candidate.folder), None)
-    if best is not None:
-        print(f"The best policy that was kept is in {best.folder}. It has never been in the real system.")
-
-
-@app.command(name="report")
-def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> None:
-    """Compare training runs in a table. Runs that differ only in their seed share one row.
-
-    Args:
-        runs: Folders of runs, or folders that hold runs. Default: runs/.
-        csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
-        overwrite: Replace the file of --csv if it exists.
-    """
-    check_output(csv, "--csv", overwrite=overwrite)
-    from mopo_agents.runs.comparison import compare, markdown
-    from mopo_agents.runs.results import csv_text, find_runs
-
-    rows, left_out = compare(find_runs(runs or (Path("runs"),)))
-    for reason in left_out:
-        print(f"left out: {reason}", file=sys.stderr)
-    if not rows:
-        raise ConfigError(f"runs: found {len(left_out)}, but none of them can be reported.")
-    print(markdown(rows))
-    print(
-        "\nReturns are in the real environment: last is the last evaluation, last 10 the mean of the last ten (or of "
-        "all, if there are fewer). ± is one standard deviation over seeds. A diverged seed counts with the policy of "
-        "the epoch before.\nThe paper's returns are on the paper's data, and only for methods without changes. "
-        "Identity is the beginning of the digest in config.json."
-    )
-    if csv is not None:
-        write_output(csv, csv_text(rows).encode())
-        print(f"All columns are in {csv}.")
-
-
+app.command(name="evaluate")(evaluate_policy)
+app.command(name="select")(select_policy)
+app.command(name="report")(report_runs)
 app.command(sweep_app, name="sweep", help="Do many runs from one plan, and show how far they are.")
 
 

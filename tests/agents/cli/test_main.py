@@ -218,11 +218,32 @@ def test_a_report_of_two_methods(mopo: Mopo, tmp_path: Path) -> None:
         "left out: runs/broken: the run is unfinished, there is no result.json. `mopo train --resume runs/broken` "
         "continues it.\n"
     )
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
-    assert [[line[1], line[6]] for line in lines[2:]] == [["mopo", "1"], ["mbpo", "2"]]
+    lines = [line.split()[:2] for line in out.splitlines() if line[:4] in ("mopo", "mbpo")]
+    assert lines == [["mopo", "1"], ["mbpo", "2"]]
     with (tmp_path / "table.csv").open(newline="") as stream:
         assert [row["seeds"] for row in csv.DictReader(stream)] == ["1", "2"]
     assert f"All columns are in {tmp_path / 'table.csv'}." in out
+
+
+def test_a_report_as_picture_and_page(mopo: Mopo, tmp_path: Path) -> None:
+    """Beside the table; an existing file is kept, and without evaluations there are no curves, but there is a page."""
+    pytest.importorskip("matplotlib")
+    leave_run(tmp_path / "evaluated")
+    leave_run(tmp_path / "alone", returns=(), task="/data/pump")
+    png, html = tmp_path / "curves.png", tmp_path / "page.html"
+    code, out, _ = mopo("report", "evaluated", "alone", "--png", png, "--html", html)
+    assert code == 0
+    assert out.splitlines()[-2:] == [f"The learning curves are in {png}.", f"The page is {html}."]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    code, _, err = mopo("report", "evaluated", "--html", html)
+    assert (code, err) == (
+        2,
+        f"mopo: --html: {html} exists already. Choose another file, or pass --overwrite to replace it.\n",
+    )
+    code, _, err = mopo("report", "alone", "--png", "other.png", "--html", "other.html")
+    assert (code, err) == (2, "mopo: --png: no run was evaluated, so there are no learning curves. Leave it out.\n")
+    assert not (tmp_path / "other.html").exists()
 
 
 def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:

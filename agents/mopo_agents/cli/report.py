@@ -1,0 +1,92 @@
+"""`mopo report` and `mopo select`: compare runs, with or without the real environment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from mopo_agents._utils.outputs import check_output, write_output
+from mopo_env.errors import ConfigError
+
+__all__ = ["report_runs", "select_policy"]
+
+
+def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
+    """Rank the policies of runs by their scores in the model, without a step of the real system.
+
+    Args:
+        folders: Training runs on the same data and ensemble.
+        rows: How many policies to show.
+    """
+    from mopo_agents.runs.select import select
+
+    candidates = select(folders)
+    print(f"{'score':>10}{'worst member':>14}{'left data':>11}{'epoch':>7}  run")
+    for candidate in candidates[:rows]:
+        row, kept = candidate.row, "" if candidate.folder else " (policy not kept)"
+        print(f"{row.score:>10.1f}{row.worst_member:>14.1f}{row.left:>11.0%}{row.epoch:>7}  {candidate.run}{kept}")
+    best = next((candidate for candidate in candidates if candidate.folder), None)
+    if best is not None:
+        print(f"The best policy that was kept is in {best.folder}. It has never been in the real system.")
+    return list(candidates[:rows])
+
+
+def report_runs(
+    *runs: Positional[Path],
+    csv: Path | None = None,
+    png: Path | None = None,
+    html: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Compare training runs in a table. Runs that differ only in their seed share one row.
+
+    Args:
+        runs: Folders of runs, or folders that hold runs. Default: runs/.
+        csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
+        png: Also draw the learning curves into this file.
+        html: Also write a page with tables and figures to this file. It needs no other file.
+        overwrite: Replace these files if they exist.
+    """
+    for path, option in ((csv, "--csv"), (png, "--png"), (html, "--html")):
+        check_output(path, option, overwrite=overwrite)
+    from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
+    from mopo_agents.reports.terminal import terminal_table
+    from mopo_agents.runs.results import csv_text, find_runs
+
+    groups, left_out = group_runs(find_runs(runs or (Path("runs"),)))
+    for reason in left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    if not groups:
+        raise ConfigError(f"runs: found {len(left_out)}, but none of them can be reported.")
+    rows = [make_row(group) for group in groups]
+    print(terminal_table(rows, over_tasks(groups)))
+    print(f"\n{_NOTE}")
+    if csv is not None:
+        write_output(csv, csv_text(rows).encode())
+        print(f"All columns are in {csv}.")
+    if png is not None:
+        from mopo_agents.figures import draw_learning_curves
+        from mopo_agents.reports.curves import returns_panel
+        from mopo_env.figures.canvas import picture
+
+        panels = [panel for task in by_task(groups) if (panel := returns_panel(task)) is not None]
+        if not panels:
+            raise ConfigError("--png: no run was evaluated, so there are no learning curves. Leave it out.")
+        write_output(png, picture(draw_learning_curves(*panels), png))
+        print(f"The learning curves are in {png}.")
+    if html is not None:
+        from mopo_agents.reports.runs_page import runs_page
+
+        write_output(html, runs_page(groups, left_out).encode())
+        print(f"The page is {html}.")
+
+
+_NOTE = """last 10: mean of the last ten evaluations in the real environment (or of all, if
+there are fewer). last: the last evaluation. ±: one standard deviation over
+seeds. IQM: interquartile mean of last 10 over seeds, with its 95 % bootstrap
+interval. norm.: last 10 on D4RL's scale. The paper's returns are on the paper's
+data, and only for methods without changes. A diverged seed counts with the
+policy of the epoch before."""
