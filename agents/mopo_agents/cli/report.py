@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from tyro.conf import Positional
 
@@ -14,7 +13,7 @@ from mopo_env.errors import ConfigError
 __all__ = ["report_runs", "select_policy"]
 
 
-def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
+def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> None:
     """Rank the policies of runs by their scores in the model, without a step of the real system.
 
     Args:
@@ -31,7 +30,6 @@ def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list
     best = next((candidate for candidate in candidates if candidate.folder), None)
     if best is not None:
         print(f"The best policy that was kept is in {best.folder}. It has never been in the real system.")
-    return list(candidates[:rows])
 
 
 def report_runs(
@@ -52,15 +50,22 @@ def report_runs(
     """
     for path, option in ((csv, "--csv"), (png, "--png"), (html, "--html")):
         check_output(path, option, overwrite=overwrite)
+    from mopo_agents.figures import draw_learning_curves
     from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
+    from mopo_agents.reports.curves import returns_panel
+    from mopo_agents.reports.runs_page import runs_page
     from mopo_agents.reports.terminal import terminal_table
     from mopo_agents.runs.results import csv_text, find_runs
+    from mopo_env.figures.canvas import picture
 
     groups, left_out = group_runs(find_runs(runs or (Path("runs"),)))
     for reason in left_out:
         print(f"left out: {reason}", file=sys.stderr)
     if not groups:
         raise ConfigError(f"runs: found {len(left_out)}, but none of them can be reported.")
+    panels = [panel for task in by_task(groups) if (panel := returns_panel(task)) is not None]
+    if png is not None and not panels:
+        raise ConfigError("--png: no run was evaluated, so there are no learning curves. Leave it out.")
     rows = [make_row(group) for group in groups]
     print(terminal_table(rows, over_tasks(groups)))
     print(f"\n{_NOTE}")
@@ -68,18 +73,9 @@ def report_runs(
         write_output(csv, csv_text(rows).encode())
         print(f"All columns are in {csv}.")
     if png is not None:
-        from mopo_agents.figures import draw_learning_curves
-        from mopo_agents.reports.curves import returns_panel
-        from mopo_env.figures.canvas import picture
-
-        panels = [panel for task in by_task(groups) if (panel := returns_panel(task)) is not None]
-        if not panels:
-            raise ConfigError("--png: no run was evaluated, so there are no learning curves. Leave it out.")
         write_output(png, picture(draw_learning_curves(*panels), png))
         print(f"The learning curves are in {png}.")
     if html is not None:
-        from mopo_agents.reports.runs_page import runs_page
-
         write_output(html, runs_page(groups, left_out).encode())
         print(f"The page is {html}.")
 
