@@ -19,10 +19,7 @@ TASK = "MOPO-halfcheetah-mixed"
 
 @needs_drawing
 def test_frames_of_the_model() -> None:
-    """They have ink, move with the model, and change none of its random numbers. A state looks the same after a detour:
-
-    where the robot stands begins anew with each episode.
-    """
+    """They have ink, move with the model, and change none of its random numbers; a state always looks alike."""
     drawn, plain = gym.make(TASK, render_mode="rgb_array"), gym.make(TASK)
     assert drawn.render_mode == "rgb_array"
     assert drawn.metadata["render_fps"] == 20
