@@ -7,7 +7,7 @@ import pytest
 
 from mopo_env.errors import MopoError
 
-__all__ = ["needs_drawing"]
+__all__ = ["CAN_DRAW", "needs_drawing"]
 
 
 def _can_draw() -> bool:
@@ -22,4 +22,5 @@ def _can_draw() -> bool:
     return True
 
 
-needs_drawing = pytest.mark.skipif(not _can_draw(), reason="MuJoCo cannot draw here; MUJOCO_GL=egl may help")
+CAN_DRAW = _can_draw()
+needs_drawing = pytest.mark.skipif(not CAN_DRAW, reason="MuJoCo cannot draw here; MUJOCO_GL=egl may help")

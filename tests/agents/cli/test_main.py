@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.agents import halfcheetah_rows
+from helpers.drawing import CAN_DRAW
 from helpers.runs import TASK, leave_run
+from PIL import Image
 
 from mopo_agents.cli import main as cli
 from mopo_agents.collection.config import CollectConfig
@@ -85,6 +87,10 @@ MORE = [*COLUMNS, "--out", "m"]
         (["train", "hopper-mixd"], "Did you mean 'hopper-mixed'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
+        (
+            ["evaluate", "nowhere", "--video", "a.avi"],
+            "a.avi: expected a video that ends in .mp4 or .gif",
+        ),
         (["report", "nowhere"], "nowhere: found no config.json, expected a training run"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--method", "bc", "--horizon", "3"], "horizon: BC learns from the dataset alone"),
@@ -182,6 +188,14 @@ def test_from_data_to_a_policy(mopo: Mopo, data: Path, tmp_path: Path) -> None:
     code, out, _ = mopo("evaluate", folder, "--real-env", "HalfCheetah-v4", "--episodes", 1)
     assert (code, f"MOPO-{TASK} in HalfCheetah-v4, 1 episodes: return " in out) == (0, True)
     assert (folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").is_file()
+
+    if CAN_DRAW:
+        video = ["--video", "run.gif", "--video-seconds", 0.1]
+        code, out, err = mopo("evaluate", folder, "--episodes", 1, "--seed", 8, *video)
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-1] == "The video is run.gif: real on the left, the model on the right."
+        with Image.open("run.gif") as image:
+            assert (image.size, image.n_frames) == ((640, 320), 3)  # type: ignore[attr-defined]  # steps 0, 1 and 2
 
     # The same command again is a new run in a new folder; its agent can have options of its own.
     options = ["--evaluate-every=0", "--agent-options", '{"learning_rate": 1e-4}']
