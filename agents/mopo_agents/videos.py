@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mopo_agents.evaluation import Policy, check_spaces, episode_seed
 from mopo_env._utils.devices import new_generator
-from mopo_env.envs.env import Renderer
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rendering import Renderer
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, require_extra
 from mopo_env.real.real_env import drawing_without_screen, make_real_env
 from mopo_env.real.robots import ROBOTS

@@ -1,6 +1,6 @@
 """`PenalizedModelEnv`: the learned model as a standard Gymnasium environment."""
 
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -11,34 +11,11 @@ from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rendering import Renderer
 from mopo_env.envs.rollouts import given_starts
 from mopo_env.errors import ConfigError
 
-__all__ = ["PenalizedModelEnv", "Renderer"]
-
-
-class Renderer(Protocol):
-    """What draws states, such as `mopo_env.real.drawing.StateRenderer`.
-
-    Attributes:
-        fps: Pictures in a second.
-        origin: Where an episode starts, if observations do not say it.
-    """
-
-    fps: int
-    origin: np.ndarray
-
-    def draw(self, observation: np.ndarray, place: np.ndarray | None = None) -> np.ndarray:
-        """Return a picture, shape ``(height, width, 3)``, uint8."""
-        ...
-
-    def follow(self, place: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Return where the next state is."""
-        ...
-
-    def close(self) -> None:
-        """Release the window."""
-        ...
+__all__ = ["PenalizedModelEnv"]
 
 
 class PenalizedModelEnv(gym.Env[np.ndarray, Any]):

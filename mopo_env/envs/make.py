@@ -20,15 +20,15 @@ from mopo_env._utils.options import (
 )
 from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
-from mopo_env.envs.env import PenalizedModelEnv, Renderer
+from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rendering import make_renderer
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, StoreError, UnknownNameError, require_extra
+from mopo_env.errors import ConfigError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import ORACLE, Penalty, get_penalty
 from mopo_env.penalties.oracle import make_oracle_penalty
-from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
 from mopo_env.terminations.learned import LearnedTermination, load_termination
@@ -41,7 +41,6 @@ __all__ = [
     "load_shared_termination",
     "make_env",
     "make_penalized_model",
-    "make_renderer",
     "make_vector_env",
     "resolve_penalty",
 ]
@@ -72,28 +71,6 @@ def make_env(
     renderer = make_renderer(found, render_mode)
     model = make_penalized_model(task, **options)
     return PenalizedModelEnv(model, horizon=found.horizon if horizon is None else horizon, renderer=renderer)
-
-
-def make_renderer(task: Task, render_mode: str | None) -> Renderer | None:
-    """Return what draws the states of a task; None without a render mode.
-
-    Raises:
-        ConfigError: If there is no such render mode, or the states of the task cannot be drawn.
-        MissingExtraError: If MuJoCo is not installed.
-    """
-    if render_mode is None:
-        return None
-    if render_mode != "rgb_array":
-        raise ConfigError(f"render_mode: expected None or 'rgb_array', found {render_mode!r}.")
-    if task.real_env_id not in ROBOTS:
-        raise ConfigError(
-            f"render_mode: the states of {task.label} cannot be drawn, because how they relate to a simulator is not "
-            f"known. Leave it out. These can be drawn: {', '.join(sorted(ROBOTS))}."
-        )
-    require_extra("mujoco", "mujoco")
-    from mopo_env.real.drawing import StateRenderer
-
-    return StateRenderer(task.real_env_id)
 
 
 def make_vector_env(

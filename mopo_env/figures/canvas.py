@@ -86,7 +86,9 @@ def save_figure(figure: Figure, path: Path | str, **options: Any) -> Path:
     """Write what `picture` returns into a file, in one step.
 
     Raises:
-        StoreError: If the file cannot be written, or its ending names no format.
+        StoreError: If the file cannot be written, its folder is missing, or its ending names no format.
     """
+    if not Path(path).parent.is_dir():
+        raise StoreError(f"{path}: the picture cannot be written: there is no such folder.")
     write_file(Path(path), picture(figure, path, **options))
     return Path(path)

@@ -136,7 +136,7 @@ caption { padding: .3rem 0; color: #555; text-align: left; }
 th { padding: .35rem .6rem; border-bottom: 1px solid #1a1a1a; font-weight: 600; vertical-align: bottom; }
 td { padding: .4rem .6rem; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
 th:first-child, td:first-child { min-width: 11rem; padding-left: 0; }
-.text { text-align: left; overflow-wrap: anywhere; }
+.text { min-width: 8rem; text-align: left; overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .swatch { display: inline-block; width: .7rem; height: .7rem; margin-right: .5rem; border-radius: 50%; }
 .muted { color: #666; }

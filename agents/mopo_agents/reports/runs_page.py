@@ -83,7 +83,7 @@ def _task(groups: Groups) -> Html:
         returns = draw_learning_curves(replace(panel, title=""))
         caption = "Mean over seeds, band of one standard deviation, and each seed as a thin line."
         parts.append(page.figure(returns, alt=f"Returns over gradient steps on {rows[0].task}", caption=caption))
-    parts.append(_returns(rows))
+        parts.append(_returns(rows))
     if numbers is not None:
         caption = "What the model says during training. It does not show how good the policy is in the real system."
         parts.append(
@@ -148,6 +148,8 @@ def _model(rows: Sequence[Row]) -> Html:
             "penalty": _cell(row.penalty),
             "score": _cell(row.score),
             "leaves the data": None if row.left is None else f"{row.left:.0%}",
+            # Of what was evaluated, the time stands beside the returns.
+            "time": None if row.last is not None else _time(row.seconds),
         },
     )
 
