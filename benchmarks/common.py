@@ -13,11 +13,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from mopo_agents._utils.machine import processor
 from mopo_env import GaussianEnsemble, PenalizedModel, Transitions
 
 OBSERVATION_DIM, ACTION_DIM, MEMBERS = 17, 6, 7
@@ -120,7 +120,7 @@ def peak_memory() -> float:
 def header(title: str) -> str:
     """Describe machine, versions and threads."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "gymnasium", "stable-baselines3"))
-    machine = f"{_processor()}, {THREADS} thread{'s' * (THREADS > 1)}, Python {platform.python_version()}"
+    machine = f"{processor()}, {THREADS} thread{'s' * (THREADS > 1)}, Python {platform.python_version()}"
     return f"{title}\n{machine}, {libraries}\n"
 
 
@@ -131,10 +131,3 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
     )
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -20,7 +20,7 @@ from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
-__all__ = ["Evaluation", "Policy", "check_spaces", "evaluate", "evaluation_seed"]
+__all__ = ["Evaluation", "Policy", "check_spaces", "episode_seed", "evaluate", "evaluation_seed"]
 
 # Added to seeds, so that no evaluation episode starts like an episode of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
@@ -90,7 +90,7 @@ def evaluate(
     found = resolve_task(task, real_env=real_env)
     episodes = check_integer("episodes", episodes)
     envs = DummyVecEnv([lambda: Monitor(make_real_env(found)) for _ in range(episodes)])
-    envs.seed(_SEED_OFFSET + 1000 * seed)  # so that the episodes of two seeds have different starts
+    envs.seed(episode_seed(seed))
     try:
         check_spaces(policy, envs, found)
         # One episode in each environment: with fewer environments, short episodes would be counted more often.
@@ -104,6 +104,11 @@ def evaluate(
         lengths=tuple(np.asarray(lengths, dtype=int).tolist()),
         normalised=found.normalised(float(np.mean(returns))),
     )
+
+
+def episode_seed(seed: int) -> int:
+    """Return the seed of the first episode of an evaluation; the next ones follow."""
+    return _SEED_OFFSET + 1000 * seed  # so that the episodes of two seeds have different starts
 
 
 def evaluation_seed(run_seed: int, epoch: int) -> int:

@@ -11,7 +11,9 @@ from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rollouts import given_starts, refuse_rendering
+from mopo_env.envs.rendering import Renderer
+from mopo_env.envs.rollouts import given_starts
+from mopo_env.errors import ConfigError
 
 __all__ = ["PenalizedModelEnv"]
 
@@ -29,18 +31,21 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
 
-    def __init__(self, penalized_model: PenalizedModel, *, horizon: int, render_mode: str | None = None) -> None:
+    def __init__(self, penalized_model: PenalizedModel, *, horizon: int, renderer: Renderer | None = None) -> None:
         """Wrap a penalized model.
 
         Args:
             penalized_model: Model, dataset, penalty and termination rule.
             horizon: h, the number of steps after which an episode is truncated.
-            render_mode: None; Gymnasium passes it.
+            renderer: What draws the present state of the model; None: `render` is refused.
 
         Raises:
-            ConfigError: If the horizon is not a positive integer, or a render mode is given.
+            ConfigError: If the horizon is not a positive integer.
         """
-        refuse_rendering(render_mode)
+        self._renderer = renderer
+        if renderer is not None:
+            self.render_mode = "rgb_array"
+            self.metadata = {"render_modes": ["rgb_array"], "render_fps": renderer.fps}
         self.penalized_model = penalized_model
         self.horizon = check_integer("horizon", horizon)
         self.observation_space = penalized_model.observation_space
@@ -71,6 +76,8 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
         else:
             self._observation = torch.from_numpy(start).to(self.penalized_model.device)[None]
         self._members = self.penalized_model.pick_members(1, self._generator)
+        if self._renderer is not None:
+            self._place = self._renderer.origin
         return self._observation[0].cpu().numpy().copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -88,6 +95,9 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             self._generator,
             self._members,
         )
+        if self._renderer is not None:
+            states = (one[0].cpu().numpy() for one in (self._observation, step.next_observations))
+            self._place = self._renderer.follow(self._place, *states)
         self._observation = step.next_observations
         self._length += 1
         info = {
@@ -102,3 +112,21 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
             self._length >= self.horizon or bool(step.truncations.item()),
             info,
         )
+
+    def render(self) -> np.ndarray:
+        """Draw the present state of the model, shape ``(height, width, 3)``, uint8.
+
+        Raises:
+            ConfigError: If the environment was made without ``render_mode="rgb_array"``, or this machine cannot draw.
+            InputError: If the model's state is not finite.
+        """
+        if self._renderer is None:
+            raise ConfigError('render: the environment draws nothing. Make it with render_mode="rgb_array".')
+        if self._generator is None:
+            raise gym.error.ResetNeeded("call reset() before the first render().")
+        return self._renderer.draw(self._observation[0].cpu().numpy(), self._place)
+
+    def close(self) -> None:
+        """Release what draws."""
+        if self._renderer is not None:
+            self._renderer.close()

@@ -22,6 +22,7 @@ from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rendering import make_renderer
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
@@ -56,16 +57,20 @@ def make_env(
     Args:
         task: As in `make_penalized_model`.
         horizon: h; default: the task's, 5 for own data.
-        render_mode: None; Gymnasium passes it.
+        render_mode: ``"rgb_array"``: MuJoCo draws the model's states, if they say how the robot stands. None: nothing
+            is drawn.
         **options: As in `make_penalized_model`.
 
     Raises:
         UnknownNameError: If there is no such option; the message lists those there are.
-        ConfigError: If a render mode is chosen.
+        ConfigError: If there is no such render mode, or the states of the task cannot be drawn.
+        MissingExtraError: If MuJoCo is needed to draw, and not installed.
     """
     _check_options(options)
-    horizon = _find_task(task, **options).horizon if horizon is None else horizon
-    return PenalizedModelEnv(make_penalized_model(task, **options), horizon=horizon, render_mode=render_mode)
+    found = _find_task(task, **options)
+    renderer = make_renderer(found, render_mode)
+    model = make_penalized_model(task, **options)
+    return PenalizedModelEnv(model, horizon=found.horizon if horizon is None else horizon, renderer=renderer)
 
 
 def make_vector_env(

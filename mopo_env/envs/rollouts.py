@@ -197,8 +197,8 @@ def refuse_rendering(render_mode: str | None) -> None:
     """
     if render_mode is not None:
         raise ConfigError(
-            f"render_mode: found {render_mode!r}, but a learned model draws nothing. Leave it out, or render the real "
-            "environment."
+            f"render_mode: found {render_mode!r}, but nothing can be drawn here. Leave it out; the environments of "
+            "MuJoCo's robots can draw if they are made one at a time."
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +17,7 @@ from mopo_env._utils.spaces import as_float32_box, finite_box
 from mopo_env.errors import ConfigError, MopoError, require_extra
 from mopo_env.tasks import Task, get_task
 
-__all__ = ["make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
+__all__ = ["drawing_without_screen", "make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
 
 
 # The modules of the environments that need MuJoCo.
@@ -87,3 +89,17 @@ def quiet_mujoco(mujoco: Any) -> Iterator[None]:
         yield
     finally:
         mujoco.set_mju_user_warning(previous)
+
+
+@contextmanager
+def drawing_without_screen() -> Iterator[None]:
+    """Choose EGL where there is no screen and the user has chosen nothing. Gymnasium would try GLFW, which fails."""
+    has_screen = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    if sys.platform != "linux" or has_screen or "MUJOCO_GL" in os.environ:
+        yield
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+    try:
+        yield
+    finally:
+        del os.environ["MUJOCO_GL"]

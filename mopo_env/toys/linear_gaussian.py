@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.envs.rollouts import refuse_rendering
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError
 from mopo_env.toys.stub import StubEnsemble
@@ -164,7 +165,8 @@ def make_toy_env(*, horizon: int = 20, render_mode: str | None = None, **options
         render_mode: None; Gymnasium passes it.
         **options: `penalty`, `penalty_coef` and `termination`, as in `PenalizedModel`.
     """
-    return PenalizedModelEnv(_toy_model(**options), horizon=horizon, render_mode=render_mode)
+    refuse_rendering(render_mode)
+    return PenalizedModelEnv(_toy_model(**options), horizon=horizon)
 
 
 def make_toy_vector_env(

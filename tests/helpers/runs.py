@@ -11,6 +11,8 @@ from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
 from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
+from mopo_agents.runs.results import csv_text
+from mopo_agents.runs.rows import ScoreRow
 from mopo_agents.runs.train import train
 from mopo_env._utils.json_files import json_text
 from mopo_env.tasks import TASKS
@@ -58,7 +60,12 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 
 def leave_run(
-    folder: Path, *, returns: tuple[float, ...] = (100.0, 200.0), diverged_epoch: int | None = None, **config: Any
+    folder: Path,
+    *,
+    returns: tuple[float, ...] = (100.0, 200.0),
+    scores: tuple[float, ...] = (),
+    diverged_epoch: int | None = None,
+    **config: Any,
 ) -> Path:
     """Write what a training run leaves, without the run; options that differ give another identity."""
     task = TASKS.get(config.get("task", TASK))
@@ -90,12 +97,22 @@ def leave_run(
     result = {
         "dataset_mean": 1500.0,
         "dataset_max": 2700.0,
+        "dataset_reward": 1.5,
+        "model_last_epoch": {"model_reward": 1.25, "penalty": 0.5},
         "evaluations": evaluations,
         "updates": 1000 * len(returns),
         "diverged_epoch": diverged_epoch,
+        "alarms": {},
         "seconds": 60.0 * len(returns),
+        "machine": "an abacus, 1 thread",
     }
     folder.mkdir(parents=True)
+    lines = [f"{k},{1.0 + 0.1 * k},{0.5 / k}" for k in range(1, 4)]
+    (folder / "progress.csv").write_text("\n".join(["mopo/epoch,mopo/model_reward_mean,mopo/penalty_mean", *lines]))
+    if scores:
+        columns = {"worst_member": 1.0, "spread": 1.0, "model_return": 1.0, "left": 0.25, "length": 9.0}
+        found = [ScoreRow(epoch=k, score=score, **columns) for k, score in enumerate(scores, start=1)]
+        (folder / "scores.csv").write_text(csv_text(found))
     (folder / "config.json").write_bytes(json_text(record))
     (folder / "result.json").write_bytes(json_text(result))
     return folder

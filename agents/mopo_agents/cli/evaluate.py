@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from mopo_agents._utils.outputs import check_output
 from mopo_agents.cli.arguments import find_modules_here
 from mopo_env.datasets.locate import resolve_task
-from mopo_env.errors import ConfigError
+from mopo_env.errors import ConfigError, MopoError
+from mopo_env.tasks import Task
+
+if TYPE_CHECKING:
+    from mopo_env.envs.penalized_model import PenalizedModel
 
 __all__ = ["evaluate_policy"]
 
@@ -24,6 +30,8 @@ def evaluate_policy(
     real_env: str | None = None,
     episodes: int = 10,
     seed: int = 0,
+    video: Path | None = None,
+    video_seconds: float = 10.0,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a trained policy in the real environment.
@@ -40,7 +48,10 @@ def evaluate_policy(
             was trained on D4RL's data.
         episodes: Number of episodes.
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
-        overwrite: Replace an earlier evaluation with the same seed and other returns.
+        video: Also draw the first episode into this file, .mp4 or .gif. If the states of the run's model can be drawn,
+            they stand on the right: from the same state, with the same actions.
+        video_seconds: The longest length of the video.
+        overwrite: Replace an earlier evaluation with the same seed and other returns, and the file of --video.
     """
     find_modules_here(real_env)
     from mopo_agents.evaluation import evaluate
@@ -48,6 +59,11 @@ def evaluate_policy(
     from mopo_agents.runs.policy_files import find_policy
     from mopo_env._utils.store import json_text, read_artifact, write_file
 
+    check_output(video, "--video", overwrite=overwrite)
+    if video is not None:
+        from mopo_agents.videos import check_video
+
+        check_video(video)
     run, folder = folder, find_policy(folder, checkpoint)
     policy, saved = load_policy(folder), read_artifact(folder, "policy")[1]
     trained_on = task or saved.get("task")
@@ -83,4 +99,25 @@ def evaluate_policy(
         )
     write_file(path, body)
     print(f"The returns of all episodes are in {path}.")
+    if video is not None:
+        from mopo_agents.videos import video_frames, write_video
+
+        model = _model_of(folder, found)
+        write_video(video_frames(policy, found, model, seconds=video_seconds, seed=seed), video)
+        print(f"The video is {video}" + (": real on the left, the model on the right." if model else "."))
     return {"file": path, "return_mean": evaluation.mean, "return_std": evaluation.std, **content}
+
+
+def _model_of(policy: Path, task: Task) -> PenalizedModel | None:
+    """Return the model of the run to which a policy belongs; None if there is none, or it cannot be drawn."""
+    from mopo_agents.runs.run_model import model_of_run
+    from mopo_env.real.robots import ROBOTS
+
+    run = next((path for path in (policy, policy.parent.parent) if (path / "config.json").is_file()), None)
+    if run is None or task.real_env_id not in ROBOTS:
+        return None
+    try:
+        return model_of_run(run)
+    except MopoError as error:
+        print(f"The video is without the model: {error}", file=sys.stderr)
+        return None

@@ -34,7 +34,13 @@ def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list
     return list(candidates[:rows])
 
 
-def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: bool = False) -> dict[str, Any]:
+def report_runs(
+    *runs: Positional[Path],
+    csv: Path | None = None,
+    png: Path | None = None,
+    html: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
     """Compare training runs in a table.
 
     Runs that differ only in their seed share one row.
@@ -42,25 +48,46 @@ def report_runs(*runs: Positional[Path], csv: Path | None = None, overwrite: boo
     Args:
         runs: Folders of runs, or folders that hold runs. Default: runs/.
         csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
-        overwrite: Replace the file of --csv if it exists.
+        png: Also draw the learning curves into this file.
+        html: Also write a page with tables and figures to this file. It needs no other file.
+        overwrite: Replace these files if they exist.
     """
-    check_output(csv, "--csv", overwrite=overwrite)
-    from mopo_agents.runs.comparison import compare, markdown
+    for path, option in ((csv, "--csv"), (png, "--png"), (html, "--html")):
+        check_output(path, option, overwrite=overwrite)
+    from mopo_agents.figures import draw_learning_curves
+    from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
+    from mopo_agents.reports.curves import returns_panel
+    from mopo_agents.reports.runs_page import runs_page
+    from mopo_agents.reports.terminal import terminal_table
     from mopo_agents.runs.results import csv_text, find_runs
+    from mopo_env.figures.canvas import picture
 
-    rows, left_out = compare(find_runs(runs or (Path("runs"),)))
+    groups, left_out = group_runs(find_runs(runs or (Path("runs"),)))
     for reason in left_out:
         print(f"left out: {reason}", file=sys.stderr)
-    if not rows:
+    if not groups:
         raise ConfigError(f"runs: found {len(left_out)}, but none of them can be reported.")
-    print(markdown(rows))
-    print(
-        "\nReturns are in the real environment: last is the last evaluation, last 10 the mean of the last ten (or of "
-        "all, if there are fewer). ± is one standard deviation over seeds. A diverged seed counts with the policy of "
-        "the epoch before.\nThe paper's returns are on the paper's data, and only for methods without changes. "
-        "Identity is the beginning of the digest in config.json."
-    )
+    panels = [panel for task in by_task(groups) if (panel := returns_panel(task)) is not None]
+    if png is not None and not panels:
+        raise ConfigError("--png: no run was evaluated, so there are no learning curves. Leave it out.")
+    rows = [make_row(group) for group in groups]
+    print(terminal_table(rows, over_tasks(groups)))
+    print(f"\n{_NOTE}")
     if csv is not None:
         write_output(csv, csv_text(rows).encode())
         print(f"All columns are in {csv}.")
+    if png is not None:
+        write_output(png, picture(draw_learning_curves(*panels), png))
+        print(f"The learning curves are in {png}.")
+    if html is not None:
+        write_output(html, runs_page(groups, left_out).encode())
+        print(f"The page is {html}.")
     return {"rows": rows, "left_out": left_out}
+
+
+_NOTE = """last 10: mean of the last ten evaluations in the real environment (or of all, if
+there are fewer). last: the last evaluation. ±: one standard deviation over
+seeds. IQM: interquartile mean of last 10 over seeds, with its 95 % bootstrap
+interval. norm.: last 10 on D4RL's scale. The paper's returns are on the paper's
+data, and only for methods without changes. A diverged seed counts with the
+policy of the epoch before."""

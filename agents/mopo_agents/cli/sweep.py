@@ -138,7 +138,8 @@ def reproduce_table(
         out: Folder of the runs. None: results/TABLE.
         backend: Where the runs are done.
     """
-    from mopo_agents.runs.comparison import compare, markdown
+    from mopo_agents.reports.comparison import compare
+    from mopo_agents.reports.terminal import terminal_table
     from mopo_agents.sweeps.tables import plan_of
 
     out = out or Path("results") / table
@@ -146,7 +147,7 @@ def reproduce_table(
     if missing:
         print(f"Left out, because their data are not here (`mopo collect TASK`): {', '.join(missing)}.")
     rows = _do(plan, backend)
-    print(markdown(compare([job.folder for job in plan.jobs])[0]))
+    print(terminal_table(compare([job.folder for job in plan.jobs])[0]))
     print(f"Next: mopo report {out} --html {out}.html")
     return rows
 

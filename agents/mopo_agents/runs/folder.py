@@ -23,6 +23,7 @@ __all__ = [
     "new_folder",
     "options_of",
     "read_config",
+    "recorded_config",
     "running",
     "state_folder",
 ]
@@ -125,13 +126,24 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
     """
     if not (run / "config.json").is_file():
         raise StoreError(f"{run}: found no config.json, expected the folder of an unfinished training run.")
-    record = read_json(run / "config.json")
     if is_finished(run):
         remove_folder(state_folder(run))  # from a crash right after the result was written
+        epochs = read_json(run / "config.json").get("epochs")
         raise ConfigError(
-            f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
-            "train a new run, because schedules depend on their number."
+            f"{run}: the run is finished, there is nothing to resume. For more than {epochs} epochs, train a new run, "
+            "because schedules depend on their number."
         )
+    return recorded_config(run)
+
+
+def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return the options of a run, finished or not, and all that its ``config.json`` says.
+
+    Raises:
+        ConfigError: If this version has other options.
+        StoreError: If the file is missing or damaged.
+    """
+    record = read_json(run / "config.json")
     return TrainConfig(**options_of(record, run)), record
 
 
@@ -144,7 +156,7 @@ def options_of(record: Mapping[str, Any], run: Path) -> dict[str, Any]:
     missing = sorted(NEEDS.keys() - record.keys())
     if missing:
         raise ConfigError(
-            f"{run}: config.json has no {', '.join(missing)}. Resume it with the version of mopo-env that began it."
+            f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
         )
     # null stands for options that do not apply to the agent, too.
     return {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}

@@ -12,6 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
+from mopo_agents._utils.machine import machine
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.policies import load_policy
@@ -146,6 +147,7 @@ def _save(
         "resumed": result.resumed,
         "updates": epochs.updates,
         "seconds": epochs.seconds,
+        "machine": machine(agent.device),
     }
     write_file(epochs.folder / "result.json", json_text(summary))
     return result

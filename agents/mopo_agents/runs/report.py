@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mopo_agents.figures import Curve, Panel, draw_learning_curves
 from mopo_agents.runs.outcome import TrainResult
-from mopo_env.errors import require_extra
+from mopo_env.figures.canvas import save_figure
 from mopo_env.tasks import Task
 
 __all__ = ["plot_learning_curve", "result_table"]
@@ -52,35 +53,17 @@ def _model_table(task: Task, result: TrainResult) -> str:
 
 
 def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:
-    """Draw the return over the updates of a run, with the dataset's mean and best episode.
+    """Draw the return over the updates of a run, with the dataset's mean and best episode. The band is over episodes.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
+        StoreError: If the file cannot be written.
     """
-    require_extra("matplotlib", "plots")
-    # The object-oriented interface needs no screen and changes no global state.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    updates = [row.updates for row in result.evaluations]
-    means = np.array([row.return_mean for row in result.evaluations])
-    stds = np.array([row.return_std for row in result.evaluations])
-    (line,) = axes.plot(updates, means, marker="o", markersize=3, label="policy in the real environment")
-    axes.fill_between(
-        updates,
-        means - stds,
-        means + stds,
-        alpha=0.2,
-        color=line.get_color(),
-        linewidth=0,
-        label="± 1 standard deviation over episodes",
+    curve = Curve(
+        label="policy in the real environment, ± 1 standard deviation over episodes",
+        updates=np.array([row.updates for row in result.evaluations], dtype=np.float64),
+        values=np.array([[row.return_mean for row in result.evaluations]]),
+        band=np.array([row.return_std for row in result.evaluations]),
     )
-    axes.axhline(result.dataset_max, color="0.35", linestyle="--", linewidth=1, label="dataset, best episode")
-    axes.axhline(result.dataset_mean, color="0.35", linestyle=":", linewidth=1, label="dataset, mean episode")
-    axes.set(xlabel="gradient steps", ylabel="return", title=task.id)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    path = Path(path)
-    figure.savefig(path, dpi=150)
-    return path
+    panel = Panel(title=task.id, curves=[curve], dataset_mean=result.dataset_mean, dataset_max=result.dataset_max)
+    return save_figure(draw_learning_curves(panel), path)

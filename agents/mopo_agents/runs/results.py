@@ -13,11 +13,14 @@ from typing import Any
 
 from mopo_agents.runs.config import ROLES, TrainConfig
 from mopo_agents.runs.methods import METHODS
+from mopo_agents.runs.rows import ScoreRow
+from mopo_agents.runs.select import read_scores
+from mopo_agents.trust.alarms import has_collapsed
 from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "csv_text", "find_runs", "read_json", "read_run"]
+__all__ = ["Run", "csv_text", "find_runs", "has_fallen", "read_json", "read_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,14 @@ class Run:
         setting: The task, and its data and real environment if they are not the task's own.
         label: The method, and the options that differ from the method's and from the default evaluation.
         has_scale: Whether D4RL's scale applies to the returns.
-        returns: Mean return of each evaluation, in order.
+        returns: Mean return of each evaluation, in order; empty without evaluations.
+        evaluated_at: Gradient steps before each of them.
+        scores: The rows of ``scores.csv``.
+        collapsed: Whether the last policy has lost two fifths of the largest gain over data and first policy: in the
+            real environment, or in the scores if there are no evaluations.
+        alarms: What the scores said was wrong during the run.
 
-    The other attributes are as in `mopo_agents.runs.comparison.Row`.
+    The other attributes are as in `mopo_agents.reports.comparison.Row`.
     """
 
     folder: Path
@@ -46,12 +54,20 @@ class Run:
     updates: int
     seed: int
     diverged: bool
+    collapsed: bool
     paper: float | None
     dataset_mean: float
     dataset_max: float
+    dataset_reward: float
     returns: tuple[float, ...]
+    evaluated_at: tuple[int, ...]
     has_scale: bool
+    model_reward: float | None
+    penalty: float | None
+    scores: tuple[ScoreRow, ...]
+    alarms: tuple[str, ...]
     seconds: float
+    machine: str | None
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -73,7 +89,8 @@ def read_run(folder: Path) -> Run:
     """Read a finished run.
 
     Raises:
-        StoreError: If the run is unfinished, was never evaluated, or has a damaged file; the message says why.
+        StoreError: If the run is unfinished, has neither a model nor an evaluation, or has a damaged file; the message
+            says why.
     """
     if not (folder / "result.json").exists():
         raise StoreError(
@@ -81,9 +98,11 @@ def read_run(folder: Path) -> Run:
         )
     config, result = read_json(folder / "config.json"), read_json(folder / "result.json")
     try:
-        evaluations = result["evaluations"]
-        if not evaluations:
-            raise StoreError(f"{folder}: the run was never evaluated.")
+        evaluations, in_model = result["evaluations"], result["model_last_epoch"]
+        returns, scores = tuple(_number(row["return_mean"]) for row in evaluations), tuple(read_scores(folder))
+        if not evaluations and in_model is None:
+            raise StoreError(f"{folder}: the run was never evaluated, and has no model whose numbers could be shown.")
+        dataset_mean = _number(result["dataset_mean"])
         return Run(
             folder=folder,
             identity=str(config["identity"]),
@@ -98,15 +117,29 @@ def read_run(folder: Path) -> Run:
             updates=int(result["updates"]),
             seed=int(config["seed"]),
             diverged=result["diverged_epoch"] is not None,
+            collapsed=has_fallen(returns, dataset_mean) if returns else bool(scores) and has_collapsed(scores),
             paper=_paper_return(config),
-            dataset_mean=_number(result["dataset_mean"]),
+            dataset_mean=dataset_mean,
             dataset_max=_number(result["dataset_max"]),
-            returns=tuple(_number(row["return_mean"]) for row in evaluations),
-            has_scale=evaluations[-1]["normalised"] is not None,
+            dataset_reward=_number(result["dataset_reward"]),
+            returns=returns,
+            evaluated_at=tuple(int(row["updates"]) for row in evaluations),
+            has_scale=bool(evaluations) and evaluations[-1]["normalised"] is not None,
+            model_reward=None if in_model is None else _number(in_model["model_reward"]),
+            penalty=None if in_model is None else _number(in_model["penalty"]),
+            scores=scores,
+            alarms=tuple(str(alarm) for alarm in result.get("alarms", {}).values()),
             seconds=_number(result["seconds"]),
+            machine=result.get("machine"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{folder}: not a run of mopo train, or damaged: {type(error).__name__}: {error}.") from error
+
+
+def has_fallen(returns: Sequence[float], dataset_mean: float) -> bool:
+    """Return whether the last return has lost two fifths of the best one's gain over the data and the first policy."""
+    best = max(returns)
+    return best - returns[-1] > 0.4 * (best - min(returns[0], dataset_mean))
 
 
 def csv_text(rows: Sequence[Any]) -> str:

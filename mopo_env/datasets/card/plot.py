@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mopo_env.datasets.card.card import DatasetCard
 from mopo_env.datasets.card.text import printable
-from mopo_env.errors import StoreError, require_extra
+from mopo_env.figures.canvas import new_figure, plain, save_figure
 from mopo_env.transitions import Transitions
 
-__all__ = ["plot_card"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_card", "plot_card"]
 
 
 def plot_card(transitions: Transitions, card: DatasetCard, path: Path | str) -> Path:
-    """Plot the distribution of the returns, their mean, and the mean of the paper's batch if the task has one.
-
-    The ending of `path` decides the format, such as ``.png``.
+    """Write the picture of `draw_card`. The ending of `path` decides the format, such as ``.png``.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
         StoreError: If the picture cannot be written.
     """
-    require_extra("matplotlib", "plots")
-    # The object-oriented interface draws without a screen and changes no global state.
-    from matplotlib.figure import Figure
+    return save_figure(draw_card(transitions, card), path, dpi=120)
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+
+def draw_card(transitions: Transitions, card: DatasetCard) -> Figure:
+    """Draw the distribution of the returns, their mean, and the mean of the paper's batch if the task has one.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    figure, (axes,) = new_figure(height=4.0)
     axes.hist(transitions.episode_returns, bins=40, color="0.45")
     axes.set(xlabel="return of an episode", ylabel="episodes")
     axes.axvline(card.returns.mean, color="tab:blue", label=f"mean {card.returns.mean:.1f}")
@@ -35,13 +41,6 @@ def plot_card(transitions: Transitions, card: DatasetCard, path: Path | str) -> 
         label = f"mean of the paper's batch {published:.1f}"
         axes.axvline(published, color="tab:orange", linestyle="--", label=label)
     axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    # A dollar sign in the name would start a formula.
-    name = printable(str(card.metadata.get("name", "dataset"))).replace("$", r"\$")
+    name = plain(printable(str(card.metadata.get("name", "dataset"))))
     figure.suptitle(f"{name}: {card.rows:,} transitions, {card.episodes:,} episodes")
-    path = Path(path)
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:  # ValueError: an ending that matplotlib does not know
-        raise StoreError(f"{path}: the picture cannot be written: {error}.") from error
-    return path
+    return figure

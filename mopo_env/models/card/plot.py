@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mopo_env.datasets.card.text import printable
-from mopo_env.errors import StoreError, require_extra
+from mopo_env.figures.canvas import new_figure, plain, save_figure
 from mopo_env.models.card.scores import ModelCard
 
-__all__ = ["plot_card"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_card", "plot_card"]
 
 
 def plot_card(card: ModelCard, path: Path | str) -> Path:
-    """Draw errors and calibration by column, and rollouts beside the recording.
+    """Write the picture of `draw_card`.
 
     Raises:
         MissingExtraError: If matplotlib is not installed.
         StoreError: If the file cannot be written, or its ending names no format.
     """
-    require_extra("matplotlib", "plots")
-    # The object-oriented interface needs no screen and changes no global state.
-    from matplotlib.figure import Figure
+    return save_figure(draw_card(card), path)
 
-    figure = Figure(figsize=(11, max(3.5, 1.5 + 0.25 * len(card.columns))), layout="constrained")
-    errors, calibration, rollouts = figure.subplots(1, 3)
-    # A dollar sign in a name would start a formula.
-    names = [printable(column.name).replace("$", r"\$") for column in card.columns]
+
+def draw_card(card: ModelCard) -> Figure:
+    """Draw errors and calibration by column, and rollouts beside the recording.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
+    """
+    height = max(3.5, 1.5 + 0.25 * len(card.columns))
+    figure, (errors, calibration, rollouts) = new_figure(3, width=11, height=height)
+    names = [plain(printable(column.name)) for column in card.columns]
     places = range(len(names))
     errors.barh(places, [column.rmse / column.spread for column in card.columns], height=0.6)
     guesses = [column.unchanged / column.spread for column in card.columns]
@@ -42,15 +50,10 @@ def plot_card(card: ModelCard, path: Path | str) -> Path:
     rollouts.plot(steps, [score.error for score in card.rollouts], marker="o", label="distance from the recording")
     rollouts.plot(steps, [score.outside for score in card.rollouts], marker="s", label="share outside the data")
     rollouts.set(title="rollouts with the recorded actions", xlabel="steps", xscale="log", ylim=(0.0, None))
-    rollouts.set_xticks(steps, steps)
+    rollouts.set_xticks(steps, [str(step) for step in steps])
     rollouts.minorticks_off()
     for axes in (errors, calibration):
         axes.invert_yaxis()
     for axes in (errors, calibration, rollouts):
         axes.legend(frameon=False, fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: the picture cannot be written: {error}.") from error
-    return Path(path)
+    return figure

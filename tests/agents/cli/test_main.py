@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.agents import halfcheetah_rows
+from helpers.drawing import CAN_DRAW
 from helpers.runs import TASK, leave_run
+from PIL import Image
 
 from mopo_agents.cli import main as cli
 from mopo_agents.collection.config import CollectConfig
@@ -88,6 +90,10 @@ MORE = [*COLUMNS, "--out", "m"]
         (["train", "hopper-mixd"], "Did you mean 'hopper-mixed'"),
         (["fit", "nowhere"], "no dataset 'nowhere'"),
         (["evaluate", "nowhere"], "there is no policy in nowhere"),
+        (
+            ["evaluate", "nowhere", "--video", "a.avi"],
+            "a.avi: expected a video that ends in .mp4 or .gif",
+        ),
         (["report", "nowhere"], "nowhere: found no config.json, expected a training run"),
         (["train", TASK], "mopo collect halfcheetah-mixed"),
         (["train", TASK, "--method", "bc", "--horizon", "3"], "--horizon: BC learns from the dataset alone"),
@@ -189,6 +195,14 @@ def test_from_data_to_a_policy(mopo: Mopo, data: Path, tmp_path: Path) -> None:
     assert (code, f"MOPO-{TASK} in HalfCheetah-v4, 1 episodes: return " in out) == (0, True)
     assert (folder / f"evaluation-{TASK}-HalfCheetah-v4-seed0.json").is_file()
 
+    if CAN_DRAW:
+        video = ["--video", "run.gif", "--video-seconds", 0.1]
+        code, out, err = mopo("evaluate", folder, "--episodes", 1, "--seed", 8, *video)
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-1] == "The video is run.gif: real on the left, the model on the right."
+        with Image.open("run.gif") as image:
+            assert (image.size, image.n_frames) == ((640, 320), 3)  # type: ignore[attr-defined]  # steps 0, 1 and 2
+
     # The same command again is a new run in a new folder; its agent can have options of its own.
     options = ["--evaluate-every=0", "--agent-options", '{"learning_rate": 1e-4}']
     code, out, _ = mopo("train", TASK, "--dataset", data, *TINY_RUN, *options)
@@ -226,11 +240,32 @@ def test_a_report_of_two_methods(mopo: Mopo, tmp_path: Path) -> None:
         "left out: runs/broken: the run is unfinished, there is no result.json. `mopo train --resume runs/broken` "
         "continues it.\n"
     )
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line[:1] == "|"]
-    assert [[line[1], line[6]] for line in lines[2:]] == [["mopo", "1"], ["mbpo", "2"]]
+    lines = [line.split()[:2] for line in out.splitlines() if line[:4] in ("mopo", "mbpo")]
+    assert lines == [["mopo", "1"], ["mbpo", "2"]]
     with (tmp_path / "table.csv").open(newline="") as stream:
         assert [row["seeds"] for row in csv.DictReader(stream)] == ["1", "2"]
     assert f"All columns are in {tmp_path / 'table.csv'}." in out
+
+
+def test_a_report_as_picture_and_page(mopo: Mopo, tmp_path: Path) -> None:
+    """Beside the table; an existing file is kept, and without evaluations there are no curves, but there is a page."""
+    pytest.importorskip("matplotlib")
+    leave_run(tmp_path / "evaluated")
+    leave_run(tmp_path / "alone", returns=(), task="/data/pump")
+    png, html = tmp_path / "curves.png", tmp_path / "page.html"
+    code, out, _ = mopo("report", "evaluated", "alone", "--png", png, "--html", html)
+    assert code == 0
+    assert out.splitlines()[-2:] == [f"The learning curves are in {png}.", f"The page is {html}."]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    code, _, err = mopo("report", "evaluated", "--html", html)
+    assert (code, err) == (
+        2,
+        f"mopo: --html: {html} exists already. Choose another file, or pass --overwrite to replace it.\n",
+    )
+    code, _, err = mopo("report", "alone", "--png", "other.png", "--html", "other.html")
+    assert (code, err) == (2, "mopo: --png: no run was evaluated, so there are no learning curves. Leave it out.\n")
+    assert not (tmp_path / "other.html").exists()
 
 
 def test_a_report_of_nothing_is_refused(mopo: Mopo, tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def test_the_learning_curve_is_a_picture(tmp_path: Path) -> None:
     assert path == tmp_path / "curve.png"
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = image.imread(path)[..., :3]
-    assert pixels.shape[:2] == (630, 1050)  # 4.2 and 7 inches at 150 dots an inch
-    # The curve is drawn in matplotlib's first colour, which nothing else here has.
-    assert (np.abs(pixels - np.array([0x1F, 0x77, 0xB4]) / 255).max(axis=2) < 0.02).sum() > 500
+    assert pixels.shape[1] == 1350  # 9 inches at 150 dots an inch
+    # The curve is drawn in the first colour, which nothing else here has.
+    assert (np.abs(pixels - np.array([0x00, 0x72, 0xB2]) / 255).max(axis=2) < 0.02).sum() > 500
 
 
 def test_a_missing_matplotlib_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

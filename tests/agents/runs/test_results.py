@@ -55,8 +55,41 @@ def test_other_data_do_not_look_like_the_tasks(
     assert (run.setting, run.paper) == (setting, paper)
 
 
+def test_a_run_without_evaluations_has_the_models_numbers(tmp_path: Path) -> None:
+    """Own data have no real environment: reward, penalty and scores are all there is."""
+    run = read_run(leave_run(tmp_path / "run", returns=(), scores=(10.0, 30.0)))
+    assert (run.returns, run.has_scale) == ((), False)
+    assert (run.model_reward, run.penalty, run.dataset_reward) == (1.25, 0.5, 1.5)
+    assert [row.score for row in run.scores] == [10.0, 30.0]
+    assert run.machine == "an abacus, 1 thread"
+
+
+@pytest.mark.parametrize(
+    ("returns", "scores", "collapsed"),
+    [
+        ((3636.0, 3000.0, -1288.0), (), True),
+        ((2000.0, 2900.0, 2400.0), (), False),  # of 1400 over the data, 500 are lost
+        ((2800.0, 2830.0, 2805.0), (), False),  # noise on a plateau, where little was gained since the first
+        ((900.0, 1000.0, 910.0), (), True),  # never as good as the data, and back at the first
+        ((900.0,), (), False),
+        ((), (0.0, 10.0, 4.0), True),
+        ((), (0.0, 10.0, 8.0), False),
+        ((1600.0, 2000.0), (0.0, 10.0, 4.0), False),  # the real environment knows better than the model
+        ((), (), False),
+    ],
+)
+def test_what_has_collapsed(
+    returns: tuple[float, ...], scores: tuple[float, ...], collapsed: bool, tmp_path: Path
+) -> None:
+    """The mean of the data is 1500. A report that shows a collapse as a low mean would hide what can be mended."""
+    assert read_run(leave_run(tmp_path / "run", returns=returns, scores=scores)).collapsed is collapsed
+
+
 DAMAGE: dict[str, tuple[Change, str]] = {
-    "no evaluations": (lambda config, result: result["evaluations"].clear(), "was never evaluated"),
+    "nothing to show": (
+        lambda config, result: (result["evaluations"].clear(), result.update(model_last_epoch=None)),
+        "was never evaluated, and has no model",
+    ),
     "a number is missing": (lambda config, result: result.pop("dataset_mean"), "KeyError: 'dataset_mean'"),
     "a number is none": (lambda config, result: result.update(dataset_max="NaN"), "found 'NaN' where a number"),
     "a number is a list": (lambda config, result: result.update(seconds=[1]), "TypeError"),

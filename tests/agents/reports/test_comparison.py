@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from helpers.damage import rewrite_json
-from helpers.runs import cells, leave_run
+from helpers.runs import leave_run
 
-from mopo_agents.runs.comparison import Row, compare, markdown
+from mopo_agents.reports.comparison import Row, compare, group_runs, over_tasks
 from mopo_agents.runs.results import csv_text
 
 
@@ -34,45 +34,14 @@ def test_seeds_are_one_row(three_seeds: list[Path]) -> None:
     assert row.normalised_last_10 == pytest.approx(100 * (7.5 + 280.178953) / (12135 + 280.178953))
     assert (row.dataset_mean, row.dataset_max) == (1500.0, 2700.0)
     assert row.paper == 6418.3
-    assert (row.updates, row.seconds) == (15_000, 900)
-
-
-def test_the_table_shows_it(three_seeds: list[Path]) -> None:
-    head, rule, row = cells(markdown(compare(three_seeds)[0]))
-    assert len(head) == len(rule) == len(row) == 16
-    shown = dict(zip(head, row, strict=True))
-    assert shown == {
-        "task": "halfcheetah-mixed",
-        "method": "mopo",
-        "agent": "SAC",
-        "b": "20,000",
-        "epochs": "15",
-        "updates": "15,000",
-        "seeds": "3",
-        "data mean": "1500.0",
-        "data max": "2700.0",
-        "last": "30.0 ± 26.5",
-        "last 10": "7.5 ± 2.6",
-        "normalised": "2.5",
-        "… last 10": "2.3",
-        "paper": "6418.3",
-        "seconds": "900",
-        "identity": compare(three_seeds)[0][0].identity[:8],
-    }
-    assert all(set(cell) <= {"-", ":"} for cell in rule)
-
-
-def test_the_lines_of_the_table_are_equally_long(three_seeds: list[Path], tmp_path: Path) -> None:
-    """It is read in a terminal as well."""
-    other = leave_run(tmp_path / "other", task="ant-angle", changed={"penalty_coef": 0.5}, agent="SBX-CrossQ")
-    lines = markdown(compare([*three_seeds, other])[0]).splitlines()
-    assert len({len(line) for line in lines}) == 1
+    assert (row.updates, row.seconds, row.machine) == (15_000, 900, "an abacus, 1 thread")
+    assert row.last_10_iqm == pytest.approx(7.5)
+    assert (row.iqm_low, row.iqm_high) == pytest.approx((5.5, 10.5))
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     (row,), _ = compare([leave_run(tmp_path / "run", returns=(3.0,))])
-    assert (row.last, row.last_std, row.last_10_std) == (3.0, None, None)
-    assert cells(markdown([row]))[2][9:11] == ["3.0", "3.0"]
+    assert (row.last, row.last_std, row.last_10_std, row.iqm_low) == (3.0, None, None, None)
 
 
 def test_what_differs_in_its_identity_is_not_averaged(tmp_path: Path) -> None:
@@ -89,8 +58,7 @@ def test_a_diverged_seed_stays_in_its_row(tmp_path: Path) -> None:
     (row,), _ = compare([diverged, good])
     assert (row.seeds, row.diverged, row.updates) == (2, 1, 2000)
     assert (row.last, row.last_10) == (-10.0, pytest.approx(-14.75))
-    head, _, line = cells(markdown([row]))
-    assert dict(zip(head, line, strict=True))["seeds"] == "2, 1 diverged"
+    assert row.failures == "1 diverged"
 
 
 def test_a_repetition_is_no_further_seed(tmp_path: Path) -> None:
@@ -148,12 +116,8 @@ def test_returns_elsewhere_have_no_normalised_score(tmp_path: Path) -> None:
 
 
 def test_runs_without_a_model_have_no_number_of_rollouts(tmp_path: Path) -> None:
-    """Markdown shows no table where a rule has no dash, as under a column that is one character wide."""
     rows, _ = compare([leave_run(tmp_path / "run", method="bear", agent="BEAR", rollout_batch_size=None)])
-    _, rule, line = cells(markdown(rows))
-    assert line[1:4] == ["bear", "BEAR", "–"]
-    assert line[13] == "4211.3"
-    assert [cell for cell in rule if "-" not in cell] == []
+    assert (rows[0].name, rows[0].paper) == ("bear (BEAR)", 4211.3)
     assert next(csv.DictReader(io.StringIO(csv_text(rows))))["rollout_batch_size"] == ""
 
 
@@ -164,3 +128,13 @@ def test_the_csv_holds_every_column_unrounded(three_seeds: list[Path]) -> None:
     assert float(line["last_std"]) == rows[0].last_std
     assert line["dataset"] == "abc"
     assert int(line["seeds"]) == 3
+
+
+def test_over_tasks_the_bootstrap_is_stratified(tmp_path: Path) -> None:
+    """On D4RL's scale 12135 is 100 on HalfCheetah, and 3234.3 on Hopper; a task without a scale has no part in it."""
+    settings = [("halfcheetah-mixed", 12135.0), ("hopper-mixed", -20.272305), ("halfcheetah-jump", 1.0)]
+    runs = [leave_run(tmp_path / task, task=task, returns=(value,)) for task, value in settings]
+    (overall,) = over_tasks(group_runs(runs)[0])
+    assert overall.tasks == ("halfcheetah-mixed", "hopper-mixed")
+    assert (overall.runs, overall.iqm, overall.low, overall.high) == pytest.approx((2, 50.0, 50.0, 50.0))
+    assert over_tasks(group_runs(runs[1:])[0]) == [], "one task is no mean over tasks"

@@ -1,0 +1,4 @@
+"""Figures of data and models. Each function returns a matplotlib `Figure`; nothing touches pyplot or a screen.
+
+`data` shows what a dataset covers, `model` how far a model can be trusted. `mopo_agents.figures` shows runs.
+"""
