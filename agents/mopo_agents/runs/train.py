@@ -33,6 +33,7 @@ from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.run_state import RunState, obstacle_to_resume
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.options import CONFORMAL
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
@@ -179,6 +180,7 @@ def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
         ensemble=ensemble,
         allow_other_data=config.allow_other_data,
         penalty=penalty,
+        penalty_coef=CONFORMAL if config.penalty_coef == CONFORMAL else None,
         mean_penalty=config.mean_penalty,
         **of_steps,
         precision=config.precision,
@@ -219,11 +221,13 @@ def _resumption(epochs: EpochCallback) -> str:
 
 def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
     """Return the settings that the user may not have chosen, to show them before the training."""
-    task = run.task
+    task, config = run.task, run.config
     real_env = task.real_env_id or "none, so the policy is not evaluated"
     if issubclass(run.agent_class, OfflineAgent):
         return f"{task.label}: {run.config.agent} learns from the dataset alone, real environment: {real_env}"
-    chosen = f"h = {task.horizon}, λ = {task.penalty_coef:g}, termination: {task.termination}"
+    found = {CONFORMAL: "conformal", None: f"{config.mean_penalty} / mean u"}
+    coef = found.get(config.penalty_coef) or f"{config.penalty_coef:g}"
+    chosen = f"h = {task.horizon}, λ = {coef if isinstance(coef, str) else format(coef, 'g')}, termination: {task.termination}"
     line = f"{task.label}: {chosen}, real environment: {real_env}"
     hint = terminal_rows_hint(transitions, task.name) if task.recipe is None and task.termination == "never" else ""
     return f"{line}\n{hint}" if hint else line
