@@ -8,8 +8,6 @@ calibration rows too. It holds on average over such rows, not for each state. It
 of another policy, and nothing of rows off the data.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -29,8 +27,8 @@ __all__ = ["conformal_band", "conformal_coef", "conformal_quantile", "one_step_e
 _ROWS_AT_ONCE = 1000
 
 
-def conformal_quantile(scores: Float[np.ndarray, score * column], coverage: float = CONFORMAL_COVERAGE) -> Any:
-    """Return the ⌈(n + 1)·coverage⌉-th smallest score of each column; infinite if n scores are too few for that.
+def conformal_quantile(scores: np.ndarray, coverage: float = CONFORMAL_COVERAGE) -> Any:
+    """Return the ⌈(n + 1)·coverage⌉-th smallest score of each column, ``(score, …)``; infinite if n is too small.
 
     Raises:
         ConfigError: If coverage is not between 0 and 1.

@@ -85,8 +85,9 @@ def known(rows: list[int], data: Any, **options: Any) -> Known:
 
 
 def test_the_error_by_hand() -> None:
-    """It counts up where the data stay: each elite is off by 1 + its offset in the state; the reward counts only if
-    the penalty has it. The member that is no elite is not asked.
+    """It counts up where the data stay, so each elite is off by 1 + its offset. The third member is no elite.
+
+    The reward counts only if the penalty has it.
     """
     data = still_data([0.0, 2.0], rewards=[1.0, 3.0])
     model = known([0, 1], data, offsets=[0.0, 1.0, 7.0], elites=[0, 1])
@@ -134,13 +135,13 @@ def test_what_gives_no_bound_is_refused(rows: list[int], penalty: str, message: 
 def test_other_data_and_other_words_are_refused() -> None:
     """Row numbers of one dataset mean nothing in another."""
     with pytest.raises(ConfigError, match="this dataset"):
-        conformal_coef(known([0], still_data([1.0])), still_data([2.0]), ensemble_disagreement)
+        conformal_coef(known([0], still_data([1.0, 1.0])), still_data([2.0, 2.0]), ensemble_disagreement)
     with pytest.raises(ConfigError, match="penalty_coef: expected conformal, found 'best'"):
         penalized_model(penalty_coef="best")
 
 
 def test_open_loop_errors_by_hand() -> None:
-    """It counts up by 1 and by 2 a step, where the data stay; their standard deviation is 1. The farthest elite counts."""
+    """It counts up by 1 and by 2 a step, where the data stay, with a standard deviation of 1. The farthest counts."""
     data = still_data([1.0, 1.0, 1.0, -1.0, -1.0, -1.0], truncations=[False, False, True] * 2)
     model: Any = known([], data, offsets=[0.0, 1.0])
     assert open_loop_errors(model, data, np.array([0, 3]), 3).tolist() == [[2.0, 4.0, 6.0]] * 2

@@ -225,9 +225,9 @@ def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
     real_env = task.real_env_id or "none, so the policy is not evaluated"
     if issubclass(run.agent_class, OfflineAgent):
         return f"{task.label}: {run.config.agent} learns from the dataset alone, real environment: {real_env}"
-    found = {CONFORMAL: "conformal", None: f"{config.mean_penalty} / mean u"}
-    coef = found.get(config.penalty_coef) or f"{config.penalty_coef:g}"
-    chosen = f"h = {task.horizon}, λ = {coef if isinstance(coef, str) else format(coef, 'g')}, termination: {task.termination}"
+    coef = f"{task.penalty_coef:g}" if config.mean_penalty is None else f"{config.mean_penalty:g} / (mean u)"
+    coef = CONFORMAL if config.penalty_coef == CONFORMAL else coef
+    chosen = f"h = {task.horizon}, λ = {coef}, termination: {task.termination}"
     line = f"{task.label}: {chosen}, real environment: {real_env}"
     hint = terminal_rows_hint(transitions, task.name) if task.recipe is None and task.termination == "never" else ""
     return f"{line}\n{hint}" if hint else line
