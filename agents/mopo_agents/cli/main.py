@@ -180,9 +180,12 @@ def evaluate_policy(
     real_env: str | None = None,
     episodes: int = 10,
     seed: int = 0,
+    offline: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Evaluate a trained policy in the real environment, with deterministic actions.
+
+    With --offline, say what data and model say of it, without a step of the real environment.
 
     Args:
         folder: A training run, finished or not, or one of its checkpoints.
@@ -194,8 +197,17 @@ def evaluate_policy(
             was trained on D4RL's data.
         episodes: Number of episodes.
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
+        offline: Judge the policy of a run by its data and model alone. It takes a minute or two.
         overwrite: Replace an earlier evaluation with the same seed and other returns.
     """
+    if offline:
+        if task is not None or real_env is not None:
+            raise ConfigError("--offline: takes no real environment. Leave out --task and --real-env.")
+        from mopo_agents.trust.offline import evaluate_offline, report_text
+
+        report = evaluate_offline(folder, checkpoint=checkpoint, seed=seed)
+        print(f"The policy of epoch {report.epoch}, by data and model alone:\n\n{report_text(report)}")
+        return
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
     from mopo_agents.runs.policy_files import find_policy

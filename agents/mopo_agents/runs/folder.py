@@ -16,7 +16,16 @@ from mopo_env._utils.json_files import read_json
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["check_free", "check_same_run", "is_finished", "new_folder", "read_config", "running", "state_folder"]
+__all__ = [
+    "check_free",
+    "check_same_run",
+    "is_finished",
+    "new_folder",
+    "read_config",
+    "recorded_config",
+    "running",
+    "state_folder",
+]
 
 
 def state_folder(run: Path) -> Path:
@@ -114,9 +123,7 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         ConfigError: If the run is finished, or this version has other options.
         StoreError: If there is no run, or its file is damaged.
     """
-    if not (run / "config.json").is_file():
-        raise StoreError(f"{run}: found no config.json, expected the folder of an unfinished training run.")
-    record = read_json(run / "config.json")
+    config, record = recorded_config(run)
     if is_finished(run):
         remove_folder(state_folder(run))  # from a crash right after the result was written
         raise ConfigError(
@@ -128,8 +135,22 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         raise ConfigError(
             f"{run}: config.json has no {', '.join(missing)}. Resume it with the version of mopo-env that began it."
         )
+    return config, record
+
+
+def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
+    """Return the options that a run's ``config.json`` holds, and all that it says; what it lacks has its default.
+
+    Raises:
+        StoreError: If there is no run, or its file is damaged.
+    """
+    if not (run / "config.json").is_file():
+        raise StoreError(f"{run}: found no config.json, expected the folder of a training run.")
+    record = read_json(run / "config.json")
     # null stands for options that do not apply to the agent, too.
-    given = {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}
+    given = {
+        name: record[name] for name, needs in NEEDS.items() if name in record and not (record[name] is None and needs)
+    }
     return TrainConfig(**given), record
 
 

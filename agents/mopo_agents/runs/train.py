@@ -41,7 +41,7 @@ from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
 
-__all__ = ["carry_out", "train"]
+__all__ = ["carry_out", "penalized_model_of", "train"]
 
 _NOTICE = "The run stops when this epoch is finished and saved. Interrupt it again to stop at once without saving."
 
@@ -98,7 +98,7 @@ def carry_out(
         transitions = load_shared_dataset(run.dataset)
         _check_real_env(run, transitions)
         without_model = issubclass(run.agent_class, OfflineAgent)
-        penalized_model = None if without_model else _penalized_model(run, progress=progress)
+        penalized_model = None if without_model else penalized_model_of(run, progress=progress)
         agent = _agent(run, transitions, penalized_model)
         description = describe(run, transitions, penalized_model)
         if begun is None:
@@ -163,7 +163,7 @@ def _check_real_env(run: ResolvedRun, transitions: Transitions) -> None:
             check_spaces(transitions, real_env, run.task)
 
 
-def _penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
+def penalized_model_of(run: ResolvedRun, *, progress: bool) -> PenalizedModel:
     """Return the model in which the agent trains. Fit the method's ensemble if there is none yet."""
     config, ensemble = run.config, run.config.ensemble
     # This comes first because it can fail, and the fit of an ensemble takes minutes.
