@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,20 @@ class OfflineReport:
 
 
 def evaluate_offline(
-    run: Path | str, *, checkpoint: str = "last", num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0
+    run: Path | str,
+    *,
+    checkpoint: str = "last",
+    ensemble: str | None = None,
+    num_starts: int = 10,
+    fqe_updates: int = 10_000,
+    seed: int = 0,
 ) -> OfflineReport:
     """Judge a policy of a run from its data and its model alone.
 
     Args:
         run: The folder of a training run with a model, finished or not.
         checkpoint: As in `mopo evaluate`.
+        ensemble: Where the run's ensemble is now. None: where it was.
         num_starts: Episodes of every member for the penalised return and the bound; the score has its own 20.
         fqe_updates: Updates of fitted-Q evaluation.
         seed: Of starts, draws and networks.
@@ -73,14 +80,14 @@ def evaluate_offline(
     """
     run = Path(run)
     config, record = recorded_config(run)
-    resolved = resolve(config)
+    resolved = resolve(config if ensemble is None else replace(config, ensemble=ensemble))
     folder = find_policy(run, checkpoint)
     policy, epoch = load_policy(folder), read_artifact(folder, "policy")[1].get("epoch")
     if resolved.method.model_free:
         raise ConfigError(f"{run}: {resolved.config.agent} learned from the dataset alone. --offline needs a model.")
     model = penalized_model_of(resolved, progress=False)
-    ensemble: Any = model.model
-    if record.get("ensemble_digest") not in (None, module_digest(ensemble)):
+    network: Any = model.model
+    if record.get("ensemble_digest") not in (None, module_digest(network)):
         raise ConfigError(
             f"{run}: the ensemble is not the one that the run trained in. Restore it, or train a new run."
         )
@@ -89,7 +96,7 @@ def evaluate_offline(
     score = scorer.score(policy)
     sizes: dict[str, Any] = {"horizon": scorer.horizon, "num_starts": num_starts, "gamma": gamma}
     trained = model_returns(policy, model, seed=seed, **sizes)
-    has_holdout = bool(getattr(ensemble, "metadata", {}).get("holdout_rows"))
+    has_holdout = bool(getattr(network, "metadata", {}).get("holdout_rows"))
     return OfflineReport(
         epoch=epoch,
         score=score,
@@ -113,6 +120,10 @@ def _known(value: Any) -> Any:
 
 def report_text(report: OfflineReport) -> str:
     """Return the report as lines for a terminal."""
+
+    def number(value: float) -> str:
+        return "–" if math.isnan(value) else f"{value:.1f}"
+
     score, fitted, bound = report.score, report.fitted_value, report.bound
     lines = [
         ("score", f"{score.score:.1f} ± {score.error:.1f}", "return in the model until it leaves the envelope; no λ"),
@@ -125,8 +136,8 @@ def report_text(report: OfflineReport) -> str:
         ),
         ("leaves the envelope", f"{score.left:.0%}", "of the episodes"),
         ("distance to the data", f"{score.distance:.2f}", "median; 1: as far as 1 % of the data are from others"),
-        ("critic's value", f"{score.value:.1f}", "at first states, discounted"),
-        ("model's value", f"{score.discounted:.1f}", "the same, no penalty; a critic above it overestimates"),
+        ("critic's value", number(score.value), "at first states of episodes that stay, discounted"),
+        ("model's value", number(score.discounted), "the same, no penalty; a critic above it overestimates"),
         ("fitted-Q evaluation", f"{fitted.value:.1f}", f"discounted, of data alone; Bellman error {fitted.error:.1f}"),
     ]
     signs = {"penalty at its ceiling": score.saturated, "actions at bounds": score.at_bounds}
