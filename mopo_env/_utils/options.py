@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 from mopo_env.errors import ConfigError
 
 __all__ = [
+    "CONFORMAL",
+    "CONFORMAL_COVERAGE",
     "DEFAULT_MARGIN",
     "DEFAULT_ON_EXIT",
     "DEFAULT_PENALTY",
@@ -17,6 +19,7 @@ __all__ = [
     "MemberPer",
     "Members",
     "OnExit",
+    "PenaltyCoef",
     "Precision",
     "Schedule",
     "Units",
@@ -139,6 +142,11 @@ OnExit = Literal["terminate", "truncate"]
 """How a rollout ends that leaves the envelope: for good, or so that agents bootstrap from its last state."""
 DEFAULT_ON_EXIT: OnExit = "truncate"
 """A rare end at the price of an eternity makes critics learn that price and little else (docs/methods.md)."""
+PenaltyCoef = float | Literal["conformal"]
+"""λ, or how to find it on rows that the model's fit never saw."""
+CONFORMAL = "conformal"
+CONFORMAL_COVERAGE = 0.9
+"""With which probability the conformal λ·u bounds the model's one-step error on the data's distribution."""
 Precision = Literal["float32", "bfloat16"]
 """Precision between an ensemble's hidden layers in `predict`. Inputs and outputs are always float32."""
 Schedule = Literal["cosine", "constant"]

@@ -16,6 +16,7 @@ from mopo_env._utils.options import (
     DEFAULT_QUANTILE,
     MemberPer,
     OnExit,
+    PenaltyCoef,
     Precision,
 )
 from mopo_env.datasets.folders import find_artifact, find_folder
@@ -101,7 +102,7 @@ def make_penalized_model(
     ensemble: str | Path | None = None,
     allow_other_data: bool = False,
     penalty: str | Mapping[str, Any] | Penalty = DEFAULT_PENALTY,
-    penalty_coef: float | None = None,
+    penalty_coef: PenaltyCoef | None = None,
     mean_penalty: float | None = None,
     termination: str | Termination | None = None,
     member_per: MemberPer = "step",
@@ -123,7 +124,7 @@ def make_penalized_model(
         allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
         penalty: A name in `mopo_env.penalties.PENALTIES`, ``"oracle"``, a mapping of a name and options, or a callable;
             see `resolve_penalty`.
-        penalty_coef: λ; default: the task's, 1 for own data.
+        penalty_coef: λ, or ``"conformal"`` as in `PenalizedModel`; default: the task's, 1 for own data.
         mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the fitted rule in
             the folder of the ensemble or the dataset. Default: the task's; for own data the learned rule, or

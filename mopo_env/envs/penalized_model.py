@@ -5,7 +5,7 @@ steps.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from mopo_env._utils.arrays import check_same_widths
 from mopo_env._utils.devices import perhaps_any
-from mopo_env._utils.options import MemberPer, OnExit, check_boolean, check_choice, check_number
+from mopo_env._utils.options import MemberPer, OnExit, PenaltyCoef, check_boolean, check_choice, check_number
 from mopo_env._utils.spaces import ActionSpace, finite_box
 from mopo_env.envs.envelope import (
     NON_FINITE,
@@ -28,6 +28,7 @@ from mopo_env.envs.envelope import (
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
 from mopo_env.penalties import Penalty, get_penalty
+from mopo_env.penalties.conformal import conformal_coef
 from mopo_env.terminations import Termination, get_termination, never
 from mopo_env.transitions import Transitions
 
@@ -73,7 +74,7 @@ class PenalizedModel:
         transitions: Transitions,
         *,
         penalty: str | Mapping[str, Any] | Penalty = "learned-variance",
-        penalty_coef: float | None = None,
+        penalty_coef: PenaltyCoef | None = None,
         mean_penalty: float | None = None,
         termination: str | Termination = never,
         member_per: MemberPer = "step",
@@ -91,7 +92,8 @@ class PenalizedModel:
             model: T̂, any `DynamicsModel`.
             transitions: D_env, the dataset. It gives the start states and the spaces.
             penalty: u: a name in `mopo_env.penalties.PENALTIES`, a mapping of its name and options, or a callable.
-            penalty_coef: λ, zero or more; default: 1.
+            penalty_coef: λ, zero or more; default: 1. ``"conformal"``: the λ with which λ·u bounds the model's error on
+                nine of ten rows of the data; see `mopo_env.penalties.conformal.conformal_coef`.
             mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`. The units of u do not matter to it.
             termination: A name in `mopo_env.terminations.TERMINATIONS`, or a callable.
             member_per: ``"step"`` picks an elite for every step (TS-1), as the paper does; ``"rollout"`` picks one for
@@ -120,6 +122,9 @@ class PenalizedModel:
             found = f"found a {type(model).__name__} without elites"
             raise ConfigError(f"deterministic, member_per: need a model with members, {found}.")
         penalties = penalties_on_data(transitions, model, self.penalty)
+        if isinstance(penalty_coef, str) and mean_penalty is None:
+            check_choice("penalty_coef", penalty_coef, Literal["conformal"])
+            penalty_coef = conformal_coef(model, transitions, self.penalty)
         self.penalty_coef = _penalty_coef(penalty_coef, mean_penalty, penalties)
         self.observation_space: Box = finite_box(transitions.observation_space)
         self.action_space: ActionSpace = transitions.action_space
@@ -231,7 +236,7 @@ class PenalizedModel:
         return prediction.sample_from(members, None if self.deterministic else generator)
 
 
-def _penalty_coef(penalty_coef: float | None, mean_penalty: float | None, penalties: np.ndarray) -> float:
+def _penalty_coef(penalty_coef: PenaltyCoef | None, mean_penalty: float | None, penalties: np.ndarray) -> float:
     """Return λ."""
     if mean_penalty is None:
         return 1.0 if penalty_coef is None else check_number("penalty_coef", penalty_coef, minimum=0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from tyro.conf import Positional
 
 from mopo_agents._utils.outputs import check_output
 from mopo_agents.cli.arguments import find_modules_here
+from mopo_agents.cli.messages import option_of
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.errors import ConfigError, MopoError
 from mopo_env.tasks import Task
@@ -30,6 +32,7 @@ def evaluate_policy(
     real_env: str | None = None,
     episodes: int = 10,
     seed: int = 0,
+    offline: bool = False,
     video: Path | None = None,
     video_seconds: float = 10.0,
     overwrite: bool = False,
@@ -48,11 +51,16 @@ def evaluate_policy(
             was trained on D4RL's data.
         episodes: Number of episodes.
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
+        offline: Judge the policy of a run by its data and model alone. It takes a minute or two.
         video: Also draw the first episode into this file, .mp4 or .gif. If the states of the run's model can be drawn,
             they stand on the right: from the same state, with the same actions.
         video_seconds: The longest length of the video.
         overwrite: Replace an earlier evaluation with the same seed and other returns, and the file of --video.
     """
+    if offline:
+        return _evaluate_offline(
+            folder, checkpoint, seed=seed, real={"task": task, "real_env": real_env, "video": video}
+        )
     find_modules_here(real_env)
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -106,6 +114,17 @@ def evaluate_policy(
         write_video(video_frames(policy, found, model, seconds=video_seconds, seed=seed), video)
         print(f"The video is {video}" + (": real on the left, the model on the right." if model else "."))
     return {"file": path, "return_mean": evaluation.mean, "return_std": evaluation.std, **content}
+
+
+def _evaluate_offline(run: Path, checkpoint: str, *, seed: int, of_real_env: dict[str, Any]) -> dict[str, Any]:
+    """Say what data and model say of a policy, without a step of the real environment."""
+    if given := [name for name, value in of_real_env.items() if value is not None]:
+        raise ConfigError(f"offline: takes no real environment. Leave out {', '.join(map(option_of, given))}.")
+    from mopo_agents.trust.offline import evaluate_offline, report_text
+
+    report = evaluate_offline(run, checkpoint=checkpoint, seed=seed)
+    print(f"The policy of epoch {report.epoch}, by data and model alone:\n\n{report_text(report)}")
+    return asdict(report)
 
 
 def _model_of(policy: Path, task: Task) -> PenalizedModel | None:

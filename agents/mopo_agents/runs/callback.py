@@ -19,12 +19,11 @@ from mopo_agents.runs.logs import ProgressTable
 from mopo_agents.runs.policy_files import checkpoint_folder, policy_metadata, remove_checkpoints_after
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.results import csv_text
-from mopo_agents.runs.rows import EvaluationRow, ModelRow, ScoreRow
+from mopo_agents.runs.rows import EvaluationRow, ModelRow
 from mopo_agents.runs.run_state import RunState
-from mopo_agents.trust.alarms import find_alarms, has_collapsed
-from mopo_agents.trust.score import PolicyScorer
-from mopo_agents.vec_env import PenalizedModelVecEnv, RolloutInfos
-from mopo_env._utils.progress import announce, progress_bar
+from mopo_agents.runs.watch import Watch
+from mopo_agents.vec_env import RolloutInfos
+from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import write_file
 from mopo_env.envs.envelope import EXITS
 from mopo_env.errors import DivergenceError
@@ -54,8 +53,7 @@ class EpochCallback(BaseCallback):
         updates: Number of updates in these epochs.
         policy: A copy of the policy after these epochs, in which everything is finite.
         rows: The evaluations so far.
-        scores: The scores so far, from the model alone; empty without a model.
-        alarms: What the scores say is wrong, by kind, at the epoch of each alarm.
+        watch: Scores and alarms so far, from data and model alone.
         model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.
         last_evaluation: The latest evaluation of this process, with every episode.
         resumed: A record of each resume of the run: after which epoch, and what was different on that machine.
@@ -86,8 +84,7 @@ class EpochCallback(BaseCallback):
         super().__init__()
         self.epoch = self.updates = 0
         self.rows: list[EvaluationRow] = []
-        self.scores: list[ScoreRow] = []
-        self.alarms: dict[str, str] = {}
+        self.watch = Watch(run.config)
         self.model_rows: list[ModelRow] = []
         self.last_evaluation: Evaluation | None = None
         self.resumed: list[dict[str, Any]] = []
@@ -100,8 +97,6 @@ class EpochCallback(BaseCallback):
         self._steps: list[list[float]] = []
         self._rollout_seconds: float | None = None  # of the last rollout
         self._saved_at = time.monotonic()
-        self._scorer: PolicyScorer | None = None
-        self._stopped = False
 
     def restore(self, agent: Any) -> None:
         """Continue from the saved state, or from the start if there is none. Later files of the run are removed.
@@ -114,7 +109,7 @@ class EpochCallback(BaseCallback):
         self.epoch, self.seconds = notes.get("epoch", 0), notes.get("seconds", 0.0)
         self.rows = [EvaluationRow(**row) for row in notes.get("evaluations", [])]
         self.model_rows = [ModelRow(**row) for row in notes.get("model_rows", [])]
-        self.scores, self.alarms = [ScoreRow(**row) for row in notes.get("scores", [])], notes.get("alarms", {})
+        self.watch.restore(notes)
         self.resumed = [*notes.get("resumed", []), {"after_epoch": self.epoch, "differences": differences}]
         self.table = ProgressTable(self.folder / "progress.csv", notes.get("progress", ""))
         remove_checkpoints_after(self.folder, self.epoch)
@@ -123,9 +118,7 @@ class EpochCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._keep_policy()
-        env = self.model.env if self._run.config.score_every else None
-        if isinstance(env, PenalizedModelVecEnv) and PolicyScorer.fits(env.rollouts.penalized_model):
-            self._scorer = PolicyScorer(env.rollouts.penalized_model)
+        self.watch.begin(self.model)
         self._started = time.perf_counter()
 
     def _on_step(self) -> bool:
@@ -135,7 +128,7 @@ class EpochCallback(BaseCallback):
             reasons = [step.exits == code for code in range(1, len(EXITS))]
             columns = (step.rewards, step.model_rewards, step.penalties, step.terminations, *reasons)
             self._steps.append(torch.stack([torch.as_tensor(column).double().mean() for column in columns]).tolist())
-        return not self._stopped
+        return not self.watch.stopped
 
     def _on_rollout_end(self) -> None:
         self._rollout_seconds = time.perf_counter() - self._started
@@ -154,7 +147,7 @@ class EpochCallback(BaseCallback):
         self._started = time.perf_counter()
 
     def _on_training_end(self) -> None:
-        if self._rollout_seconds is not None and not self._stopped:
+        if self._rollout_seconds is not None and not self.watch.stopped:
             self._finish_epoch(self._rollout_seconds, last=True)
 
     def close(self) -> None:
@@ -186,8 +179,9 @@ class EpochCallback(BaseCallback):
         self.epoch += 1
         self._keep_policy()
         self._bar.set_postfix(self._postfix(), refresh=False)
-        is_best = self._score(last=last)
-        last = last or self._stopped
+        is_best = self.watch.look(self.model, self.epoch, last=last)
+        self._write_rows()
+        last = last or self.watch.stopped
         if self._evaluate_every and (last or self.epoch % self._evaluate_every == 0):
             is_best |= self.evaluate(self.model)
             self.logger.record("evaluation/return_mean", self.rows[-1].return_mean)
@@ -200,24 +194,6 @@ class EpochCallback(BaseCallback):
         self.logger.dump(self.epoch)
         self._bar.update()
         self._steps.clear()
-
-    def _score(self, *, last: bool) -> bool:
-        """Score the policy if it is time, and return whether its score is the highest so far."""
-        every = self._run.config.score_every
-        if self._scorer is None or not (last or self.epoch % every == 0):
-            return False
-        row = ScoreRow(epoch=self.epoch, **asdict(self._scorer.score(self.model)))
-        is_highest = all(row.score > other.score for other in self.scores)
-        self.scores.append(row)
-        self.logger.record("offline/score", row.score)
-        self.logger.record("offline/left_share", row.left)
-        for kind, alarm in find_alarms(self.scores).items():
-            if kind not in self.alarms:
-                self.alarms[kind] = f"epoch {self.epoch}: {alarm}"
-                announce(f"Warning, {self.alarms[kind]}")
-        self._stopped = self._run.config.stop_when_collapsing and has_collapsed(self.scores)
-        self._write_rows()
-        return is_highest
 
     def evaluate(self, policy: Policy) -> bool:
         """Evaluate the policy of the last finished epoch, and return whether it is the best so far."""
@@ -256,8 +232,7 @@ class EpochCallback(BaseCallback):
                 "seconds": self.seconds,
                 "progress": self.table.text,
                 "evaluations": [asdict(row) for row in self.rows],
-                "scores": [asdict(row) for row in self.scores],
-                "alarms": self.alarms,
+                **self.watch.notes(),
                 "model_rows": [asdict(row) for row in self.model_rows],
                 "resumed": self.resumed,
             }
@@ -265,7 +240,7 @@ class EpochCallback(BaseCallback):
         self._saved_at = time.monotonic()
 
     def _write_rows(self) -> None:
-        tables: dict[str, list[Any]] = {"evaluations.csv": self.rows, "scores.csv": self.scores}
+        tables: dict[str, list[Any]] = {"evaluations.csv": self.rows, "scores.csv": self.watch.scores}
         for name, rows in tables.items():
             if rows:
                 write_file(self.folder / name, csv_text(rows).encode())

@@ -118,48 +118,46 @@ def _lock(run: Path, descriptor: int) -> None:
 
 
 def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return a run's options, and all that its ``config.json`` says.
+    """Return the options of a run to resume, and all that its ``config.json`` says.
 
     Raises:
         ConfigError: If the run is finished, or this version has other options.
         StoreError: If there is no run, or its file is damaged.
     """
-    if not (run / "config.json").is_file():
-        raise StoreError(f"{run}: found no config.json, expected the folder of an unfinished training run.")
+    config, record = recorded_config(run)
     if is_finished(run):
         remove_folder(state_folder(run))  # from a crash right after the result was written
-        epochs = read_json(run / "config.json").get("epochs")
         raise ConfigError(
-            f"{run}: the run is finished, there is nothing to resume. For more than {epochs} epochs, train a new run, "
-            "because schedules depend on their number."
+            f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
+            "train a new run, because schedules depend on their number."
         )
-    return recorded_config(run)
+    missing = sorted(NEEDS.keys() - record.keys())
+    if missing:
+        raise ConfigError(
+            f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
+        )
+    return config, record
 
 
 def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
     """Return the options of a run, finished or not, and all that its ``config.json`` says.
 
     Raises:
-        ConfigError: If this version has other options.
-        StoreError: If the file is missing or damaged.
+        ConfigError: If an option is wrong.
+        StoreError: If there is no run, or its file is damaged.
     """
+    if not (run / "config.json").is_file():
+        raise StoreError(f"{run}: found no config.json, expected the folder of a training run.")
     record = read_json(run / "config.json")
-    return TrainConfig(**options_of(record, run)), record
+    return TrainConfig(**options_of(record)), record
 
 
-def options_of(record: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """Return the options in the content of a ``config.json``.
-
-    Raises:
-        ConfigError: If this version has other options.
-    """
-    missing = sorted(NEEDS.keys() - record.keys())
-    if missing:
-        raise ConfigError(
-            f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
-        )
+def options_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options in the content of a ``config.json``; what it lacks is left out, and has its default."""
     # null stands for options that do not apply to the agent, too.
-    return {name: record[name] for name, needs in NEEDS.items() if not (record[name] is None and needs)}
+    return {
+        name: record[name] for name, needs in NEEDS.items() if name in record and not (record[name] is None and needs)
+    }
 
 
 def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.runs.agent_options import agent_arguments
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
-from mopo_env._utils.options import DEFAULT_ON_EXIT, DEFAULT_PENALTY
+from mopo_env._utils.options import CONFORMAL, DEFAULT_ON_EXIT, DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
 from mopo_env.errors import ConfigError
@@ -99,7 +99,7 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
     }
     if not issubclass(agent_class, OfflineAgent):
         of_run: dict[str, Any] = {name: getattr(filled, name) for name in ("horizon", "penalty_coef", "termination")}
-        given = {name: value for name, value in of_run.items() if value is not None}
+        given = {name: value for name, value in of_run.items() if value not in (None, CONFORMAL)}
         task = replace(task, rollout_policy="random" if filled.random_rollouts else "agent", **given)
     target_entropy = {} if config.target_entropy is None else {"target_entropy": config.target_entropy}
     return ResolvedRun(

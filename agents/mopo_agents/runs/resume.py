@@ -100,7 +100,7 @@ def recorded_options(
     if not file.is_file():
         raise StoreError(f"{path}: no such file, expected a training run or its config.json.")
     record = read_json(file)
-    options = options_of(record, path)
+    options = options_of(record)
     if record["agent"] not in AGENTS:
         raise ConfigError(f"{path}: a run of {record['agent']}, which has no name here. Train it in Python.")
     same = {name: options[name] for name in ("task", "method", "agent", "epochs")}

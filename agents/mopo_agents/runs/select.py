@@ -68,7 +68,10 @@ def read_scores(run: Path) -> Sequence[ScoreRow]:
         with path.open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
-        return [ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers}) for row in rows]
+        return [
+            ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers if name in row})
+            for row in rows
+        ]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:

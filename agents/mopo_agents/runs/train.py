@@ -34,6 +34,7 @@ from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.run_state import RunState, obstacle_to_resume
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.options import CONFORMAL
 from mopo_env._utils.progress import announce
 from mopo_env._utils.store import json_text, write_file
 from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
@@ -186,6 +187,7 @@ def build_penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel
         ensemble=ensemble,
         allow_other_data=config.allow_other_data,
         penalty=penalty,
+        penalty_coef=CONFORMAL if config.penalty_coef == CONFORMAL else None,
         mean_penalty=config.mean_penalty,
         **of_steps,
         precision=config.precision,
@@ -226,11 +228,13 @@ def _resumption(epochs: EpochCallback) -> str:
 
 def _announcement(run: ResolvedRun, transitions: Transitions) -> str:
     """Return the settings that the user may not have chosen, to show them before the training."""
-    task = run.task
+    task, config = run.task, run.config
     real_env = task.real_env_id or "none, so the policy is not evaluated"
     if issubclass(run.agent_class, OfflineAgent):
         return f"{task.label}: {run.config.agent} learns from the dataset alone, real environment: {real_env}"
-    chosen = f"h = {task.horizon}, λ = {task.penalty_coef:g}, termination: {task.termination}"
+    coef = f"{task.penalty_coef:g}" if config.mean_penalty is None else f"{config.mean_penalty:g} / (mean u)"
+    coef = CONFORMAL if config.penalty_coef == CONFORMAL else coef
+    chosen = f"h = {task.horizon}, λ = {coef}, termination: {task.termination}"
     line = f"{task.label}: {chosen}, real environment: {real_env}"
     hint = terminal_rows_hint(transitions, task.name) if task.recipe is None and task.termination == "never" else ""
     return f"{line}\n{hint}" if hint else line

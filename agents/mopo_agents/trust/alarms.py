@@ -1,15 +1,69 @@
-"""Signs in a run's scores that its policy has left what the model knows."""
+"""Signs in a run's scores that its policy has left what the model knows.
+
+The limits were chosen by reasoning, before they were measured (docs/trust.md): none is fitted to a real return.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from mopo_agents.trust.score import PolicyScore
 
-__all__ = ["find_alarms", "has_collapsed"]
+__all__ = ["ALARMS", "find_alarms", "has_collapsed"]
 
-_LEFT = 0.5
 _FALL = 0.4
+_ERRORS = 3.0
+"""A score falls by chance, too: so many standard errors do not count. The best of several noisy scores is too high."""
+
+Test = Callable[[PolicyScore], bool]
+Text = Callable[[PolicyScore], str]
+
+ALARMS: dict[str, tuple[Test, Text]] = {
+    "left": (
+        lambda row: row.left > 0.5,
+        lambda row: (
+            f"the policy leaves the data in {row.left:.0%} of its episodes in the model. The model's rewards mean "
+            "little there. Try a larger λ, a longer horizon, or rollouts by the agent itself."
+        ),
+    ),
+    "overestimated": (
+        lambda row: row.overestimate > 0.5,
+        lambda row: (
+            f"the critic expects {row.value:.0f} where the model pays {row.discounted:.0f}, discounted and without a "
+            "penalty. Such values grow without a ground. Try more critics, a larger --real-ratio, or a longer horizon."
+        ),
+    ),
+    "saturated": (
+        lambda row: row.saturated > 0.1,
+        lambda row: (
+            f"the penalty is at the largest value of the data in {row.saturated:.0%} of the steps. It cannot tell "
+            "these apart. Try --penalty ensemble-std, which grows off the data, or a larger λ."
+        ),
+    ),
+    "determined": (
+        lambda row: row.entropy < -3.0,
+        lambda row: (
+            f"the entropy of an action is {row.entropy:.1f} nats, where SAC aims at -1. The policy has stopped to try "
+            "others. Try a higher --target-entropy, or a fixed ent_coef in --agent-options."
+        ),
+    ),
+    "at-bounds": (
+        lambda row: row.at_bounds > 0.9,
+        lambda row: (
+            f"{row.at_bounds:.0%} of the actions are at their bounds. The data may hold few like them. Look at the "
+            "reward, and at the actions of the data with `mopo data show`; try a larger λ."
+        ),
+    ),
+    "far": (
+        lambda row: row.distance > 1.0,
+        lambda row: (
+            f"half of the policy's steps are farther from the data than {row.distance:.1f} times what 99 % of the data "
+            "are from other episodes. Penalties and bounds were learned nearer. Try a larger λ or --real-ratio."
+        ),
+    ),
+}
+"""When an alarm comes, and what it says. A number that is not known, NaN, raises none."""
 
 
 def find_alarms(scores: Sequence[PolicyScore]) -> dict[str, str]:
@@ -18,15 +72,10 @@ def find_alarms(scores: Sequence[PolicyScore]) -> dict[str, str]:
     Args:
         scores: The scores of a run so far, in order.
     """
-    alarms: dict[str, str] = {}
     if not scores:
-        return alarms
+        return {}
     latest = scores[-1]
-    if latest.left > _LEFT:
-        alarms["left"] = (
-            f"the policy leaves the data in {latest.left:.0%} of its episodes in the model. The model's rewards mean "
-            "little there. Try a larger λ, a longer horizon, or rollouts by the agent itself."
-        )
+    alarms = {kind: text(latest) for kind, (test, text) in ALARMS.items() if test(latest)}
     if has_collapsed(scores):
         best = max(score.score for score in scores)
         alarms["fallen"] = (
@@ -37,7 +86,12 @@ def find_alarms(scores: Sequence[PolicyScore]) -> dict[str, str]:
 
 
 def has_collapsed(scores: Sequence[PolicyScore]) -> bool:
-    """Return whether the latest score has lost two fifths of what the run had gained over its first score."""
-    values = [score.score for score in scores]
-    gained = max(values) - values[0]
-    return gained > 0.0 and max(values) - values[-1] > _FALL * gained and len(values) > 2
+    """Return whether the latest score has lost two fifths of what the run had gained, and more than chance explains.
+
+    Chance explains three standard errors of the difference between the best and the latest score.
+    """
+    if len(scores) < 3:
+        return False
+    first, best, latest = scores[0], max(scores, key=lambda row: row.score), scores[-1]
+    fall, noise = best.score - latest.score, math.hypot(best.error, latest.error)
+    return fall > _FALL * (best.score - first.score) > 0.0 and fall > _ERRORS * noise

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from mopo_agents.evaluation import Policy
 from mopo_env.envs.envelope import EXITS
@@ -16,6 +16,9 @@ from mopo_env.transitions import Transitions
 
 __all__ = ["ModelReturns", "first_observations", "model_returns"]
 
+_LOOKS = 20
+"""How often in the longest episode the pairs (s, a) are kept."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReturns:
@@ -24,14 +27,28 @@ class ModelReturns:
     Attributes:
         plain: Σ r̂ of each episode.
         penalized: Σ r̃, the price of leaving the envelope included.
+        discounted: Σ γᵗ r̂.
+        discounted_penalized: Σ γᵗ r̃.
         lengths: Steps of each episode.
         exits: Why an episode left the envelope: an index into `mopo_env.envs.envelope.EXITS`; 0: it did not.
+        unfinished: Whether an episode was cut at the horizon.
+        first_observations: Where the episodes begin.
+        last_observations: Where they end.
+        visited_observations: States on the way, of all episodes, at twenty times spread over the horizon.
+        visited_actions: The actions chosen there.
     """
 
     plain: Float32[np.ndarray, "member start"]
     penalized: Float32[np.ndarray, "member start"]
+    discounted: Float32[np.ndarray, "member start"]
+    discounted_penalized: Float32[np.ndarray, "member start"]
     lengths: Int64[np.ndarray, "member start"]
     exits: Int64[np.ndarray, "member start"]
+    unfinished: Bool[np.ndarray, "member start"]
+    first_observations: Float32[np.ndarray, "start observation"]
+    last_observations: Float32[np.ndarray, "member start observation"]
+    visited_observations: Float32[np.ndarray, "visit observation"]
+    visited_actions: np.ndarray
 
     @property
     def left(self) -> dict[str, float]:
@@ -53,6 +70,7 @@ def model_returns(
     *,
     horizon: int = 1000,
     num_starts: int = 40,
+    gamma: float = 0.99,
     seed: int = 0,
 ) -> ModelReturns:
     """Play whole episodes in the model, from first states of recorded episodes, with deterministic actions.
@@ -65,6 +83,7 @@ def model_returns(
         penalized_model: A model with members.
         horizon: Steps after which an episode ends.
         num_starts: Episodes of every member.
+        gamma: The discount of the discounted returns.
         seed: Of the starts and of the draws.
 
     Raises:
@@ -79,22 +98,37 @@ def model_returns(
     starts = starts[random.choice(len(starts), num_starts, replace=len(starts) < num_starts)]
     observations = torch.tensor(np.tile(starts, (len(elites), 1)), device=penalized_model.device)
     members = elites.repeat_interleave(num_starts)
-    sums = {name: torch.zeros(len(observations), device=observations.device) for name in ("r̂", "r̃")}
+    sums = torch.zeros(4, len(observations), device=observations.device)
     lengths, exits = (torch.zeros(len(observations), dtype=torch.int64, device=observations.device) for _ in range(2))
     going = torch.ones(len(observations), dtype=torch.bool, device=observations.device)
-    for _ in range(horizon):
-        actions, _ = policy.predict(observations.cpu().numpy(), deterministic=True)
+    visits: list[tuple[np.ndarray, np.ndarray]] = []
+    for number in range(horizon):
+        seen = observations.cpu().numpy()
+        actions, _ = policy.predict(seen, deterministic=True)
+        if number % max(1, horizon // _LOOKS) == 0:
+            here = going.cpu().numpy()
+            visits.append((seen[here], np.asarray(actions)[here]))
         step = penalized_model.step(observations, torch.as_tensor(actions).to(observations.device), generator, members)
-        for name, rewards in (("r̂", step.model_rewards), ("r̃", step.rewards)):
-            sums[name] += torch.where(going, rewards, 0.0)
+        rewards = torch.stack([step.model_rewards, step.rewards])
+        sums += torch.where(going, torch.cat([rewards, gamma**number * rewards]), 0.0)
         lengths += going
         exits = torch.where(going, step.exits, exits)
-        going &= ~(step.terminations | step.truncations)
         observations = torch.where(going[:, None], step.next_observations, observations)
+        going &= ~(step.terminations | step.truncations)
         if not bool(going.any()):
             break
     shape = (len(elites), num_starts)
-    plain, penalized, lengths_, exits_ = (
-        tensor.view(shape).cpu().numpy() for tensor in (*sums.values(), lengths, exits)
+    plain, penalized, discounted, discounted_penalized = sums.view(4, *shape).cpu().numpy()
+    return ModelReturns(
+        plain=plain,
+        penalized=penalized,
+        discounted=discounted,
+        discounted_penalized=discounted_penalized,
+        lengths=lengths.view(shape).cpu().numpy(),
+        exits=exits.view(shape).cpu().numpy(),
+        unfinished=going.view(shape).cpu().numpy(),
+        first_observations=starts,
+        last_observations=observations.view(*shape, -1).cpu().numpy(),
+        visited_observations=np.concatenate([states for states, _ in visits]),
+        visited_actions=np.concatenate([chosen for _, chosen in visits]),
     )
-    return ModelReturns(plain=plain, penalized=penalized, lengths=lengths_, exits=exits_)

@@ -27,6 +27,7 @@ from mopo_agents.evaluation import evaluate
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import METHODS
+from mopo_agents.trust.fqe import fitted_q_evaluation
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.tasks import TASKS
@@ -154,6 +155,28 @@ def test_an_interruption_ends_quietly_and_a_bug_does_not(
     else:
         with pytest.raises(error):
             mopo("tasks")
+
+
+def test_a_policy_is_judged_without_a_simulator(mopo: Mopo, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conformal λ is found and recorded. The report names what the bound takes; no evaluation is written."""
+
+    def quick(*given: Any, **options: Any) -> Any:
+        return fitted_q_evaluation(*given, **{**options, "num_updates": 2})
+
+    monkeypatch.setattr("mopo_agents.trust.offline.fitted_q_evaluation", quick)
+    assert mopo("fit", data, *TINY_FIT)[0] == 0
+    options = ("--penalty-coef", "conformal", "--evaluate-every", 0)
+    assert mopo("train", TASK, "--dataset", data, *TINY_RUN, *options)[0] == 0
+    folder = Path("runs") / f"{TASK}-SAC-seed2"
+    record = json.loads((folder / "config.json").read_text())
+    assert record["penalty_coef"] == "conformal"
+    assert record["lambda"] > 0
+    code, out, _ = mopo("evaluate", folder, "--offline")
+    assert code == 0
+    assert "The bound holds if all of these do:" in out
+    assert not list(folder.glob("evaluation-*"))
+    code, _, err = mopo("evaluate", folder, "--offline", "--real-env", "Hopper-v5")
+    assert (code, "--offline" in err) == (2, True)
 
 
 def test_from_data_to_a_policy(mopo: Mopo, data: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from helpers.damage import rewrite_json
 from helpers.runs import recorded, rows, run
 
 from mopo_agents.evaluation import Policy
-from mopo_agents.runs import callback
+from mopo_agents.runs import watch
 from mopo_agents.runs.policy_files import find_policy
 from mopo_agents.runs.select import select
 from mopo_agents.trust.alarms import find_alarms, has_collapsed
@@ -37,7 +37,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def score(self: Any, policy: Policy) -> PolicyScore:
             return replace(PLAIN, score=next(following), left=left)
 
-        monkeypatch.setattr(callback.PolicyScorer, "score", score)
+        monkeypatch.setattr(watch.PolicyScorer, "score", score)
 
     return tell
 

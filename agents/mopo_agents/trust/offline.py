@@ -1,0 +1,155 @@
+"""All that data and model say of a saved policy, in one report: no step of the real system is taken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mopo_agents.policies import load_policy
+from mopo_agents.runs.folder import recorded_config
+from mopo_agents.runs.identity import module_digest
+from mopo_agents.runs.policy_files import find_policy
+from mopo_agents.runs.resolve import resolve
+from mopo_agents.runs.train import build_penalized_model
+from mopo_agents.trust.bound import LowerBound, lower_bound
+from mopo_agents.trust.fqe import FittedValue, fitted_q_evaluation
+from mopo_agents.trust.model_returns import model_returns
+from mopo_agents.trust.score import PolicyScore, PolicyScorer
+from mopo_env._utils.store import read_artifact
+from mopo_env.errors import ConfigError
+
+__all__ = ["OfflineReport", "evaluate_offline", "report_text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineReport:
+    """What can be known of a policy before it has been in the real system.
+
+    Attributes:
+        epoch: The epoch of the policy; None if its file does not say.
+        score: The model's opinion in whole episodes, and signs of trouble. It believes the model wherever it is inside
+            the envelope.
+        members: The mean return of each elite's episodes. Elites that disagree are wrong, all but one at least; elites
+            that agree can be wrong together.
+        penalized: Mean return in the model that the run trained in: its λ, its penalty, its envelope.
+        penalized_spread: Standard deviation of the members' means.
+        fitted_value: Fitted-Q evaluation: a discounted value from the transitions alone. It needs no model, and it
+            extrapolates where the policy acts otherwise than the data.
+        bound: A lower bound of the discounted return, with its assumptions; None without a critic or a hold-out.
+    """
+
+    epoch: int | None
+    score: PolicyScore
+    members: tuple[float, ...]
+    penalized: float
+    penalized_spread: float
+    fitted_value: FittedValue
+    bound: LowerBound | None
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the report as JSON data; None stands for what is not known."""
+        return {name: _known(value) for name, value in asdict(self).items()}
+
+
+def evaluate_offline(
+    run: Path | str,
+    *,
+    checkpoint: str = "last",
+    ensemble: str | None = None,
+    num_starts: int = 10,
+    fqe_updates: int = 10_000,
+    seed: int = 0,
+) -> OfflineReport:
+    """Judge a policy of a run from its data and its model alone.
+
+    Args:
+        run: The folder of a training run with a model, finished or not.
+        checkpoint: As in `mopo evaluate`.
+        ensemble: Where the run's ensemble is now. None: where it was.
+        num_starts: Episodes of every member for the penalised return and the bound; the score has its own 20.
+        fqe_updates: Updates of fitted-Q evaluation.
+        seed: Of starts, draws and networks.
+
+    Raises:
+        ConfigError: If the folder is no run, or the run has no model with members.
+        StoreError: If a file is missing or damaged.
+    """
+    run = Path(run)
+    config, record = recorded_config(run)
+    resolved = resolve(config if ensemble is None else replace(config, ensemble=ensemble))
+    folder = find_policy(run, checkpoint)
+    policy, epoch = load_policy(folder), read_artifact(folder, "policy")[1].get("epoch")
+    if resolved.method.model_free:
+        raise ConfigError(f"{run}: {resolved.config.agent} learned from the dataset alone. --offline needs a model.")
+    model = build_penalized_model(resolved, progress=False)
+    network: Any = model.model
+    if record.get("ensemble_digest") not in (None, module_digest(network)):
+        raise ConfigError(
+            f"{run}: the ensemble is not the one that the run trained in. Restore it, or train a new run."
+        )
+    gamma = float(resolved.agent_options.get("gamma", 0.99))
+    scorer = PolicyScorer(model, gamma=gamma, seed=seed)
+    score = scorer.score(policy)
+    sizes: dict[str, Any] = {"horizon": scorer.horizon, "num_starts": num_starts, "gamma": gamma}
+    trained = model_returns(policy, model, seed=seed, **sizes)
+    has_holdout = bool(getattr(network, "metadata", {}).get("holdout_rows"))
+    return OfflineReport(
+        epoch=epoch,
+        score=score,
+        members=tuple(trained.plain.mean(axis=1).tolist()),
+        penalized=float(trained.penalized.mean()),
+        penalized_spread=float(trained.penalized.mean(axis=1).std()),
+        fitted_value=fitted_q_evaluation(
+            policy, model.transitions, gamma=gamma, num_updates=fqe_updates, tau=0.05, seed=seed
+        ),
+        bound=lower_bound(policy, model, score, seed=seed, **sizes) if has_holdout else None,
+    )
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _known(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def report_text(report: OfflineReport) -> str:
+    """Return the report as lines for a terminal."""
+
+    def number(value: float) -> str:
+        return "–" if math.isnan(value) else f"{value:.1f}"
+
+    score, fitted, bound = report.score, report.fitted_value, report.bound
+    lines = [
+        ("score", f"{score.score:.1f} ± {score.error:.1f}", "return in the model until it leaves the envelope; no λ"),
+        ("model return", f"{score.model_return:.1f}", "without the price of leaving"),
+        ("by member", " ".join(f"{value:.0f}" for value in report.members), "agreement is no proof"),
+        (
+            "penalised return",
+            f"{report.penalized:.1f} ± {report.penalized_spread:.1f}",
+            "as trained, ± between members",
+        ),
+        ("leaves the envelope", f"{score.left:.0%}", "of the episodes"),
+        ("distance to the data", f"{score.distance:.2f}", "median; 1: as far as 1 % of the data are from others"),
+        ("critic's value", number(score.value), "at first states of episodes that stay, discounted"),
+        ("model's value", number(score.discounted), "the same, no penalty; a critic above it overestimates"),
+        ("fitted-Q evaluation", f"{fitted.value:.1f}", f"discounted, of data alone; Bellman error {fitted.error:.1f}"),
+    ]
+    signs = {"penalty at its ceiling": score.saturated, "actions at bounds": score.at_bounds}
+    lines += [(name, f"{value:.0%}", "of the steps") for name, value in signs.items() if not np.isnan(value)]
+    if bound is not None:
+        vacuous = f", says nothing: the lowest reward for ever is {bound.worst:.1f}" * bound.is_vacuous
+        lines += [
+            ("lower bound", f"{bound.bound:.1f}", f"of the discounted return, estimate {bound.estimate:.1f}{vacuous}")
+        ]
+    shown = [f"{name:<24}{value:>22}  {text}" for name, value, text in lines]
+    if bound is not None:
+        words = {True: "agrees", False: "CONTRADICTED", None: "unknown"}
+        shown += ["", "The bound holds if all of these do:"]
+        shown += [f"  {words[entry.holds]:<13}{entry.text} {entry.evidence}" for entry in bound.assumptions]
+    return "\n".join([*shown, "", "No step of the real system was taken. What all members get wrong is not seen here."])
