@@ -240,7 +240,7 @@ def test_an_agent_of_ones_own_must_be_given(tmp_path: Path) -> None:
     agent = trained(MySAC)
     save_policy(agent, tmp_path)
     assert read_artifact(tmp_path, "policy")[1]["agent"].endswith("MySAC")
-    with pytest.raises(StoreError, match="pass it as agent="):
+    with pytest.raises(StoreError, match="pass it to load_policy"):
         load_policy(tmp_path)
     acts_as_saved(agent, tmp_path, agent=MySAC)
 
