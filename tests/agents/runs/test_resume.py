@@ -178,8 +178,8 @@ def test_kills_at_random_moments(kind: str, dataset: Path, tmp_path: Path) -> No
     run(dataset, tmp_path / "whole", **options)
     generator, folder, kills = np.random.default_rng(0), tmp_path / "killed", 0
     while not (folder / "result.json").exists():
-
-        def work(seconds: float = float(generator.uniform(0.2, 1.5))) -> None:
+        # Longer and longer: on a busy machine, the shortest lives are too short for one epoch.
+        def work(seconds: float = float(generator.uniform(0.2, 1.5)) * (1 + kills / 20)) -> None:
             killer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
             killer.daemon = True
             killer.start()
