@@ -58,9 +58,8 @@ def evaluate_policy(
         overwrite: Replace an earlier evaluation with the same seed and other returns, and the file of --video.
     """
     if offline:
-        return _evaluate_offline(
-            folder, checkpoint, seed=seed, real={"task": task, "real_env": real_env, "video": video}
-        )
+        of_real_env = {"task": task, "real_env": real_env, "video": video}
+        return _evaluate_offline(folder, checkpoint, seed=seed, of_real_env=of_real_env)
     find_modules_here(real_env)
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
