@@ -52,7 +52,9 @@ def _table(method: Method) -> str:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{name}={value if isinstance(value, str) else json.dumps(value)}`" for name, value in options.items())
+    return ", ".join(
+        f"`{name}={value if isinstance(value, str) else json.dumps(value)}`" for name, value in options.items()
+    )
 
 
 def _by_task(by_task: Mapping[str, Mapping[str, Any]]) -> str:
