@@ -15,6 +15,7 @@ from gymnasium.spaces import Box
 from helpers.documents import small
 from helpers.minari_files import write_three_episodes
 
+import mopo_env
 from mopo_agents import METHODS
 from mopo_agents.cli import main as cli
 from mopo_env import FitConfig, fit_ensemble, load_minari, load_table, load_transitions, save_ensemble, save_transitions
@@ -226,6 +227,7 @@ RUN_ELSEWHERE = {
 OPTIONAL = {"mlflow", "optuna", "rl_zoo3", "sklearn", "wandb"}  # what pages use and the tests need not have
 
 
+@pytest.mark.filterwarnings("default")  # other libraries have warnings of their own
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "python") and page not in RUN_ELSEWHERE])
 def test_python_of_the_page_runs(page: str, small_data: Path, tmp_path: Path) -> None:
     """From top to bottom as one program at small sizes, beside a folder `data` with an ensemble."""
@@ -308,3 +310,18 @@ def test_the_log_that_is_prepared(
     (python,) = blocks_of("docs/preparing_a_log.md", "python")
     exec(python, {})  # noqa: S102
     assert load_transitions(tmp_path / "room-python").fingerprint == load_transitions(tmp_path / "room").fingerprint
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """The citation and the README name the version that is installed."""
+    assert f"\nversion: {mopo_env.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version={{{mopo_env.__version__}}}" in PAGES["README.md"].read_text()
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    """Sphinx says this too, but not every machine that runs the tests has Sphinx."""
+    contents = "\n".join((blocks_of(page, "{toctree}") and (ROOT / page).read_text()) or "" for page in PAGES)
+    for page in PAGES:
+        if page.startswith("docs/") and page != "docs/index.md":
+            name = page.removeprefix("docs/").removeprefix("methods/").removesuffix(".md")
+            assert re.search(rf"^(methods/)?{name}$", contents, re.MULTILINE), page
