@@ -254,7 +254,7 @@ def test_the_tests_that_run_a_page_name_it(page: str, file: str) -> None:
 def test_every_method_has_a_page() -> None:
     """A method that is added needs its paragraph; its facts come from the code."""
     shown = " ".join(path.read_text() for path in (ROOT / "docs" / "methods").glob("*.md"))
-    described = {name for line in re.findall(r"^```{method} (.*)$", shown, re.MULTILINE) for name in line.split()}
+    described = {name for line in re.findall(r"^```{method-facts} (.*)$", shown, re.MULTILINE) for name in line.split()}
     assert described == set(METHODS)
 
 

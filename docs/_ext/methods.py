@@ -1,4 +1,4 @@
-"""The directive ``{method} NAME…``: what a method sets, from `METHODS`, and what was measured, from the table of runs.
+"""The directive ``{method-facts} NAME…``: what a method sets, from `METHODS`, and what was measured, from the table of runs.
 
 Pages written by hand say why; these facts are read from the code, so that they cannot drift from it.
 """
@@ -63,5 +63,5 @@ def _by_task(by_task: Mapping[str, Mapping[str, Any]]) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive."""
-    app.add_directive("method", MethodFacts)
+    app.add_directive("method-facts", MethodFacts)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
