@@ -13,12 +13,12 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m sphinx -q -W --keep-going -n docs build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build
 	$(BIN)/pytest -n auto --dist loadfile
 
 docs: .venv/dev
-	$(BIN)/python -m sphinx -q -W --keep-going -n docs build/docs
-	@echo "Open build/docs/index.html"
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow

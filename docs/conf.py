@@ -1,4 +1,4 @@
-"""The documentation's site: `make docs` builds it into build/docs, without a network."""
+"""The documentation's site: `make docs` builds it into docs/_build, without a network."""
 
 import sys
 from pathlib import Path
@@ -54,4 +54,4 @@ default_role = "py:obj"  # a name in single backticks is a link where it leads s
 # These have no pages here, and a build without a network cannot ask theirs.
 nitpick_ignore_regex = [("py:.*", ".*")]
 suppress_warnings = ["toc.not_readable"]  # pages that another branch brings
-exclude_patterns = ["api/*/modules.rst"]
+exclude_patterns = ["_build", "api/*/modules.rst"]

@@ -1,4 +1,4 @@
-"""The directive ``{method-facts} NAME…``: what a method sets, from `METHODS`, and what was measured, from the table of runs.
+"""The directive ``{method-facts} NAME…``: what a method sets, from `METHODS`, and what was measured.
 
 Pages written by hand say why; these facts are read from the code, so that they cannot drift from it.
 """
