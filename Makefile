@@ -4,7 +4,7 @@ BIN := .venv/bin
 # More threads than free cores make PyTorch ten times slower; one is right for networks of this size.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow bench format
+.PHONY: demo test test-slow docs bench format
 
 demo: .venv/demo
 	$(BIN)/mopo train halfcheetah-mixed --epochs 30 --rollout-batch-size 20000 --evaluate-every 5 $(DEMO)
@@ -13,7 +13,12 @@ test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build
 	$(BIN)/pytest -n auto --dist loadfile
+
+docs: .venv/dev
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow

@@ -11,13 +11,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from gymnasium.spaces import Box
+from helpers.documents import small
 from helpers.minari_files import write_three_episodes
 
+import mopo_env
+from mopo_agents import METHODS
 from mopo_agents.cli import main as cli
-from mopo_env import load_minari, load_transitions
+from mopo_env import FitConfig, fit_ensemble, load_minari, load_table, load_transitions, save_ensemble, save_transitions
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/*.md")))}
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in (*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md")))}
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
 
 
@@ -28,12 +32,33 @@ def text_of(page: str) -> str:
 
 def blocks_of(page: str, kind: str = "") -> list[str]:
     """Return the code blocks of one language, or those of none."""
-    return [block for found, block in re.findall(r"```(\w*)\n(.*?)```", text_of(page), re.DOTALL) if found == kind]
+    found = re.findall(r"^```([^\n`]*)\n(.*?)^```$", text_of(page), re.DOTALL | re.MULTILINE)
+    return [block for language, block in found if language == kind]
 
 
 def commands_in(text: str) -> list[str]:
     """Return the lines that start with the command, without their comments."""
     return [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("mopo ")]
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the log of the tank and of an ensemble that has hardly been trained."""
+    folder = tmp_path_factory.mktemp("data")
+    log = load_table(
+        ROOT / "examples" / "data" / "heated_tank.csv",
+        observations=["level", "temperature", "demand"],
+        next_observations=["level_after", "temperature_after", "demand_after"],
+        actions=["valve", "heater"],
+        action_space=Box(0.0, 1.0, (2,)),
+        reward="worth",
+        terminated="tripped",
+        episode="run",
+    )
+    save_transitions(log, folder)
+    config = FitConfig(max_epochs=1, num_members=2, num_elites=1, hidden_sizes=(8,), weight_decay=(0.0, 0.0))
+    save_ensemble(fit_ensemble(log, config, progress=False), folder)
+    return folder
 
 
 def mopo(command: str, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
@@ -152,6 +177,17 @@ def test_commands_of_the_page_on_data(
     assert re.search(r"no such file|not found in|no dataset|no data for the task", error), error
 
 
+REPORT = "mopo model show hopper-mixed"
+
+
+def test_the_report_card_on_its_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines that the page explains are what the command prints."""
+    assert commands_in("\n".join(blocks_of("docs/report_card.md"))) == [REPORT]
+    assert mopo(REPORT, monkeypatch) == 0
+    shown = "".join(blocks_of("docs/report_card.md", "text"))
+    assert {*shown.splitlines()} - {"…"} <= {*capsys.readouterr().out.splitlines()}
+
+
 def test_the_card_on_the_page_on_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +211,51 @@ def test_python_of_the_page_on_data(tmp_path: Path) -> None:
     assert len(load_transitions(tmp_path / "data")) == 2000
     exec(other_rewards, found)  # noqa: S102
     assert found["relabelled"].rewards.std() > 0.0  # type: ignore[attr-defined]
+
+
+# Pages whose code other tests run, because more must hold than that it runs.
+RUN_ELSEWHERE = {
+    "README.md": "test_examples.py",
+    "docs/data.md": "test_docs.py",
+    "docs/discrete.md": "agents/test_discrete_actions.py",
+    "docs/methods.md": "agents/runs/test_methods.py",
+    "docs/oracle.md": "penalties/test_oracle.py",
+    "docs/own_data.md": "test_docs.py",
+    "docs/preparing_a_log.md": "test_docs.py",
+    "docs/python.md": "test_docs.py",
+}
+OPTIONAL = {"mlflow", "optuna", "rl_zoo3", "sklearn", "wandb"}  # what pages use and the tests need not have
+
+
+@pytest.mark.filterwarnings("default")  # other libraries have warnings of their own
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "python") and page not in RUN_ELSEWHERE])
+def test_python_of_the_page_runs(page: str, small_data: Path, tmp_path: Path) -> None:
+    """From top to bottom as one program at small sizes, beside a folder `data` with an ensemble."""
+    shutil.copytree(small_data, tmp_path / "data")
+    found: dict[str, object] = {}
+    missing = set()
+    for block in blocks_of(page, "python"):
+        try:
+            exec(small(block), found)  # noqa: S102
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            missing.add(error.name)
+    if missing:
+        pytest.skip(f"not installed: {', '.join(sorted(missing))}")
+
+
+@pytest.mark.parametrize(("page", "file"), RUN_ELSEWHERE.items())
+def test_the_tests_that_run_a_page_name_it(page: str, file: str) -> None:
+    """So that the table above cannot excuse a page that no test runs."""
+    assert Path(page).name in (ROOT / "tests" / file).read_text()
+
+
+def test_every_method_has_a_page() -> None:
+    """A method that is added needs its paragraph; its facts come from the code."""
+    shown = " ".join(path.read_text() for path in (ROOT / "docs" / "methods").glob("*.md"))
+    described = {name for line in re.findall(r"^```{method-facts} (.*)$", shown, re.MULTILINE) for name in line.split()}
+    assert described == set(METHODS)
 
 
 def test_the_contract_on_the_page_on_python(tmp_path: Path) -> None:
@@ -229,3 +310,18 @@ def test_the_log_that_is_prepared(
     (python,) = blocks_of("docs/preparing_a_log.md", "python")
     exec(python, {})  # noqa: S102
     assert load_transitions(tmp_path / "room-python").fingerprint == load_transitions(tmp_path / "room").fingerprint
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """The citation and the README name the version that is installed."""
+    assert f"\nversion: {mopo_env.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version={{{mopo_env.__version__}}}" in PAGES["README.md"].read_text()
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    """Sphinx says this too, but not every machine that runs the tests has Sphinx."""
+    contents = "\n".join((blocks_of(page, "{toctree}") and (ROOT / page).read_text()) or "" for page in PAGES)
+    for page in PAGES:
+        if page.startswith("docs/") and page != "docs/index.md":
+            name = page.removeprefix("docs/").removeprefix("methods/").removesuffix(".md")
+            assert re.search(rf"^(methods/)?{name}$", contents, re.MULTILINE), page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -15,18 +16,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.documents import small
 
 from mopo_agents import load_policy
+from mopo_agents.sweeps.plan import read_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where each example is shown whole.
 SHOWN_IN = {
+    "cartpole": "docs/discrete.md",
     "own_data": "docs/own_data.md",
     "quickstart": "README.md",
     "swap_agents": "docs/python.md",
     "toy_penalty": "docs/python.md",
 }
-SIZES = "EPOCHS, ROLLOUTS, UPDATES, HORIZON = 1, 20, 5, 5"
+INCLUDED = {"custom_penalty", "pendulum", "random_forest", "relabelled_reward"}  # by docs/examples.md
 
 
 def run(program: str, path: Path) -> str:
@@ -39,19 +43,47 @@ def run(program: str, path: Path) -> str:
     return result.stdout
 
 
-def small(program: str) -> str:
-    """Return a program with small sizes; nothing else is changed."""
-    changed = re.sub(r"^EPOCHS, .*$", SIZES, program, flags=re.MULTILINE)
-    changed = changed.replace("rollout_batch_size=1000, n_epochs=2, batch_size=1000", "rollout_batch_size=20")
-    return changed.replace("EPOCHS * 1000", "EPOCHS * 20").replace("learning_starts=100", "learning_starts=10")
-
-
 def test_every_example_is_shown() -> None:
     """An example that no page shows is not found."""
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(SHOWN_IN)
+    page = (ROOT / "docs" / "examples.md").read_text()
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {*SHOWN_IN, *INCLUDED}
+    assert {*re.findall(r"{literalinclude} \.\./examples/(\w+)\.py", page)} == INCLUDED
+    assert all(f"`{path.name}`" in page for path in (ROOT / "examples").glob("*.*"))
 
 
-@pytest.mark.parametrize("example", sorted(SHOWN_IN.keys() - {"quickstart"}))
+@pytest.mark.parametrize("example", sorted(INCLUDED))
+def test_example_on_its_page_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which has imported most of what it needs."""
+    if example == "random_forest":
+        pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    path = ROOT / "examples" / f"{example}.py"
+    exec(compile(small(path.read_text()), path, "exec"), {"__file__": str(path)})  # noqa: S102
+
+
+def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells are plain Python, so that no Jupyter is needed here; it is stored without outputs."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    cells = json.loads((ROOT / "examples" / "story.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    found: dict[str, Any] = {}
+    for cell in code:
+        exec(small("".join(cell["source"])), found)  # noqa: S102
+        plt.close("all")
+    assert len(found["returns"]) == 1
+
+
+def test_the_plan_is_a_plan() -> None:
+    """Its eight runs differ in what the comment above it says."""
+    plan = read_plan(ROOT / "examples" / "sweep.toml")
+    assert len(plan.jobs) == 8
+    assert plan.varied == ("task", "method", "seed", "horizon", "penalty_coef")
+
+
+@pytest.mark.parametrize("example", sorted(SHOWN_IN.keys() - {"quickstart", "cartpole"}))
 def test_example_runs(example: str, tmp_path: Path) -> None:
     """An example that fails is worse than none."""
     run(small((ROOT / "examples" / f"{example}.py").read_text()), tmp_path / f"{example}.py")

@@ -47,7 +47,7 @@ def never(observations: States, actions: Actions, next_observations: States) -> 
 
 
 def hopper(observations: States, actions: Actions, next_observations: States) -> Flags:
-    """Terminal unless z > 0.7, |angle| < 0.2, and everything after z lies strictly between −100 and 100.
+    """Terminal unless z > 0.7, ``|angle| < 0.2``, and everything after z lies strictly between −100 and 100.
 
     Both bounds count. A misplaced parenthesis in the paper's code dropped the lower one. The environment clips the
     velocities it shows to ±10, so this rule cannot see a real velocity beyond 100, which ends the episode there.
@@ -58,7 +58,7 @@ def hopper(observations: States, actions: Actions, next_observations: States) ->
 
 
 def walker2d(observations: States, actions: Actions, next_observations: States) -> Flags:
-    """Terminal unless 0.8 < z < 2 and |angle| < 1."""
+    """Terminal unless 0.8 < z < 2 and ``|angle| < 1``."""
     height, angle = next_observations[:, 0], next_observations[:, 1]
     return ~((height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
 

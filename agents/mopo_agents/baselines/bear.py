@@ -69,7 +69,7 @@ class BEARPolicy(SACPolicy):
 class BEAR(RegularisedActorCritic):
     """Actor-critic whose policy stays within the support of the data (Kumar et al. 2019, section 5 and Algorithm 1).
 
-    The policy maximises min_j Q_j(s, a) subject to E_s[MMD(π_b(·|s), π(·|s))] ≤ ε, by dual gradient descent. The MMD
+    The policy maximises min_j Q_j(s, a) subject to E_s[MMD(π_b, π)] ≤ ε, by dual gradient descent. The MMD
     compares actions before the tanh. π_b is a variational auto-encoder that trains at the same time. The critic's
     target is the largest value of ¾·min_j Q_j + ¼·max_j Q_j over ten actions of the policy.
 

@@ -1,6 +1,6 @@
 """`RegularisedActorCritic`: the common part of BEAR and BRAC.
 
-In both, the actor pays for its distance from the behaviour policy: it minimises α·D(π(·|s), π_b(·|s)) − min_j Q_j(s, a)
+In both, the actor pays for its distance from the behaviour policy: it minimises α·D(π, π_b) − min_j Q_j(s, a)
 over the recorded states. They differ in D, in the choice of α, and in the critic's target.
 """
 

@@ -38,12 +38,12 @@ __all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig", "read_agent_options"
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """What an option means for a run.
 
-source: Names an input of the run. The run's identity holds the content of that input, not its name.
-method: Changes what is learned. A report shows it beside the method and omits the paper's number.
-size: Changes how much is computed. A report has a column for it.
-evaluation: Changes only what is measured.
-seed: Runs that differ only in this option are seeds of one experiment.
-how: Concerns the machine and the files. It is not part of the identity. The device is here because it acts like
+- source: Names an input of the run. The run's identity holds the content of that input, not its name.
+- method: Changes what is learned. A report shows it beside the method and omits the paper's number.
+- size: Changes how much is computed. A report has a column for it.
+- evaluation: Changes only what is measured.
+- seed: Runs that differ only in this option are seeds of one experiment.
+- how: Concerns the machine and the files. It is not part of the identity. The device is here because it acts like
     another seed: it changes the last digits and the random numbers. Precision and overlap change what is learned.
 """
 Need = Literal["model", "off-policy"]
