@@ -184,4 +184,4 @@ def test_the_command_line_says_it_in_one_sentence(
     code, out, _ = mopo("evaluate", "run", "--episodes", 1)
     assert (code, "return" in out) == (0, True)
     code, out, _ = mopo("report", "run")
-    assert (code, "1, 1 diverged" in out) == (0, True)
+    assert (code, "of 1: 1 diverged" in out) == (0, True)
