@@ -237,7 +237,8 @@ class Fuzzed:
             str(path.relative_to(self._sound)): path.read_bytes() for path in files if path.name not in target.skip
         }
         shutil.copytree(self._sound, self._folder, dirs_exist_ok=True)
-        self._meaning = [_meaning(target.read(self._folder)) for _ in range(3)][0]
+        for _ in range(3):
+            self._meaning = _meaning(target.read(self._folder))
         self._memory = _memory()
 
     def execute(self, name: str, body: bytes, *, resealed: bool = False) -> str:

@@ -17,6 +17,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from mopo_agents._utils.outputs import check_output, refuse_other_files, write_output
 from mopo_agents.cli.cache import cache_app
 from mopo_agents.cli.data import data_app
+from mopo_agents.cli.export import export
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, model_app
 from mopo_agents.cli.imports import summary
 from mopo_agents.cli.sweep import sweep_app
@@ -236,6 +237,9 @@ def evaluate_policy(
         )
     write_file(path, body)
     print(f"The returns of all episodes are in {path}.")
+
+
+app.command(name="export")(export)
 
 
 @app.command(name="select")
