@@ -4,7 +4,7 @@ BIN := .venv/bin
 # More threads than free cores make PyTorch ten times slower; one is right for networks of this size.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow docs bench format
+.PHONY: demo test test-slow test-oldest test-wheel audit docs bench format
 
 demo: .venv/demo
 	$(BIN)/mopo train halfcheetah-mixed --epochs 30 --rollout-batch-size 20000 --evaluate-every 5 $(DEMO)
@@ -22,6 +22,21 @@ docs: .venv/dev
 
 test-slow: .venv/dev
 	$(BIN)/pytest -m slow
+
+# The oldest versions that pyproject.toml allows, in an environment of their own.
+test-oldest:
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	$(PYTHON) .ci/oldest.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e ".[dev]"
+	.venv-oldest/bin/pytest -n auto --dist loadfile
+
+test-wheel: .venv/dev
+	$(BIN)/pytest -m slow tests/test_wheel.py
+
+# Known vulnerabilities of what is installed; it asks pypi.org or osv.dev.
+audit: .venv/dev
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/startup.py

@@ -18,6 +18,7 @@ from helpers.array_types import check_array_types
 torch.set_num_threads(1)
 # What runs in the background of a shell is started with SIGINT ignored, and tests send it to themselves.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored below nohup
 
 _ROOT = Path(__file__).resolve().parent.parent
 check_array_types(_ROOT / "mopo_env", _ROOT / "agents" / "mopo_agents")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mopo_agents.collection.recipes import collect
     from mopo_agents.collection.replay_rows import transitions_from_replay_buffer
     from mopo_agents.evaluation import Evaluation, evaluate
+    from mopo_agents.export import export_policy
     from mopo_agents.policies import load_policy, save_policy
     from mopo_agents.replay_buffer import MixedReplayBuffer
     from mopo_agents.runs.config import TrainConfig
@@ -32,6 +33,7 @@ _HOMES = {
     "mopo_agents.runs.config": ("TrainConfig",),
     "mopo_agents.evaluation": ("Evaluation", "evaluate"),
     "mopo_agents.runs.methods": ("METHODS", "Method"),
+    "mopo_agents.export": ("export_policy",),
     "mopo_agents.replay_buffer": ("MixedReplayBuffer",),
     "mopo_agents.policies": ("load_policy", "save_policy"),
     "mopo_agents.runs.outcome": ("TrainResult",),
@@ -52,6 +54,7 @@ __all__ = [
     "TrainResult",
     "collect",
     "evaluate",
+    "export_policy",
     "load_policy",
     "make_agent",
     "make_offline_agent",

@@ -96,18 +96,20 @@ def plain_group(group: h5py.Group, name: str) -> h5py.Group | None:
 
 
 def plain_strings(file: h5py.File, group_name: str) -> dict[str, str]:
-    """Read the strings among a group's first hundred entries. Other entries are ignored."""
+    """Read the strings of a fixed length among a group's first hundred entries. Other entries are ignored.
+
+    Strings of variable length lie in a heap. HDF5 reads a damaged heap without end, and cannot be interrupted.
+    """
     group, strings = None, {}
     with suppress(DatasetError):
         group = plain_group(file, group_name)
     for name in islice(group or (), 100):
         with suppress(DatasetError):
             dataset = _find(group, name)
-            if dataset is None or dataset.shape != () or h5py.check_string_dtype(dataset.dtype) is None:
+            if dataset is None or dataset.shape != () or dataset.dtype.kind != "S":
                 continue
             _check_size(name, dataset, (), dataset.get_type().get_size())
-            value = h5py.Dataset(dataset)[()]
-            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            text = bytes(h5py.Dataset(dataset)[()]).decode("utf-8", "replace")
             if len(text) <= _LONGEST_STRING:
                 strings[name] = text
     return strings

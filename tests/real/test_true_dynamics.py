@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,6 +182,8 @@ def test_recorded_data_are_true(task: str, lost: tuple[float, float]) -> None:
 
     The share of rows whose velocities were clipped is what docs/oracle.md says; T answers there, but not for them.
     """
+    if task == "hopper-mixed" and int(version("mujoco").split(".")[0]) < 4:
+        pytest.skip("the data were collected with MuJoCo 4, and before it Hopper's steps were others")
     data, env_id = load_dataset(task), str(get_task(task).real_env_id)
     rows = np.random.default_rng(0).permutation(len(data))[:2000]
     observations = data.observations[rows]

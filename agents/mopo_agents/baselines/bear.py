@@ -62,8 +62,9 @@ class BEARPolicy(SACPolicy):
         actions = squash(mean[:, None], log_std[:, None], self.candidate_noise)
         states = observation[:, None].expand(-1, self.num_candidates, -1)
         values = self.critic.q1_forward(states.flatten(0, 1), actions.flatten(0, 1))
-        best = values.view(len(actions), self.num_candidates).argmax(dim=1)
-        return actions[torch.arange(len(actions), device=best.device), best]
+        best = values.view(-1, self.num_candidates).argmax(dim=1)
+        # Without the number of rows, so that an exported policy takes batches of any size.
+        return actions.gather(1, best[:, None, None].expand(-1, 1, actions.shape[2]))[:, 0]
 
 
 class BEAR(RegularisedActorCritic):

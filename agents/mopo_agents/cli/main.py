@@ -22,6 +22,7 @@ from mopo_agents.cli.collect import collect_dataset
 from mopo_agents.cli.data import show_dataset
 from mopo_agents.cli.doctor import diagnose
 from mopo_agents.cli.evaluate import evaluate_policy
+from mopo_agents.cli.export import export
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, show_model
 from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
 from mopo_agents.cli.messages import in_words_of, message_of, near, show_warning
@@ -80,6 +81,7 @@ COMMANDS: Table = {
     },
     "Results": {"evaluate": evaluate_policy, "select": select_policy, "report": report_runs},
     "Files": {
+        "export": export,
         "push": push_shared,
         "pull": pull_shared,
         "completion": show_completion,

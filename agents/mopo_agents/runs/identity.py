@@ -58,6 +58,7 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
         # As the user gave it: None is the task's own data, also on another machine.
         "dataset": run.config.dataset,
         "dataset_task": transitions.metadata.get("task") or transitions.metadata.get("name"),
+        "columns": transitions.metadata.get("columns"),
         "fit": metadata.get("config"),
         # What follows from the options, the data and the ensemble.
         "lambda": None if penalized_model is None else penalized_model.penalty_coef,

@@ -66,14 +66,16 @@ def read_plan(path: Path) -> Plan:
     options, grids = content.get("options", {}), content.get("grid", [])
     if not isinstance(options, dict) or not isinstance(grids, list) or not grids:
         raise ConfigError(f"{path}: expected a table [options] and one or more tables [[grid]].")
-    out = Path(content.get("out", Path("sweeps") / path.stem))
+    out = content.get("out", str(Path("sweeps") / path.stem))
+    if not isinstance(out, str):
+        raise ConfigError(f"{path}: out: found {out!r}, expected the name of a folder.")
     jobs: dict[str, Job] = {}
     for grid in grids:
         for choice in _combinations(path, grid):
-            job = make_job(config_of(path, {**options, **choice}), out)
+            job = make_job(config_of(path, {**options, **choice}), Path(out))
             jobs.setdefault(job.key, job)
     varied = sorted({name for grid in grids for name in grid} - {"task", "method", "seed"})
-    return Plan(path=path, out=out, jobs=tuple(jobs.values()), varied=("task", "method", "seed", *varied))
+    return Plan(path=path, out=Path(out), jobs=tuple(jobs.values()), varied=("task", "method", "seed", *varied))
 
 
 def _combinations(path: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -91,7 +93,7 @@ def read_toml(path: Path, parts: Sequence[str]) -> dict[str, Any]:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as a plan in TOML: {error}.") from error
     for name in content.keys() - set(parts):
         raise UnknownNameError(f"part of the plan {path}", name, parts)

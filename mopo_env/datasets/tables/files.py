@@ -220,10 +220,12 @@ def _read_parquet(path: Path, columns: Columns, table_format: TableFormat) -> Ta
             )
         for name in columns.names:
             _check_type(file, name)
-        _check_unpacked(file, columns.names, size)
+        _check_unpacked(file, size)
     # Texts stay encoded: one text of a megabyte in every row would else be a megabyte for every row.
     with parquet.ParquetFile(path, read_dictionary=columns.names) as file:
         table = file.read(columns=columns.names, use_threads=False)
+    if table.num_rows != rows:
+        raise DatasetError(f"declares {rows:,} rows, but holds {table.num_rows:,}. The file is damaged.")
     cells = CellReader(na=table_format.na)
     return Table(
         path=path,
@@ -248,12 +250,10 @@ def _check_type(file: Any, name: str) -> None:
         raise DatasetError(f"column {name!r}: found the type {kind}, expected texts or numbers.")
 
 
-def _check_unpacked(file: Any, wanted: list[str], size: int) -> None:
+def _check_unpacked(file: Any, size: int) -> None:
     """Refuse columns that take far more memory than the file: repeated zeros pack to almost nothing."""
-    metadata = file.metadata
-    columns = [column for column in range(metadata.num_columns) if metadata.schema.column(column).path in wanted]
-    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
-    unpacked = sum(group.column(column).total_uncompressed_size for group in groups for column in columns)
+    # Sizes of single columns are in the file too, but pyarrow ends the process if their description is damaged.
+    unpacked = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
     if unpacked > size * _LARGEST_RATIO:
         raise DatasetError(
             f"declares {unpacked:,} unpacked bytes, which its {size:,} bytes cannot hold as measured values. The file "

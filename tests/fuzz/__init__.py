@@ -1,0 +1,1 @@
+"""Fuzzing of the loaders: targets, mutations, and a program that runs them for hours."""
