@@ -98,7 +98,9 @@ def commands(table: Any = None, prefix: tuple[str, ...] = ()) -> Iterator[tuple[
             yield (*prefix, name), entry
 
 
-EVERY = pytest.mark.parametrize(("words", "command"), list(commands()), ids=str)
+EVERY = pytest.mark.parametrize(
+    ("words", "command"), list(commands()), ids=[" ".join(words) for words, _ in commands()]
+)
 
 
 @EVERY
