@@ -2,7 +2,7 @@
 
 If (s′, r) of the model's step is within e(s, a) of the truth, both deterministic, and the policy's true value V changes
 by at most L‖s − s̃‖₂ between two states, then a step in the model instead of the truth costs at most
-|r̂ − r| + γL‖ŝ′ − s′‖₂ ≤ √(1 + γ²L²)·e(s, a). Summed along the model's own episode,
+``|r̂ − r| + γL‖ŝ′ − s′‖₂ ≤ √(1 + γ²L²)·e(s, a)``. Summed along the model's own episode,
 
     η(π) ≥ Σₜ γᵗ (r̂ₜ − c·e(sₜ, aₜ)),  c = √(1 + γ²L²):
 

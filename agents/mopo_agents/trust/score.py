@@ -40,8 +40,8 @@ class PolicyScore:
         error: Standard error of the score over the starts of episodes.
         value: The critic's mean value at the starts of episodes that do not leave; NaN without a critic, or if all do.
         discounted: The model's discounted return of the same episodes, without a penalty.
-        overestimate: value − discounted, in units of the larger of |discounted| and the reward's standard deviation for
-            ever. A critic that was trained with a penalty should be below 0; SAC's has the bonus of its entropy.
+        overestimate: value − discounted, in units of the larger of ``|discounted|`` and the reward's standard deviation
+            for ever. A critic that was trained with a penalty should be below 0; SAC's has the bonus of its entropy.
         saturated: Share of steps where the run's penalty is within a twentieth of the largest on the data, or above.
         entropy: Mean entropy of each action, in nats; NaN if the policy has no squashed Gaussian.
         at_bounds: Share of continuous actions within a hundredth of their range from a bound; NaN for discrete ones.
