@@ -81,7 +81,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 def options_of(task: str, epochs: int, seed: int, folder: Path) -> list[object]:
     of_size = ["--epochs", epochs, "--rollout-batch-size", 200, "--gradient-steps", 20]
     of_looking = ["--evaluate-every", 200, "--evaluation-episodes", 1, "--score-every", 100, "--checkpoint-every", 500]
-    network = ["--agent-options", json.dumps({"policy_kwargs": {"net_arch": [32, 32]}})]
+    network = ["--agent-options", "net_arch=[32, 32]"]
     return ["train", task, *of_size, *of_looking, *network, "--save-every", 0.1, "--seed", seed, "--out", folder]
 
 
