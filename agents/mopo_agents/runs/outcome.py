@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from mopo_agents._utils.machine import machine
+from mopo_agents._utils.outputs import save_or_rescue
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.policies import load_policy
@@ -23,7 +24,7 @@ from mopo_agents.runs.policy_files import policy_metadata
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.rows import EvaluationRow, ModelRow, ScoreRow
 from mopo_env._utils.store import json_text, write_file
-from mopo_env.errors import DivergenceError
+from mopo_env.errors import DivergenceError, StoreError
 from mopo_env.transitions import Transitions
 
 __all__ = ["TrainResult", "learn_and_save"]
@@ -112,8 +113,16 @@ def _save(
     *,
     diverged: str | None = None,
 ) -> TrainResult:
-    """Write the policy of the last finished epoch and ``result.json``."""
-    epochs.policy.write(epochs.folder, policy_metadata(run.task, epochs.epoch))
+    """Write the policy of the last finished epoch and ``result.json``.
+
+    Raises:
+        StoreError: If they cannot be written. The policy is then elsewhere, and the message says where.
+    """
+    metadata = policy_metadata(run.task, epochs.epoch)
+    try:
+        save_or_rescue(lambda folder: epochs.policy.write(folder, metadata), epochs.folder)
+    except StoreError as error:
+        raise StoreError(f"{error} `mopo train --resume {epochs.folder}` then writes the rest.") from error
     if diverged is not None and epochs.evaluates:
         epochs.evaluate(load_policy(epochs.folder, agent=run.agent_class))
     returns = transitions.episode_returns
