@@ -38,7 +38,7 @@ rows = [torch.tensor(array) for array in (log.observations, log.actions, log.nex
 for name, rule in {"handbook": trips, "learned": learned, "never": never}.items():
     print(f"{name} calls {int(rule(*rows).sum())} steps the end of a run")
 
-small = mopo_env.FitConfig(hidden_sizes=(64, 64), weight_decay=(1e-4, 1e-4, 1e-4))  # 3,000 rows need no more
+small = mopo_env.FitConfig(hidden_sizes=(64, 64))  # 3,000 rows need no more
 model = mopo_env.fit_ensemble(log, small, progress=False)
 penalized_model = mopo_env.PenalizedModel(model, log, penalty_coef=1.0, termination=learned)
 agent = make_agent(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 from gymnasium.spaces import Box
 from helpers.documents import small
@@ -156,8 +157,17 @@ def test_options_in_prose_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     for command in sorted({command for command, _ in OPTIONS}):
         assert mopo(f"mopo {command} --help", monkeypatch) == 0
     assert mopo("mopo --help", monkeypatch) == 0  # the option of all commands
-    parameters = re.findall(r"\b\w+(?=: )", "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")))
-    known = {*re.findall(r"--[\w-]+", capsys.readouterr().out), *(f"--{name.replace('_', '-')}" for name in parameters)}
+    programs = [
+        *(ROOT / "benchmarks").glob("*.py"),
+        *(ROOT / "tests").glob("*/soak.py"),
+        *(ROOT / "tests").glob("*/run.py"),
+    ]
+    code = "".join(path.read_text() for path in programs)
+    parameters = re.findall(r"\b\w+(?=: )", code)
+    known = {
+        *re.findall(r"--[\w-]+", capsys.readouterr().out + code),
+        *(f"--{name.replace('_', '-')}" for name in parameters),
+    }
     for page in PAGES:
         for code in re.findall(r"`([^`\n]+)`", text_of(page)):
             assert set(re.findall(r"(?<!\S)--[a-z0-9-]+", code)) <= known, (page, code)
@@ -218,19 +228,22 @@ RUN_ELSEWHERE = {
     "README.md": "test_examples.py",
     "docs/data.md": "test_docs.py",
     "docs/discrete.md": "agents/test_discrete_actions.py",
+    "docs/export.md": "agents/test_export.py",
     "docs/methods.md": "agents/runs/test_methods.py",
     "docs/oracle.md": "penalties/test_oracle.py",
     "docs/own_data.md": "test_docs.py",
     "docs/preparing_a_log.md": "test_docs.py",
     "docs/python.md": "test_docs.py",
+    "docs/sweeps.md": "agents/sweeps/test_sweeps.py",
 }
 OPTIONAL = {"mlflow", "optuna", "rl_zoo3", "sklearn", "wandb"}  # what pages use and the tests need not have
 
 
 @pytest.mark.filterwarnings("default")  # other libraries have warnings of their own
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "python") and page not in RUN_ELSEWHERE])
-def test_python_of_the_page_runs(page: str, small_data: Path, tmp_path: Path) -> None:
+def test_python_of_the_page_runs(page: str, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From top to bottom as one program at small sizes, beside a folder `data` with an ensemble."""
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))  # a page may add ids
     shutil.copytree(small_data, tmp_path / "data")
     found: dict[str, object] = {}
     missing = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from mopo_env.errors import ConfigError, MissingExtraError
 
 Mopo = Callable[..., tuple[int, str, str]]
 
+ROOT = Path(__file__).parents[2]
 OBSERVATIONS = np.random.default_rng(1).normal(size=(1000, 3), scale=3.0).astype(np.float32)
 EXPORTED = [name for name in AGENTS if not name.startswith("SBX-")]
 # Run where this project and its agents cannot be imported: -I ignores PYTHONPATH, and the finder refuses the rest.
@@ -145,3 +147,15 @@ def test_the_command(mopo: Mopo, tmp_path: Path) -> None:
         2,
         "mopo: --out: policy.pt2 exists already. Choose another file, or pass --overwrite to replace it.\n",
     )
+
+
+def test_the_program_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/export.md shows acts as the policy does."""
+    pytest.importorskip("onnxruntime")
+    policy = saved("SAC", tmp_path / "policy")
+    export_policy(tmp_path / "policy", tmp_path / "policy.onnx")
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    found = {"observations": OBSERVATIONS}
+    exec(program, found)  # noqa: S102
+    np.testing.assert_allclose(found["actions"], policy.predict(OBSERVATIONS, deterministic=True)[0], atol=1e-5)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from mopo_agents.cli import main as cli
+from mopo_agents.cli.arguments import Command
+from mopo_agents.cli.overview import Family
 
 
 def run_main(*arguments: object) -> int:
@@ -26,15 +26,13 @@ def run_main(*arguments: object) -> int:
     return 0
 
 
-def all_commands(*parent: str) -> Iterator[tuple[str, ...]]:
-    """Yield every command that the parser knows, as words."""
-    with contextlib.redirect_stdout(io.StringIO()) as page:
-        run_main(*parent, "--help")
-    usage = " ".join(page.getvalue().split("\n\n")[0].split())
-    found = re.fullmatch(rf"usage: {' '.join(['mopo', *parent])} \[-h\] \{{(.*)\}}", usage)
-    for name in found[1].replace(" ", "").split(",") if found else ():
-        nested = list(all_commands(*parent, name))
-        yield from nested or [(*parent, name)]
+def all_commands() -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Yield the words and the function of every command."""
+    for name, entry in (item for group in cli.COMMANDS.values() for item in group.items()):
+        if isinstance(entry, Family):
+            yield from (((name, word), command) for word, command in entry.commands.items())
+        else:
+            yield (name,), entry
 
 
 def on_terminal(encoding: str, *arguments: object) -> tuple[int, str, str]:

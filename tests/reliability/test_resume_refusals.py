@@ -87,5 +87,4 @@ def test_an_option_beside_resume_is_named(mopo: Callable[..., tuple[int, str, st
     code, _, err = mopo("train", "--resume", run, "--retain-epochs", 3, "--seed", 1)
     assert code == 2
     assert "a resumed run keeps its options" in err
-    assert "retain_epochs" in err
-    assert "seed" in err
+    assert "--retain-epochs, --seed" in err

@@ -26,7 +26,7 @@ from mopo_env.models.fit_config import FitConfig
 # JAX, which other tests load into the same process, warns of every fork. The children here never use it.
 pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 
-COMMANDS = list(all_commands())
+COMMANDS = [words for words, _ in all_commands()]
 ENCODINGS = ["ascii", "cp1252"]
 HOSTILE = "λ − … ± 数 \udcff"
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has /dev/full")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from helpers.agents import halfcheetah_rows
 from helpers.runs import TASK
+from helpers.terminals import all_commands
 
 from mopo_agents.cli.arguments import Command
-from mopo_agents.cli.main import COMMANDS
-from mopo_agents.cli.overview import Family
 from mopo_env.datasets.files import save_transitions
 
 Mopo = Callable[..., tuple[int, str, str]]
@@ -52,7 +50,7 @@ MISTAKES = {
     "fit": "DATASET must be given",
     "fit nowhere": "no dataset 'nowhere'",
     "fit data --num-elites 9": "--num-elites: 9 exceeds --num-members, 7",
-    "fit data --hidden-sizes 8 --weight-decay 0": "--weight-decay: expected one number for each of the 1 hidden layers",
+    "fit data --hidden-sizes 8 --weight-decay 0": "--weight-decay: expected one number for each layer",
     "fit data --preset papr": "--preset: found 'papr', expected default or paper",
     "evaluate": "FOLDER must be given",
     "evaluate nowhere": "there is no policy in nowhere",
@@ -89,17 +87,8 @@ def test_a_mistake_is_answered_in_its_own_words(typed: str, mopo: Mopo, tmp_path
     assert not re.search(r"\b[a-z_]+=(?![\d\[])", said)  # a keyword of Python, as in "pass dataset=FOLDER"
 
 
-def commands(table: Any = None, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:
-    groups = COMMANDS.values() if table is None else [table]
-    for name, entry in (item for group in groups for item in group.items()):
-        if isinstance(entry, Family):
-            yield from commands(entry.commands, (*prefix, name))
-        else:
-            yield (*prefix, name), entry
-
-
 EVERY = pytest.mark.parametrize(
-    ("words", "command"), list(commands()), ids=[" ".join(words) for words, _ in commands()]
+    ("words", "command"), list(all_commands()), ids=[" ".join(words) for words, _ in all_commands()]
 )
 
 

@@ -109,4 +109,4 @@ def test_the_command_line_says_which_policy_it_took(
     assert out.startswith(f"The policy is that of epoch 1, in {checkpoint}.")
     assert f"The returns of all episodes are in {checkpoint}" in out
     code, _, err = mopo("evaluate", tmp_path / "run", "--checkpoint", "epoch-9")
-    assert (code, "mopo: checkpoint: found 'epoch-9'" in err) == (2, True)
+    assert (code, "mopo: --checkpoint: found 'epoch-9'" in err) == (2, True)

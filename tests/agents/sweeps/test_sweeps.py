@@ -256,8 +256,8 @@ def test_what_does_not_go_with_seeds(options: tuple[object, ...], message: str, 
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_the_plans_on_the_page(tmp_path: Path) -> None:
-    """What docs/sweeps.md says can be saved and run."""
+def test_the_plans_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/sweeps.md says can be saved and run, from Python too."""
     pytest.importorskip("optuna")
     page = Path(__file__).parents[3] / "docs" / "sweeps.md"
     plan, search = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
@@ -265,3 +265,9 @@ def test_the_plans_on_the_page(tmp_path: Path) -> None:
     (tmp_path / "search.toml").write_text(search)
     assert len(read_plan(tmp_path / "plan.toml").jobs) == 12
     assert read_search(tmp_path / "search.toml").trials == 30
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    begun: list[object] = []
+    monkeypatch.setattr("mopo_agents.sweeps.execute.run_jobs", lambda jobs, *_, **__: begun.extend(jobs))
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})  # noqa: S102
+    assert len(begun) == 12
