@@ -53,8 +53,9 @@ def report_runs(
         csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
         png: Also draw the learning curves into this file.
         html: Also write a page with tables and figures to this file. It needs no other file.
-        trust: Instead, write a page about one run, finished or not, for whoever decides whether its policy is used: what
-            speaks against it, what its data and its model say, and what nobody knows. It takes a minute or two.
+        trust: Instead of a comparison, write a page about the policy of one run, finished or not, for whoever decides
+            about its use: what speaks against it, what data and model say, and what nobody knows. It takes a minute or
+            two.
         checkpoint: The policy that trust is about, as in `mopo evaluate`. None: the last one.
         overwrite: Replace these files if they exist.
     """

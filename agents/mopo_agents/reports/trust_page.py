@@ -12,14 +12,16 @@ from mopo_agents.reports.curves import draw_model_numbers, returns_panel
 from mopo_agents.reports.page import Html, tag
 from mopo_agents.reports.stills import draw_stills
 from mopo_agents.reports.terminal import shown
+from mopo_agents.runs.results import Run
 from mopo_agents.trust.bound import LowerBound
 from mopo_agents.trust.evidence import Evidence
-from mopo_agents.trust.offline import OfflineReport, report_rows
+from mopo_agents.trust.offline import OfflineReport, SavedPolicy, report_rows
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import CONFORMAL_COVERAGE
 from mopo_env._utils.store import artifact_versions
 from mopo_env.datasets.card import plot as data_plot
 from mopo_env.datasets.card import text as data_text
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import MopoError
 from mopo_env.models.card import plot as model_plot
 from mopo_env.models.card import text as model_text
@@ -52,14 +54,16 @@ def trust_page(evidence: Evidence) -> str:
     parts = [_verdict(evidence), page.tiles(_numbers(evidence)), page.section("The policy", _identity(evidence))]
     if report is not None:
         parts.append(page.section("By data and model alone", *_offline(evidence, report)))
-        parts.append(page.section("Episodes in the model", *_stills(evidence)))
+    if saved.model is not None:
+        parts.append(page.section("Episodes in the model", *_stills(saved, saved.model)))
     if evidence.trained is not None:
-        parts.append(page.section("The training", *_training(evidence)))
+        parts.append(page.section("The training", *_training(evidence, evidence.trained)))
     if evidence.model_card is not None:
         parts.append(page.section("The model", *_model(evidence, evidence.model_card)))
     parts += [page.section("The data", *_data(evidence)), _unknown(evidence)]
-    epoch = "" if saved.epoch is None else f", epoch {saved.epoch}"
-    lead = f"{_method(evidence)}, seed {saved.resolved.config.seed}{epoch}. No real step was taken for this page."
+    config = saved.resolved.config
+    lead = f"{saved.resolved.method.name} with {config.agent}, seed {config.seed}, epoch {saved.epoch}. "
+    lead += "No step of the real system was taken for this page."
     return page.html_page(f"{saved.resolved.task.label}: can this policy be trusted?", *parts, lead=lead)
 
 
@@ -93,11 +97,11 @@ def _identity(evidence: Evidence) -> Html:
     saved = evidence.saved
     record, config, task = saved.record, saved.resolved.config, saved.resolved.task
     weights = read_json(saved.folder / "policy.json")["tensors"]["sha256"]
-    versions = ", ".join(f"{name} {number}" for name, number in artifact_versions(saved.folder, "policy").items())
+    versions = artifact_versions(saved.folder, "policy")
     rows = {
         "task": f"{task.label}, in {task.real_env_id}" if task.real_env_id else f"{task.label}, no real environment",
         "data": f"{evidence.data_card.rows:,} steps, fingerprint {evidence.data_card.fingerprint}",
-        "method": _method(evidence),
+        "method": f"{saved.resolved.method.name} with {config.agent}",
         "options that differ": ", ".join(f"{name} = {value}" for name, value in record.get("changed", {}).items())
         or "none",
         "reward in training": "that of the data"
@@ -107,7 +111,7 @@ def _identity(evidence: Evidence) -> Html:
         "run": f"{saved.run}, identity {record.get('identity')}",
         "policy": f"{saved.folder}, SHA-256 of its weights {weights}",
         "ensemble": f"SHA-256 {record.get('ensemble_digest')}" if saved.model is not None else "none",
-        "made with": versions,
+        "made with": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }
     return page.table(("what", "value"), rows.items(), texts=2)
 
@@ -131,11 +135,10 @@ def _offline(evidence: Evidence, report: OfflineReport) -> Iterator[Html]:
 
 def _bound(bound: LowerBound) -> Iterator[Html]:
     yield tag("h3", "Lower bound")
-    vacuous = " This says nothing." * bound.is_vacuous
     yield tag(
         "p",
         f"The discounted return is at least {_number(bound.bound)}, if all of these assumptions hold. The estimate is "
-        f"{_number(bound.estimate)}, the lowest reward for ever {_number(bound.worst)}.{vacuous}",
+        f"{_number(bound.estimate)}, the lowest reward for ever {_number(bound.worst)}.{' This says nothing.' * bound.is_vacuous}",
     )
     rows = [
         (entry.text, tag("span", _ABOUT[entry.holds], class_="bad" if entry.holds is False else ""), entry.evidence)
@@ -144,12 +147,9 @@ def _bound(bound: LowerBound) -> Iterator[Html]:
     yield page.table(("assumption", "the data", "evidence"), rows, texts=3)
 
 
-def _stills(evidence: Evidence) -> Iterator[Html]:
-    saved = evidence.saved
-    if saved.model is None:
-        return
+def _stills(saved: SavedPolicy, model: PenalizedModel) -> Iterator[Html]:
     try:
-        drawn = draw_stills(saved.policy, saved.model, saved.resolved.task)
+        drawn = draw_stills(saved.policy, model, saved.resolved.task)
     except MopoError as error:
         yield tag("p", f"No picture: {error}", class_="muted")
         return
@@ -160,9 +160,9 @@ def _stills(evidence: Evidence) -> Iterator[Html]:
     yield page.figure(drawn, alt="Stills of the policy's episodes in the model", caption=caption)
 
 
-def _training(evidence: Evidence) -> Iterator[Html]:
+def _training(evidence: Evidence, trained: Run) -> Iterator[Html]:
     yield from _problems(evidence, "training")
-    (groups,) = by_task([[run for run in (evidence.trained,) if run is not None]])
+    (groups,) = by_task([[trained]])
     numbers, panel = draw_model_numbers(groups), returns_panel(groups)
     if numbers is not None:
         caption = "What the model said during the training, and the score of its policies where there is one."
@@ -197,11 +197,6 @@ def _unknown(evidence: Evidence) -> Html:
     open_ = () if bound is None else [entry for entry in bound.assumptions if entry.holds is None]
     texts = chain(evidence.missing, _UNKNOWN, (f"Whether this holds: {entry.text}" for entry in open_))
     return tag("section", tag("h2", "What is unknown"), page.items(texts), id="unknown")
-
-
-def _method(evidence: Evidence) -> str:
-    resolved = evidence.saved.resolved
-    return f"{resolved.method.name} with {resolved.config.agent}"
 
 
 def _number(value: float, std: float | None = None) -> str:
