@@ -30,8 +30,8 @@ from mopo_env.models.card.scores import ModelCard
 __all__ = ["trust_page"]
 
 _UNKNOWN = (
-    "Whether the model is right where all its members are wrong together. Nothing on this page sees such an error: "
-    "policies with good scores have failed in the real system.",
+    "Whether the model is right where all its members are wrong together. No number of the model sees such an "
+    "error: policies with good scores have failed in the real system.",
     "What happens in states that the data do not contain: other starts, other loads, wear, faults, other weather.",
     "Whether the system is still the one that was recorded.",
     "Whether the reward says what you want. A policy does what is paid, and what is not paid is not looked at.",
@@ -97,13 +97,12 @@ def _identity(evidence: Evidence) -> Html:
     saved = evidence.saved
     record, config, task = saved.record, saved.resolved.config, saved.resolved.task
     weights = read_json(saved.folder / "policy.json")["tensors"]["sha256"]
-    versions = artifact_versions(saved.folder, "policy")
+    versions, changed = artifact_versions(saved.folder, "policy"), record.get("changed", {})
     rows = {
         "task": f"{task.label}, in {task.real_env_id}" if task.real_env_id else f"{task.label}, no real environment",
         "data": f"{evidence.data_card.rows:,} steps, fingerprint {evidence.data_card.fingerprint}",
         "method": f"{saved.resolved.method.name} with {config.agent}",
-        "options that differ": ", ".join(f"{name} = {value}" for name, value in record.get("changed", {}).items())
-        or "none",
+        "options that differ": ", ".join(f"{name} = {value}" for name, value in changed.items()) or "none",
         "reward in training": "that of the data"
         if saved.model is None
         else f"r̂ − {saved.model.penalty_coef:.4g}·u, u: {config.penalty}, episodes of {config.horizon} steps",
@@ -134,12 +133,12 @@ def _offline(evidence: Evidence, report: OfflineReport) -> Iterator[Html]:
 
 
 def _bound(bound: LowerBound) -> Iterator[Html]:
-    yield tag("h3", "Lower bound")
-    yield tag(
-        "p",
+    words = (
         f"The discounted return is at least {_number(bound.bound)}, if all of these assumptions hold. The estimate is "
-        f"{_number(bound.estimate)}, the lowest reward for ever {_number(bound.worst)}.{' This says nothing.' * bound.is_vacuous}",
     )
+    words += f"{_number(bound.estimate)}, the lowest reward for ever {_number(bound.worst)}."
+    yield tag("h3", "Lower bound")
+    yield tag("p", words, " This bound says nothing." * bound.is_vacuous)
     rows = [
         (entry.text, tag("span", _ABOUT[entry.holds], class_="bad" if entry.holds is False else ""), entry.evidence)
         for entry in bound.assumptions
@@ -153,10 +152,8 @@ def _stills(saved: SavedPolicy, model: PenalizedModel) -> Iterator[Html]:
     except MopoError as error:
         yield tag("p", f"No picture: {error}", class_="muted")
         return
-    caption = (
-        "What the model believes of one episode: the member that pays least for it, and the one that pays most. Both "
-        "begin in the same recorded state. This is no recording of the real system."
-    )
+    caption = "What the model believes of one episode: the member that pays least for it, and the one that pays most. "
+    caption += "Both begin in the same recorded state. This is no recording of the real system."
     yield page.figure(drawn, alt="Stills of the policy's episodes in the model", caption=caption)
 
 

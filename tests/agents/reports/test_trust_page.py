@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -117,6 +118,18 @@ def test_a_return_that_fell_is_an_alarm_of_that_policy_alone(folder: Path, tmp_p
     assert text in [finding.text for finding in fallen.findings if finding.about == "policy"]
     assert before.returns == ((1, 5000.0, 1.0),)
     assert text not in [finding.text for finding in before.findings]
+
+
+def test_a_run_that_was_interrupted_has_a_page(folder: Path, tmp_path: Path) -> None:
+    """Its last checkpoint is judged; that the end of the training is missing is said."""
+    shutil.copytree(folder, tmp_path / "run")
+    for name in ("result.json", "policy.json"):
+        (tmp_path / "run" / name).unlink()
+    evidence = gather_evidence(tmp_path / "run", num_starts=1, fqe_updates=1)
+    assert evidence.saved.folder == tmp_path / "run" / "checkpoints" / "epoch-00001"
+    elements = Elements(trust_page(evidence))
+    assert "The training has no result, so its warnings are not known." in elements.text
+    assert "By data and model alone" in elements.text
 
 
 def test_a_run_without_a_model_says_what_is_missing(without_ensemble: Path, tmp_path: Path) -> None:
