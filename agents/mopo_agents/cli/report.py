@@ -56,7 +56,7 @@ def report_runs(
         trust: Instead of a comparison, write a page about the policy of one run, finished or not, for whoever decides
             about its use: what speaks against it, what data and model say, and what nobody knows. It takes a minute or
             two.
-        checkpoint: The policy that trust is about, as in `mopo evaluate`. None: the last one.
+        checkpoint: The policy that --trust is about, as in `mopo evaluate`. None: the last one.
         overwrite: Replace these files if they exist.
     """
     outputs = {"--csv": csv, "--png": png, "--html": html}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 
 from mopo_agents.figures import draw_learning_curves
 from mopo_agents.reports import page
@@ -105,7 +104,7 @@ def _identity(evidence: Evidence) -> Html:
         "options that differ": ", ".join(f"{name} = {value}" for name, value in changed.items()) or "none",
         "reward in training": "that of the data"
         if saved.model is None
-        else f"r̂ − {saved.model.penalty_coef:.4g}·u, u: {config.penalty}, episodes of {config.horizon} steps",
+        else f"r̂ − {saved.model.penalty_coef:.4g}·u, u: {config.penalty}, rollouts of {config.horizon}",
         "training": f"epoch {saved.epoch} of {config.epochs}, seed {config.seed}",
         "run": f"{saved.run}, identity {record.get('identity')}",
         "policy": f"{saved.folder}, SHA-256 of its weights {weights}",
@@ -191,8 +190,9 @@ def _problems(evidence: Evidence, about: str) -> Iterator[Html]:
 
 def _unknown(evidence: Evidence) -> Html:
     bound = None if evidence.report is None else evidence.report.bound
-    open_ = () if bound is None else [entry for entry in bound.assumptions if entry.holds is None]
-    texts = chain(evidence.missing, _UNKNOWN, (f"Whether this holds: {entry.text}" for entry in open_))
+    texts = [*evidence.missing, *_UNKNOWN[evidence.report is None :]]  # the first is about a model
+    assumptions = () if bound is None else bound.assumptions
+    texts += [f"Whether this holds: {entry.text}" for entry in assumptions if entry.holds is None]
     return tag("section", tag("h2", "What is unknown"), page.items(texts), id="unknown")
 
 

@@ -146,7 +146,7 @@ def gather_evidence(
     try:
         trained = read_run(saved.run)
     except StoreError as error:
-        missing.append(f"The training has no result, so its warnings are not known. {error}")
+        missing.append(f"The warnings of the training are not known. {error}")
     returns = () if trained is None else tuple(_returns(saved))
     if not returns:
         missing.append("The policy was not evaluated in a real environment.")

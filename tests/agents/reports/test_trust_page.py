@@ -128,7 +128,7 @@ def test_a_run_that_was_interrupted_has_a_page(folder: Path, tmp_path: Path) -> 
     evidence = gather_evidence(tmp_path / "run", num_starts=1, fqe_updates=1)
     assert evidence.saved.folder == tmp_path / "run" / "checkpoints" / "epoch-00001"
     elements = Elements(trust_page(evidence))
-    assert "The training has no result, so its warnings are not known." in elements.text
+    assert "The warnings of the training are not known." in elements.text
     assert "By data and model alone" in elements.text
 
 
@@ -141,7 +141,7 @@ def test_a_run_without_a_model_says_what_is_missing(without_ensemble: Path, tmp_
     elements = Elements(trust_page(evidence))
     for words in ("Nobody can tell", "fitted-Q evaluation", "There is no model", "was not evaluated", "The data"):
         assert words in elements.text, words
-    assert "By data and model alone" not in elements.text
+    assert not any(words in elements.text for words in ("By data and model alone", "members are wrong together"))
 
 
 @needs_drawing
