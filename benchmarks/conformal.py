@@ -21,22 +21,18 @@ from mopo_env import FitConfig, Transitions, fit_ensemble, make_penalized_model
 from mopo_env._utils.options import CONFORMAL_COVERAGE
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.penalties import get_penalty, target_std_of
-from mopo_env.penalties.conformal import conformal_band, conformal_quantile, one_step_errors, open_loop_errors
+from mopo_env.penalties.conformal import (
+    conformal_band,
+    one_step_errors,
+    open_loop_errors,
+    split_coverage,
+)
 from mopo_env.penalties.nearest import DistanceToData
 from mopo_env.penalties.oracle import make_oracle_penalty
 from mopo_env.real.robots import get_robot
 
 PENALTIES = ("ensemble-std", "ensemble-disagreement", "learned-variance")
 SPLITS, STEPS = 20, (1, 5, 20)
-
-
-def split_coverage(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the coverage of 20 splits into halves of the groups, such as rows or episodes."""
-    found, names = [], np.unique(groups)
-    for seed in range(SPLITS):
-        calibration = np.isin(groups, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
-        found.append((scores[~calibration] <= conformal_quantile(scores[calibration])).mean())
-    return np.array(found)
 
 
 def on_holdout(task: str) -> Iterator[list[str]]:

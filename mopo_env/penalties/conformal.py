@@ -22,7 +22,14 @@ from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import EnsemblePenalty, Penalty, target_std_of
 from mopo_env.transitions import Transitions
 
-__all__ = ["conformal_band", "conformal_coef", "conformal_quantile", "one_step_errors", "open_loop_errors"]
+__all__ = [
+    "conformal_band",
+    "conformal_coef",
+    "conformal_quantile",
+    "one_step_errors",
+    "open_loop_errors",
+    "split_coverage",
+]
 
 _ROWS_AT_ONCE = 1000
 
@@ -38,6 +45,21 @@ def conformal_quantile(scores: np.ndarray, coverage: float = CONFORMAL_COVERAGE)
     if rank > len(scores):
         return np.full(np.shape(scores)[1:], np.inf)[()]
     return np.sort(np.asarray(scores, dtype=np.float64), axis=0)[max(rank, 1) - 1]
+
+
+def split_coverage(scores: np.ndarray, groups: np.ndarray, *, splits: int = 20) -> Float[np.ndarray, " split"]:
+    """Return how often a bound from one half of the groups, such as rows or episodes, holds in the other half.
+
+    Args:
+        scores: One of each row.
+        groups: The group of each row.
+        splits: How often the groups are split at random.
+    """
+    found, names = [], np.unique(groups)
+    for seed in range(splits):
+        calibration = np.isin(groups, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
+        found.append((scores[~calibration] <= conformal_quantile(scores[calibration])).mean())
+    return np.array(found)
 
 
 def conformal_coef(

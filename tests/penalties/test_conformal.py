@@ -19,6 +19,7 @@ from mopo_env.penalties.conformal import (
     conformal_quantile,
     one_step_errors,
     open_loop_errors,
+    split_coverage,
 )
 from mopo_env.toys import StubEnsemble
 
@@ -38,6 +39,16 @@ def test_the_coverage_is_that_of_the_theorem(calibration: int, coverage: float) 
     expected = math.ceil((calibration + 1) * coverage - 1e-9) / (calibration + 1)
     assert expected >= coverage
     assert within(covered.mean(), expected)
+
+
+def test_splits_judge_a_bound_by_other_groups() -> None:
+    """Of 199 exchangeable rows, nine of ten are covered. Rows of a group stay together: two alike are no evidence."""
+    scores = np.random.default_rng(0).lognormal(size=199)
+    found = split_coverage(scores, np.arange(199), splits=200)
+    assert found.shape == (200,)
+    assert abs(found.mean() - 0.9) < 0.01
+    # Two groups: the bound is the largest score of one, and the other has all its rows above or all below.
+    assert set(split_coverage(np.array([1.0, 1.0, 2.0, 2.0]), np.array([0, 0, 1, 1]))) <= {0.0, 1.0}
 
 
 def test_scores_need_not_be_independent() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
 from mopo_agents._utils.outputs import check_output, write_output
-from mopo_env.errors import ConfigError
+from mopo_env.errors import ConfigError, require_extra
 
 __all__ = ["report_runs", "select_policy"]
 
@@ -39,6 +40,8 @@ def report_runs(
     csv: Path | None = None,
     png: Path | None = None,
     html: Path | None = None,
+    trust: Path | None = None,
+    checkpoint: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Compare training runs in a table.
@@ -50,10 +53,19 @@ def report_runs(
         csv: Also write the table to this file, unrounded and with more columns. A pipe or a device is written to.
         png: Also draw the learning curves into this file.
         html: Also write a page with tables and figures to this file. It needs no other file.
+        trust: Instead of a comparison, write a page about the policy of one run, finished or not, for whoever decides
+            about its use: what speaks against it, what data and model say, and what nobody knows. It takes a minute or
+            two.
+        checkpoint: The policy that --trust is about, as in `mopo evaluate`. None: the last one.
         overwrite: Replace these files if they exist.
     """
-    for path, option in ((csv, "--csv"), (png, "--png"), (html, "--html")):
+    outputs = {"--csv": csv, "--png": png, "--html": html}
+    for option, path in {**outputs, "--trust": trust}.items():
         check_output(path, option, overwrite=overwrite)
+    if trust is not None:
+        return _report_trust(runs, trust, checkpoint or "last", others=[name for name in outputs if outputs[name]])
+    if checkpoint is not None:
+        raise ConfigError("--checkpoint: chooses the policy that --trust is about. Give --trust too, or leave it out.")
     from mopo_agents.figures import draw_learning_curves
     from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
     from mopo_agents.reports.curves import returns_panel
@@ -83,6 +95,27 @@ def report_runs(
         write_output(html, runs_page(groups, left_out).encode())
         print(f"The page is {html}.")
     return {"rows": rows, "left_out": left_out}
+
+
+def _report_trust(runs: Sequence[Path], path: Path, checkpoint: str, *, others: Sequence[str]) -> dict[str, Any]:
+    """Write the page about the policy of one run."""
+    if others:
+        raise ConfigError(f"--trust: is a page about one policy, without a comparison. Leave out {', '.join(others)}.")
+    if len(runs) != 1 or not (runs[0] / "config.json").is_file():
+        found = ", ".join(map(str, runs)) or "nothing"
+        raise ConfigError(f"--trust: expected the folder of one run, found {found}.")
+    from mopo_agents.reports.trust_page import trust_page
+    from mopo_agents.trust.evidence import gather_evidence
+
+    require_extra("matplotlib", "plots")
+    evidence = gather_evidence(runs[0], checkpoint=checkpoint)
+    write_output(path, trust_page(evidence).encode())
+    print(evidence.verdict)
+    for finding in evidence.findings:
+        print(f"! {finding.about}: {finding.text}")
+    print(f"The page is {path}.")
+    report = None if evidence.report is None else evidence.report.as_data()
+    return {"verdict": evidence.verdict, "findings": evidence.findings, "missing": evidence.missing, "report": report}
 
 
 _NOTE = """last 10: mean of the last ten evaluations in the real environment (or of all, if

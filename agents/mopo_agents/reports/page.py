@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Html", "columns", "details", "figure", "html_page", "items", "section", "swatch", "table", "tag", "tiles"]
 
+_PIXELS = 110
+"""Largest width of a figure's inch on a screen."""
+
 
 class Html(str):
     """Text that is HTML already; any other text is escaped."""
@@ -66,7 +69,9 @@ def figure(drawing: Figure, *, alt: str, caption: str = "") -> Html:
     stream = io.BytesIO()
     drawing.savefig(stream, format="svg", metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
-    image = Html(f'<img src="{source}" alt="{escape(alt)}">')
+    # No larger than it was drawn for, so that all texts of a page have one size.
+    width = f"max-width:{drawing.get_figwidth() * _PIXELS:.0f}px"
+    image = Html(f'<img src="{source}" alt="{escape(alt)}" style="{width}">')
     return tag("figure", image, *([tag("figcaption", caption)] if caption else []))
 
 
@@ -142,6 +147,10 @@ th:first-child, td:first-child { min-width: 11rem; padding-left: 0; }
 .muted { color: #666; }
 .bad, .warnings { color: #a4262c; }
 .warnings { margin: 0 0 1rem; padding: .6rem 1rem .6rem 2rem; border-left: 4px solid #a4262c; background: #fdf3f3; }
+.verdict { margin: 1.5rem 0 2rem; padding: 1.25rem 1.5rem .25rem; border-left: 6px solid #1a1a1a; background: #f6f6f6; }
+.verdict > strong { font-size: 1.35rem; line-height: 1.3; }
+.verdict.alarming { border-color: #a4262c; background: #fdf3f3; }
+pre { overflow-x: auto; font-size: .78rem; line-height: 1.35; }
 figure { margin: 0 0 1rem; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { max-width: 46rem; color: #555; font-size: .85rem; }

@@ -5,24 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from torch import nn
 
+from mopo_agents.evaluation import Policy
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.folder import recorded_config
 from mopo_agents.runs.identity import module_digest
 from mopo_agents.runs.policy_files import find_policy
-from mopo_agents.runs.resolve import resolve
+from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.train import build_penalized_model
 from mopo_agents.trust.bound import LowerBound, lower_bound
 from mopo_agents.trust.fqe import FittedValue, fitted_q_evaluation
 from mopo_agents.trust.model_returns import model_returns
 from mopo_agents.trust.score import PolicyScore, PolicyScorer
 from mopo_env._utils.store import read_artifact
+from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 
-__all__ = ["OfflineReport", "evaluate_offline", "report_text"]
+__all__ = ["OfflineReport", "SavedPolicy", "evaluate_offline", "judge", "open_policy", "report_rows", "report_text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,61 @@ class OfflineReport:
         return {name: _known(value) for name, value in asdict(self).items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class SavedPolicy:
+    """A policy of a run, with what it was trained in.
+
+    Attributes:
+        run: The folder of the run.
+        folder: The folder of the policy.
+        record: The content of the run's ``config.json``.
+        resolved: The run's options.
+        epoch: The epoch of the policy; None if its file does not say.
+        policy: What chooses actions.
+        model: What it was trained in; None if its agent learned from the dataset alone.
+    """
+
+    run: Path
+    folder: Path
+    record: dict[str, Any]
+    resolved: ResolvedRun
+    epoch: int | None
+    policy: Policy
+    model: PenalizedModel | None
+
+    @property
+    def gamma(self) -> float:
+        """The discount of the agent."""
+        return float(self.resolved.agent_options.get("gamma", 0.99))
+
+
+def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | None = None) -> SavedPolicy:
+    """Load a policy, and build the model that it was trained in. The arguments are those of `evaluate_offline`.
+
+    Raises:
+        ConfigError: If the folder is no run, or the ensemble is another one now.
+        StoreError: If a file is missing or damaged.
+    """
+    run = Path(run)
+    config, record = recorded_config(run)
+    resolved = resolve(config if ensemble is None else replace(config, ensemble=ensemble))
+    folder = find_policy(run, checkpoint)
+    model = None if resolved.method.model_free else build_penalized_model(resolved, progress=False)
+    if model is not None and record.get("ensemble_digest") not in (None, module_digest(cast(nn.Module, model.model))):
+        raise ConfigError(
+            f"{run}: the ensemble is not the one that the run trained in. Restore it, or train a new run."
+        )
+    return SavedPolicy(
+        run=run,
+        folder=folder,
+        record=record,
+        resolved=resolved,
+        epoch=read_artifact(folder, "policy")[1].get("epoch"),
+        policy=load_policy(folder),
+        model=model,
+    )
+
+
 def evaluate_offline(
     run: Path | str,
     *,
@@ -78,27 +136,28 @@ def evaluate_offline(
         ConfigError: If the folder is no run, or the run has no model with members.
         StoreError: If a file is missing or damaged.
     """
-    run = Path(run)
-    config, record = recorded_config(run)
-    resolved = resolve(config if ensemble is None else replace(config, ensemble=ensemble))
-    folder = find_policy(run, checkpoint)
-    policy, epoch = load_policy(folder), read_artifact(folder, "policy")[1].get("epoch")
-    if resolved.method.model_free:
-        raise ConfigError(f"{run}: {resolved.config.agent} learned from the dataset alone. --offline needs a model.")
-    model = build_penalized_model(resolved, progress=False)
-    network: Any = model.model
-    if record.get("ensemble_digest") not in (None, module_digest(network)):
+    saved = open_policy(run, checkpoint=checkpoint, ensemble=ensemble)
+    return judge(saved, num_starts=num_starts, fqe_updates=fqe_updates, seed=seed)
+
+
+def judge(saved: SavedPolicy, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0) -> OfflineReport:
+    """Do what `evaluate_offline` does, with a policy that is loaded already.
+
+    Raises:
+        ConfigError: If there is no model with members.
+    """
+    model, policy, gamma = saved.model, saved.policy, saved.gamma
+    if model is None:
         raise ConfigError(
-            f"{run}: the ensemble is not the one that the run trained in. Restore it, or train a new run."
+            f"{saved.run}: {saved.resolved.config.agent} learned from the dataset alone. --offline needs a model."
         )
-    gamma = float(resolved.agent_options.get("gamma", 0.99))
     scorer = PolicyScorer(model, gamma=gamma, seed=seed)
     score = scorer.score(policy)
     sizes: dict[str, Any] = {"horizon": scorer.horizon, "num_starts": num_starts, "gamma": gamma}
     trained = model_returns(policy, model, seed=seed, **sizes)
-    has_holdout = bool(getattr(network, "metadata", {}).get("holdout_rows"))
+    has_holdout = bool(getattr(model.model, "metadata", {}).get("holdout_rows"))
     return OfflineReport(
-        epoch=epoch,
+        epoch=saved.epoch,
         score=score,
         members=tuple(trained.plain.mean(axis=1).tolist()),
         penalized=float(trained.penalized.mean()),
@@ -118,8 +177,8 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def report_text(report: OfflineReport) -> str:
-    """Return the report as lines for a terminal."""
+def report_rows(report: OfflineReport) -> list[tuple[str, str, str]]:
+    """Return the numbers of the report: each a name, a value, and what it means."""
 
     def number(value: float) -> str:
         return "–" if math.isnan(value) else f"{value:.1f}"
@@ -147,7 +206,12 @@ def report_text(report: OfflineReport) -> str:
         lines += [
             ("lower bound", f"{bound.bound:.1f}", f"of the discounted return, estimate {bound.estimate:.1f}{vacuous}")
         ]
-    shown = [f"{name:<24}{value:>22}  {text}" for name, value, text in lines]
+    return lines
+
+
+def report_text(report: OfflineReport) -> str:
+    """Return the report as lines for a terminal."""
+    shown, bound = [f"{name:<24}{value:>22}  {text}" for name, value, text in report_rows(report)], report.bound
     if bound is not None:
         words = {True: "agrees", False: "CONTRADICTED", None: "unknown"}
         shown += ["", "The bound holds if all of these do:"]

@@ -16,8 +16,9 @@ from mopo_env._utils.options import DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUA
 from mopo_env.envs.envelope import penalties_on_data
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.penalties.nearest import DistanceToData
+from mopo_env.transitions import Transitions
 
-__all__ = ["PolicyScore", "PolicyScorer"]
+__all__ = ["PolicyScore", "PolicyScorer", "scoring_horizon", "scoring_model"]
 
 _LONGEST = 1000
 _AT_BOUND = 0.99
@@ -64,6 +65,24 @@ class PolicyScore:
     distance: float = math.nan
 
 
+def scoring_model(penalized_model: PenalizedModel) -> PenalizedModel:
+    """Return the model in which policies are scored: penalty and envelope are the defaults, whatever the run's are."""
+    return PenalizedModel(
+        penalized_model.model,
+        penalized_model.transitions,
+        penalty=DEFAULT_PENALTY,
+        penalty_coef=0.0,
+        termination=penalized_model.termination,
+        envelope_margin=DEFAULT_MARGIN,
+        envelope_quantile=DEFAULT_QUANTILE,
+    )
+
+
+def scoring_horizon(transitions: Transitions) -> int:
+    """Return the longest length of the episodes in which policies are scored."""
+    return min(int(np.diff(transitions.episode_ends, prepend=-1).max()), _LONGEST)
+
+
 class PolicyScorer:
     """Scores policies in one model, always from the same starts and with the same draws.
 
@@ -74,7 +93,7 @@ class PolicyScorer:
     def __init__(
         self, penalized_model: PenalizedModel, *, num_starts: int = 20, gamma: float = 0.99, seed: int = 0
     ) -> None:
-        """Take over model, dataset and termination rule. Penalty and envelope are the defaults, whatever the run's are.
+        """Score in `scoring_model`.
 
         Args:
             penalized_model: Where the policy was trained, of a model with members. Whether its penalty is saturated is
@@ -85,16 +104,8 @@ class PolicyScorer:
         """
         data = penalized_model.transitions
         self._trained_in = penalized_model
-        self._model = PenalizedModel(
-            penalized_model.model,
-            data,
-            penalty=DEFAULT_PENALTY,
-            penalty_coef=0.0,
-            termination=penalized_model.termination,
-            envelope_margin=DEFAULT_MARGIN,
-            envelope_quantile=DEFAULT_QUANTILE,
-        )
-        self.horizon = min(int(np.diff(data.episode_ends, prepend=-1).max()), _LONGEST)
+        self._model = scoring_model(penalized_model)
+        self.horizon = scoring_horizon(data)
         self._num_starts, self._seed, self.gamma = num_starts, seed, gamma
         self._distance = DistanceToData(data, device=penalized_model.device)
         self._usual_distance = float(np.quantile(self._distance.of_data(), 0.99))

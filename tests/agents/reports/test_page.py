@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.browser import Elements, needs_browser, open_in_browser
 from helpers.runs import leave_run
 from PIL import Image
 
@@ -19,26 +17,7 @@ from mopo_agents.reports.runs_page import runs_page
 from mopo_agents.runs.results import Run
 
 pytest.importorskip("matplotlib")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert('1')</script>&\"$title"
-
-
-class Elements(HTMLParser):
-    """Collects what a page asks for, its elements, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-        self.names: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.asked += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @pytest.fixture
@@ -89,18 +68,14 @@ def test_the_page_holds_what_decides(groups: list[list[Run]]) -> None:
     assert "3000" not in text, "the best evaluation of the best seed"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+@needs_browser
 def test_a_browser_shows_it(groups: list[list[Run]], tmp_path: Path) -> None:
     """The tables are in the DOM, the console is silent, pictures are decoded, and the page has ink on it."""
     (tmp_path / "page.html").write_text(runs_page(groups))
-    command = [str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    command += ["--enable-logging=stderr", "--window-size=1200,2400", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += [f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", (tmp_path / "page.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    elements = Elements(done.stdout)
+    elements, console = open_in_browser(tmp_path / "page.html", size=(1200, 2400), picture=tmp_path / "page.png")
     assert elements.names.count("table") >= 4
     assert elements.names.count("img") == 3
-    assert "CONSOLE" not in done.stderr
+    assert not console
     pixels = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"), dtype=np.int64)
     assert pixels.shape == (2400, 1200, 3)
     assert (pixels[0] == 255).all(), "white paper"
