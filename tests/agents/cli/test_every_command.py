@@ -143,7 +143,7 @@ def test_a_run_like_another(mopo: Mopo, dataset: Path, tmp_path: Path) -> None:
     assert same == first
     assert (seed["seed"], seed["identity"]) == (0, first["identity"])
     assert (ppo["agent"], ppo["penalty_coef"], ppo["agent_options"], ppo["gradient_steps"]) == ("PPO", 2, {}, None)
-    assert "(default: 2.0)" in mopo("train", "--from", folder, "--help")[1]
+    assert "(default: 2.0)" in " ".join(mopo("train", "--from", folder, "--help")[1].split())
     assert mopo("train", "--from", "first", "--resume", "first")[0] == 2
 
 
