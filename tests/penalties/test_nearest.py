@@ -67,7 +67,9 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     random = np.random.default_rng(0)
     states, actions, order = random.normal(size=(3000, 3)), random.uniform(-1, 1, (3000, 2)), random.permutation(3000)
     penalties = [
-        NearestNeighbourPenalty(transitions(observations=states[rows], actions=actions[rows], widths=(3, 2)), max_rows=None)
+        NearestNeighbourPenalty(
+            transitions(observations=states[rows], actions=actions[rows], widths=(3, 2)), max_rows=None
+        )
         for rows in (np.arange(3000), order)
     ]
     asked = (2 * random.normal(size=(1500, 3)), random.uniform(-2, 2, (1500, 2)))
