@@ -37,18 +37,8 @@ def main() -> None:
     print(table(columns, [row for env_id in ENV_IDS for row in _speeds(env_id)]))
     studies = [study for task in _tasks("ensemble.json") for study in _studies(task)]
     print(f"\nTrue errors of the elites, and the penalty, by step of rollouts from {NUM_STARTS:,} states of the data\n")
-    columns = [
-        "task",
-        "actions",
-        "step",
-        "rows",
-        "errors' mean",
-        "max",
-        "mean's error",
-        "learned-variance",
-        "u too small",
-        "no truth",
-    ]
+    errors = ["errors' mean", "max", "mean's error"]
+    columns = ["task", "actions", "step", "rows", *errors, "learned-variance", "too small", "no truth"]
     print(table(columns, [row for study in studies for row in study.errors()]))
     print(f"\nT(s, a) against the recorded s′, {NUM_RECORDED:,} transitions; norms over the next observation\n")
     columns = ["task", "velocity", "share", "‖s′ − s‖, median", "‖T(s, a) − s′‖: median", "99 %", "largest"]

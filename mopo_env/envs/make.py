@@ -123,8 +123,8 @@ def make_penalized_model(
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: The folder of an ensemble; default: the dataset's.
         allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES`, ``"nearest-neighbour"``, ``"oracle"``, a mapping of a name and
-            options, or a callable; see `resolve_penalty`.
+        penalty: A name in `mopo_env.penalties.PENALTIES`, ``"nearest-neighbour"``, ``"oracle"``, a mapping of a name
+            and options, or a callable; see `resolve_penalty`.
         penalty_coef: λ, or ``"conformal"`` as in `PenalizedModel`; default: the task's, 1 for own data.
         mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the fitted rule in

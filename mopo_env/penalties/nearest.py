@@ -75,7 +75,7 @@ class DistanceToData:
     def _nearest(self, asked: Float[Tensor, "batch column"], episodes: Tensor | None = None) -> Float[Tensor, " batch"]:
         """Return ‖a − b‖ for the nearest kept row b, of another episode than a's if those are given."""
         best = torch.full((len(asked),), torch.inf, device=asked.device)
-        parts = (tensor.split(_TILE) for tensor in (self._recorded, self._squares, self._kept))
+        parts = (torch.split(tensor, _TILE) for tensor in (self._recorded, self._squares, self._kept))
         for recorded, squares, kept in zip(*parts, strict=True):
             difference = torch.addmm(squares, asked, recorded.T, alpha=-2.0)  # ‖b‖² − 2ab
             if episodes is not None:

@@ -1,7 +1,7 @@
 """Integral probability metrics between distributions over few states (paper, Appendix A), and norms of functions.
 
 Each metric is sup |E_P f − E_Q f| over the functions f of norm at most 1. So |E_P V − E_Q V| ≤ ‖V‖·d(P, Q) for every V.
-Distributions lie along the last axis, so transition tables of shape ``(state, action, next_state)`` can be passed whole.
+Distributions lie along the last axis, so whole tables of shape ``(state, action, next_state)`` can be passed.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def max_mean_discrepancy(
     """
     difference = np.asarray(first) - second
     squares = np.einsum("...s,st,...t->...", difference, kernel, difference)
-    return np.sqrt(np.maximum(squares, 0.0))  # rounding can make a square of 0 negative
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))  # rounding can make a square of 0 negative
 
 
 def kernel_norm(values: Float[np.ndarray, " state"], kernel: Float[np.ndarray, "state state"]) -> float:

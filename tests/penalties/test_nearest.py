@@ -66,12 +66,10 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     """3,000 rows are three tiles; the last rows of each are as near as the first. Against all pairs in float64."""
     random = np.random.default_rng(0)
     states, actions, order = random.normal(size=(3000, 3)), random.uniform(-1, 1, (3000, 2)), random.permutation(3000)
-    penalties = [
-        NearestNeighbourPenalty(
-            transitions(observations=states[rows], actions=actions[rows], widths=(3, 2)), max_rows=None
-        )
-        for rows in (np.arange(3000), order)
-    ]
+    recorded = (
+        transitions(observations=states[rows], actions=actions[rows], widths=(3, 2)) for rows in (slice(None), order)
+    )
+    penalties = [NearestNeighbourPenalty(data, max_rows=None) for data in recorded]
     asked = (2 * random.normal(size=(1500, 3)), random.uniform(-2, 2, (1500, 2)))
     found = [penalty(asked_of(*(torch.tensor(part).float() for part in asked))).numpy() for penalty in penalties]
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
@@ -88,7 +86,7 @@ def test_a_subset_of_the_rows_is_never_nearer() -> None:
     penalty, std = NearestNeighbourPenalty(data, max_rows=3), float(data.observations.std())
     found = penalty(asked_of(torch.tensor(data.observations), torch.zeros(9, 1))) * std
     assert found.tolist() == pytest.approx([0, 1, 2, 1, 0, 1, 2, 1, 0], abs=1e-3)
-    with pytest.raises(ConfigError, match="^max_rows: "):
+    with pytest.raises(ConfigError, match=r"^max_rows: "):
         NearestNeighbourPenalty(data, max_rows=0)
 
 
@@ -121,7 +119,7 @@ def test_the_name_needs_a_dataset(tmp_path: Path) -> None:
         get_penalty("nearest-neighbour")
     with pytest.raises(ConfigError, match=r"^penalty: 'nearest-neighbour' has no members to choose"):
         resolve_penalty({"name": "nearest-neighbour", "members": "all"}, task, tmp_path)
-    with pytest.raises(ConfigError, match="^device: "):
+    with pytest.raises(ConfigError, match=r"^device: "):
         resolve_penalty("nearest-neighbour", task, tmp_path, device="cuda:99")
     with pytest.raises(UnknownNameError, match="Did you mean 'nearest-neighbour'"):
         get_penalty("nearest-neighbor")

@@ -64,7 +64,7 @@ def test_tables_of_distributions() -> None:
 
 def test_states_that_cannot_be_told_apart_are_refused() -> None:
     """A slope would be infinite, and a function that differs between them has no norm."""
-    with pytest.raises(ConfigError, match="^positions: "):
+    with pytest.raises(ConfigError, match=r"^positions: "):
         lipschitz_constant(np.array([0.0, 1.0]), np.array([2.0, 2.0]))
-    with pytest.raises(ConfigError, match="^kernel: "):
+    with pytest.raises(ConfigError, match=r"^kernel: "):
         kernel_norm(np.array([0.0, 1.0]), np.ones((2, 2)))
