@@ -173,8 +173,8 @@ def make_penalty(
         )
     if name == NEAREST_NEIGHBOUR:
         raise ConfigError(
-            "penalty: 'nearest-neighbour' needs the recorded rows, and no dataset is known here. Use "
-            "make_penalized_model(task, penalty='nearest-neighbour'), or pass NearestNeighbourPenalty(transitions)."
+            "penalty: 'nearest-neighbour' needs the recorded rows, and none are known here. `mopo train` and "
+            "make_penalized_model know them; elsewhere pass NearestNeighbourPenalty(transitions)."
         )
     if is_reference(name):
         penalty = get_penalty(import_named("penalty", name))

@@ -115,7 +115,7 @@ def make_nearest_neighbour_penalty(transitions: Transitions, **options: Any) -> 
     """
     unknown = sorted(options.keys() - {"max_rows", "device"})
     if unknown:
-        raise ConfigError(f"penalty: 'nearest-neighbour' has no {unknown[0]} to choose, only max_rows; leave it out.")
+        raise ConfigError(f"penalty: 'nearest-neighbour' has no {unknown[0]} to choose; leave it out.")
     return NearestNeighbourPenalty(transitions, **options)
 
 

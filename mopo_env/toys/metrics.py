@@ -1,6 +1,7 @@
 """Integral probability metrics between distributions over few states (paper, Appendix A), and norms of functions.
 
-Each metric is sup |E_P f − E_Q f| over the functions f of norm at most 1. So |E_P V − E_Q V| ≤ ‖V‖·d(P, Q) for every V.
+Each metric d(P, Q) is the largest E f under P less E f under Q, over the functions f of norm at most 1. So these means
+differ by at most ‖V‖·d(P, Q) for every V.
 Distributions lie along the last axis, so whole tables of shape ``(state, action, next_state)`` can be passed.
 """
 
@@ -15,9 +16,9 @@ Distributions = Float[np.ndarray, "*table state"]
 
 
 def total_variation(first: Distributions, second: Distributions) -> np.ndarray:
-    """Return max over sets A of |P(A) − Q(A)|: half of the L1 distance.
+    """Return the largest P(A) − Q(A) over sets A: half of the L1 distance.
 
-    The supremum over ‖f‖∞ ≤ 1 is twice as large, the L1 distance itself. The supremum over 0 ≤ f ≤ 1 is this.
+    This is the supremum over 0 ≤ f ≤ 1. The one over ‖f‖∞ ≤ 1 is twice as large, the L1 distance itself.
     """
     return np.asarray(0.5 * np.abs(np.asarray(first) - second).sum(axis=-1))
 
@@ -28,7 +29,7 @@ def wasserstein(first: Distributions, second: Distributions, positions: Float[np
     Args:
         first: P.
         second: Q.
-        positions: Where the states are; their distance is |x − y|.
+        positions: Where the states are.
     """
     order = np.argsort(positions)
     surplus = np.cumsum((np.asarray(first) - second)[..., order], axis=-1)[..., :-1]
@@ -36,7 +37,7 @@ def wasserstein(first: Distributions, second: Distributions, positions: Float[np
 
 
 def lipschitz_constant(values: Float[np.ndarray, " state"], positions: Float[np.ndarray, " state"]) -> float:
-    """Return the smallest L with |V(x) − V(y)| ≤ L·|x − y|: on a line, the steepest slope between neighbours.
+    """Return the smallest Lipschitz constant of V on points of a line: the steepest slope between neighbours.
 
     Raises:
         ConfigError: If two states are at the same place.
