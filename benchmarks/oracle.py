@@ -37,7 +37,8 @@ def main() -> None:
     print(table(columns, [row for env_id in ENV_IDS for row in _speeds(env_id)]))
     studies = [study for task in _tasks("ensemble.json") for study in _studies(task)]
     print(f"\nTrue errors of the elites, and the penalty, by step of rollouts from {NUM_STARTS:,} states of the data\n")
-    columns = ["task", "actions", "step", "rows", "errors' mean", "max", "mean's error", "learned-variance", "no truth"]
+    errors = ["errors' mean", "max", "mean's error"]
+    columns = ["task", "actions", "step", "rows", *errors, "learned-variance", "too small", "no truth"]
     print(table(columns, [row for study in studies for row in study.errors()]))
     print(f"\nT(s, a) against the recorded s′, {NUM_RECORDED:,} transitions; norms over the next observation\n")
     columns = ["task", "velocity", "share", "‖s′ − s‖, median", "‖T(s, a) − s′‖: median", "99 %", "largest"]
@@ -57,10 +58,12 @@ class Study:
     def errors(self) -> Iterator[list[str]]:
         """Yield a row for each step."""
         for step, (prediction, truth) in enumerate(zip(self.predictions, self.truths, strict=True)):
-            means = [self._error(prediction, truth, combine).mean() for combine in ("mean", "max", "consensus")]
-            means.append(PENALTIES["learned-variance"](prediction).mean())
+            errors = [self._error(prediction, truth, combine) for combine in ("mean", "max", "consensus")]
+            penalty = PENALTIES["learned-variance"](prediction)
+            too_small = (penalty < errors[0]).double().mean()
             lost = truth.mean[0].isnan().any(dim=1).double().mean()
-            cells = [*(f"{mean:.2f}" for mean in means), f"{lost:.2%}"]
+            means = [f"{values.mean():.2f}" for values in (*errors, penalty)]
+            cells = [*means, f"{too_small:.0%}", f"{lost:.2%}"]
             yield [self.task, self.actions, str(step + 1), f"{len(prediction.observations):,}", *cells]
 
     def _error(self, prediction: GaussianPrediction, truth: GaussianPrediction, combine: str) -> torch.Tensor:

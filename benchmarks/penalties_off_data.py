@@ -27,7 +27,17 @@ from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.envelope import Envelope, learn_envelope
 from mopo_env.models.card.card import rank_correlation
 from mopo_env.models.protocol import GaussianPrediction
-from mopo_env.penalties import PENALTIES, EnsemblePenalty, Penalty, make_penalty, no_penalty, target_std_of
+from mopo_env.penalties import (
+    NEAREST_NEIGHBOUR,
+    PENALTIES,
+    EnsemblePenalty,
+    FittedPenalty,
+    Penalty,
+    make_penalty,
+    no_penalty,
+    target_std_of,
+)
+from mopo_env.penalties.nearest import NearestNeighbourPenalty
 from mopo_env.penalties.oracle import OraclePenalty, make_oracle_penalty
 
 SHOWN = (0, 4, 9, 24, 49, 99)
@@ -66,7 +76,8 @@ def main(
     """
     model = make_penalized_model(task, ensemble=ensemble, penalty="none", envelope_margin=None, envelope_quantile=None)
     options = {"max_error": NO_TRUTH, "reward": True, "units": "normalised"}
-    judge = Judge(model, make_oracle_penalty(resolve_task(task), model.transitions, **options), every_penalty())
+    penalties = every_penalty() | {NEAREST_NEIGHBOUR: NearestNeighbourPenalty(model.transitions)}
+    judge = Judge(model, make_oracle_penalty(resolve_task(task), model.transitions, **options), penalties)
     data = judge.data(data_rows)
     print(header(f"Penalties off the data: {task}, {rollouts} rollouts of {steps} steps, seed {seed}"))
     for name in policies:
@@ -134,7 +145,9 @@ class Judge(NamedTuple):
         """Return true errors and penalties of rows of the data, evenly spaced."""
         transitions = self.model.transitions
         rows = np.linspace(0, len(transitions) - 1, min(num_rows, len(transitions))).astype(np.int64)
-        return self._values(torch.tensor(transitions.observations[rows]), torch.tensor(transitions.actions[rows]))
+        values = self._values(torch.tensor(transitions.observations[rows]), torch.tensor(transitions.actions[rows]))
+        fitted = {name: penalty for name, penalty in self.penalties.items() if isinstance(penalty, FittedPenalty)}
+        return {**values, **{name: penalty.of_data(len(rows)) for name, penalty in fitted.items()}}
 
     @torch.no_grad()
     def rollouts(self, act: Act, num_rollouts: int, num_steps: int, seed: int) -> Rows:

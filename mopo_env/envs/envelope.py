@@ -18,7 +18,7 @@ from mopo_env._utils.devices import certainly_any
 from mopo_env._utils.options import OnExit, check_choice, check_number
 from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import DynamicsModel
-from mopo_env.penalties import Penalty
+from mopo_env.penalties import FittedPenalty, Penalty
 from mopo_env.transitions import Transitions
 
 __all__ = [
@@ -138,9 +138,13 @@ def penalties_on_data(
 ) -> Float32[np.ndarray, " row"]:
     """Return u(s, a) of rows of a dataset, evenly spaced, or of all rows if there are fewer.
 
+    A `FittedPenalty` has seen these rows, so its `of_data` is asked instead.
+
     Raises:
         ConfigError: If u is not finite or negative somewhere.
     """
+    if isinstance(penalty, FittedPenalty):
+        return penalty.of_data(num_rows)
     rows = np.linspace(0, len(transitions) - 1, min(num_rows, len(transitions))).astype(np.int64)
     actions, values = transitions.encoded_actions(), []
     for part in np.array_split(rows, math.ceil(len(rows) / 1000)):

@@ -28,7 +28,8 @@ from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.models.provenance import check_provenance
-from mopo_env.penalties import ORACLE, Penalty, get_penalty
+from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, Penalty, get_penalty
+from mopo_env.penalties.nearest import make_nearest_neighbour_penalty
 from mopo_env.penalties.oracle import make_oracle_penalty
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
@@ -122,8 +123,8 @@ def make_penalized_model(
         dataset: A folder, a Minari id or another task's name; default: the task's own data.
         ensemble: The folder of an ensemble; default: the dataset's.
         allow_other_data: Whether the ensemble may have been fitted to other rows or rewards than the dataset's.
-        penalty: A name in `mopo_env.penalties.PENALTIES`, ``"oracle"``, a mapping of a name and options, or a callable;
-            see `resolve_penalty`.
+        penalty: A name in `mopo_env.penalties.PENALTIES`, ``"nearest-neighbour"``, ``"oracle"``, a mapping of a name
+            and options, or a callable; see `resolve_penalty`.
         penalty_coef: λ, or ``"conformal"`` as in `PenalizedModel`; default: the task's, 1 for own data.
         mean_penalty: The mean of λ·u on the data, instead of `penalty_coef`.
         termination: A name in `mopo_env.terminations.TERMINATIONS`, a callable, or ``"learned"`` for the fitted rule in
@@ -150,7 +151,7 @@ def make_penalized_model(
     found = _find_task(task, dataset=dataset, ensemble=ensemble)
     dataset = dataset_of(found, None if task is None else dataset)
     check_device(device)
-    penalty = resolve_penalty(penalty, found, dataset)
+    penalty = resolve_penalty(penalty, found, dataset, device=device)
     transitions = load_shared_dataset(dataset)
     model = load_shared_ensemble(dataset if ensemble is None else ensemble, device=device).at_precision(precision)
     check_provenance(model.metadata, transitions, "ensemble", allow_other_data=allow_other_data)
@@ -218,29 +219,34 @@ def load_shared_termination(*names: Name | None, device: str = "cpu") -> Learned
     return _shared(load_termination, folder / "termination.json", device=device)
 
 
-def resolve_penalty(penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name) -> Penalty:
-    """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build the oracle of a task.
+def resolve_penalty(
+    penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name, *, device: str = "cpu"
+) -> Penalty:
+    """Look a penalty up as `mopo_env.penalties.get_penalty` does, or build one that needs the task or its data.
 
     This needs no ensemble, so a wrong penalty is refused before an ensemble is fitted.
 
     Args:
         penalty: A name, a mapping of its name and options, or a callable. The options of ``"oracle"`` are those of
-            `mopo_env.penalties.oracle.make_oracle_penalty`.
+            `mopo_env.penalties.oracle.make_oracle_penalty`, those of ``"nearest-neighbour"`` are those of
+            `mopo_env.penalties.nearest.NearestNeighbourPenalty`.
         task: The task whose simulator the oracle uses.
-        dataset: A folder, a Minari id or a task's name. Only the oracle reads it.
+        dataset: A folder, a Minari id or a task's name. Only these two read it.
+        device: Where the model computes.
 
     Raises:
         UnknownNameError: If no penalty has this name.
         ConfigError: If an option is wrong, or the task has no oracle.
-        DatasetError: If the oracle's data are missing or wrong, or their widths differ from its environment's.
+        DatasetError: If these data are missing or wrong, or their widths differ from those of the oracle's environment.
         MissingExtraError: If the oracle needs MuJoCo and it is not installed.
     """
     options: Mapping[str, Any] = penalty if isinstance(penalty, Mapping) else {"name": penalty}
-    if options.get("name") != ORACLE:
-        return get_penalty(penalty)
-    return make_oracle_penalty(
-        task, load_shared_dataset(dataset), **{name: value for name, value in options.items() if name != "name"}
-    )
+    others = {name: value for name, value in options.items() if name != "name"}
+    if options.get("name") == ORACLE:
+        return make_oracle_penalty(task, load_shared_dataset(dataset), **others)
+    if options.get("name") == NEAREST_NEIGHBOUR:
+        return make_nearest_neighbour_penalty(load_shared_dataset(dataset), **{"device": device, **others})
+    return get_penalty(penalty)
 
 
 def load_shared_dataset(name: Name) -> Transitions:

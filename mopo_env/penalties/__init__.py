@@ -1,15 +1,17 @@
 """The penalty u(s, a): an estimate of the model's error. The environment pays r̃ = r̂ − λ·u(s, a) (paper, section 4.1).
 
 A penalty is any callable from a prediction to one number for each row. Read `PENALTIES` here first, the penalties of an
-ensemble by name, then `formulas`, their mathematics. `oracle` is the true error, for experiments.
+ensemble by name, then `formulas`, their mathematics. `nearest` is the distance to the data. `oracle` is the true error,
+for experiments.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from mopo_env._utils.options import Members, Units, check_boolean, check_choice
@@ -19,9 +21,11 @@ from mopo_env.models.protocol import GaussianPrediction, Prediction
 from mopo_env.penalties import formulas
 
 __all__ = [
+    "NEAREST_NEIGHBOUR",
     "ORACLE",
     "PENALTIES",
     "EnsemblePenalty",
+    "FittedPenalty",
     "Penalty",
     "ensemble_disagreement",
     "error_estimator",
@@ -34,6 +38,8 @@ __all__ = [
 
 ORACLE = "oracle"
 """The name of `OraclePenalty`. `PENALTIES` does not hold it, since it depends on the task."""
+NEAREST_NEIGHBOUR = "nearest-neighbour"
+"""The name of `NearestNeighbourPenalty`, which depends on the dataset."""
 
 
 @runtime_checkable
@@ -42,6 +48,15 @@ class Penalty(Protocol):
 
     def __call__(self, prediction: Any, /) -> Float[Tensor, " batch"]:
         """Return u(s, a) ≥ 0, shape ``(batch,)``."""
+        ...
+
+
+@runtime_checkable
+class FittedPenalty(Penalty, Protocol):
+    """A penalty that is fitted to the recorded rows, so that what it says of them is not what is usual."""
+
+    def of_data(self, num_rows: int) -> Float32[np.ndarray, " row"]:
+        """Return what u would be on evenly spaced recorded rows if it had not seen their episodes."""
         ...
 
 
@@ -156,10 +171,15 @@ def make_penalty(
             "penalty: the oracle needs the simulator of a task, and no task is known here. Use "
             "make_penalized_model(task, penalty='oracle'), or pass OraclePenalty(truth=…)."
         )
+    if name == NEAREST_NEIGHBOUR:
+        raise ConfigError(
+            "penalty: 'nearest-neighbour' needs the recorded rows, and none are known here. `mopo train` and "
+            "make_penalized_model know them; elsewhere pass NearestNeighbourPenalty(transitions)."
+        )
     if is_reference(name):
         penalty = get_penalty(import_named("penalty", name))
     elif not isinstance(name, str) or name not in PENALTIES:
-        raise UnknownNameError("penalty", name, [*PENALTIES, ORACLE])
+        raise UnknownNameError("penalty", name, [*PENALTIES, NEAREST_NEIGHBOUR, ORACLE])
     else:
         penalty = PENALTIES[name]
     given = {"members": members, "reward": reward, "units": units}

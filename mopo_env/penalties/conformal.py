@@ -19,7 +19,7 @@ from mopo_env._utils.options import CONFORMAL_COVERAGE, check_number
 from mopo_env.errors import ConfigError
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.protocol import GaussianPrediction
-from mopo_env.penalties import EnsemblePenalty, Penalty, target_std_of
+from mopo_env.penalties import EnsemblePenalty, FittedPenalty, Penalty, target_std_of
 from mopo_env.transitions import Transitions
 
 __all__ = [
@@ -74,9 +74,14 @@ def conformal_coef(
     by more than 1/γ for an error of 1 (paper, equation 7, with c·γ = 1).
 
     Raises:
-        ConfigError: If the model does not say which rows of these data its fit never saw, if they are too few, or if u
-            is 0 where the error is not.
+        ConfigError: If the model does not say which rows of these data its fit never saw, if they are too few, if u is
+            0 where the error is not, or if the penalty is fitted to these rows.
     """
+    if isinstance(penalty, FittedPenalty):
+        raise ConfigError(
+            "penalty_coef: 'conformal' needs a penalty that has not seen the hold-out, and this one was fitted to all "
+            "recorded rows. Give λ as a number, or choose another penalty."
+        )
     metadata = getattr(model, "metadata", {})
     rows = np.array(metadata.get("holdout_rows", []), dtype=np.int64)
     if len(rows) == 0 or metadata.get("dataset_fingerprint") != transitions.fingerprint:

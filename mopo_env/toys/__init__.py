@@ -1,7 +1,7 @@
 """Small systems with known answers, for unit tests of penalties, termination rules and agents.
 
 Read `stub` first, an ensemble with given predictions. `linear_gaussian` and `tabular` are systems whose returns can be
-computed exactly.
+computed exactly. `metrics` has distances between distributions over the states of a table.
 """
 
 from mopo_env.toys.linear_gaussian import LinearGaussianSystem

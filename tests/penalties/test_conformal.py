@@ -21,6 +21,7 @@ from mopo_env.penalties.conformal import (
     open_loop_errors,
     split_coverage,
 )
+from mopo_env.penalties.nearest import NearestNeighbourPenalty
 from mopo_env.toys import StubEnsemble
 
 REPEATS = 20_000
@@ -141,6 +142,13 @@ def test_what_gives_no_bound_is_refused(rows: list[int], penalty: str, message: 
     data = still_data(np.zeros(20))
     with pytest.raises(ConfigError, match=message):
         PenalizedModel(known(rows, data, std=1.0), data, penalty=penalty, penalty_coef="conformal")
+
+
+def test_a_penalty_that_has_seen_the_hold_out_is_refused() -> None:
+    """Its values there are not those of new rows, so they calibrate nothing."""
+    data = still_data(np.arange(20.0))
+    with pytest.raises(ConfigError, match="has not seen the hold-out"):
+        conformal_coef(known(list(range(20)), data, std=1.0), data, NearestNeighbourPenalty(data, max_rows=3))
 
 
 def test_other_data_and_other_words_are_refused() -> None:

@@ -18,6 +18,7 @@ import pytest
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.toys import LinearGaussianSystem, TabularMDP, tabular_error
+from mopo_env.toys.metrics import total_variation
 
 # ---------------------------------------------------------------- Lemma 4.1, the bound, Theorem 4.4
 
@@ -32,8 +33,8 @@ class Pair:
     penalty_coef: float
 
 
-def l1_distance(first: TabularMDP, second: TabularMDP) -> np.ndarray:
-    return np.abs(first.probabilities - second.probabilities).sum(axis=2)
+def variation(first: TabularMDP, second: TabularMDP) -> np.ndarray:
+    return total_variation(first.probabilities, second.probabilities)
 
 
 def random_pair(seed: int) -> Pair:
@@ -50,7 +51,7 @@ def random_pair(seed: int) -> Pair:
         TabularMDP(probabilities=array, rewards=rewards, start=start, discount=float(discount))
         for array in (probabilities, (1 - mixed) * probabilities + mixed * other)
     )
-    error = l1_distance(truth, learned) * (1.0 if signed else 0.5)
+    error = variation(truth, learned) * (2.0 if signed else 1.0)
     return Pair(truth=truth, learned=learned, error=error, penalty_coef=float(discount * largest / (1 - discount)))
 
 
@@ -128,21 +129,21 @@ POLICY = np.ones((3, 1))
 def test_the_bound_is_tight(discount: float, largest: float) -> None:
     """Random processes leave slack: with half the penalty the bound holds on all of them. Here 0.999 λ breaks it."""
     truth, learned = good_or_bad(discount, largest, 0.0)
-    variation = 0.5 * l1_distance(truth, learned)
+    error = variation(truth, learned)
     penalty_coef = discount * largest / (1 - discount)
     true = truth.expected_return(POLICY)
-    assert learned.penalised(variation, penalty_coef).expected_return(POLICY) == pytest.approx(true, abs=1e-10)
-    assert learned.penalised(variation, 0.999 * penalty_coef).expected_return(POLICY) > true + 1e-3
+    assert learned.penalised(error, penalty_coef).expected_return(POLICY) == pytest.approx(true, abs=1e-10)
+    assert learned.penalised(error, 0.999 * penalty_coef).expected_return(POLICY) > true + 1e-3
 
 
 def test_signed_rewards_need_the_whole_l1_distance() -> None:
     """With rewards in [−1, 1] the total variation promises 0 where the truth is −9; the L1 distance says −9."""
     truth, learned = good_or_bad(0.9, 1.0, -1.0)
-    distance, penalty_coef = l1_distance(truth, learned), 0.9 * 1.0 / (1 - 0.9)
+    error, penalty_coef = variation(truth, learned), 0.9 * 1.0 / (1 - 0.9)
     true = truth.expected_return(POLICY)
     assert true == pytest.approx(-9.0)
-    assert learned.penalised(0.5 * distance, penalty_coef).expected_return(POLICY) == pytest.approx(0.0, abs=1e-10)
-    assert learned.penalised(distance, penalty_coef).expected_return(POLICY) == pytest.approx(true)
+    assert learned.penalised(error, penalty_coef).expected_return(POLICY) == pytest.approx(0.0, abs=1e-10)
+    assert learned.penalised(2 * error, penalty_coef).expected_return(POLICY) == pytest.approx(true)
 
 
 def test_the_policy_avoids_what_the_model_only_believes() -> None:
@@ -161,8 +162,8 @@ def test_the_policy_avoids_what_the_model_only_believes() -> None:
         TabularMDP(probabilities=array, rewards=rewards, start=np.eye(4)[0], discount=0.9)
         for array in (probabilities, believed)
     )
-    variation = 0.5 * l1_distance(truth, learned)
-    naive, careful = learned.optimal_policy(), learned.penalised(variation, 9.0).optimal_policy()
+    error = variation(truth, learned)
+    naive, careful = learned.optimal_policy(), learned.penalised(error, 9.0).optimal_policy()
     assert truth.expected_return(naive) == 0.0
     assert truth.expected_return(careful) == pytest.approx(1.8) == truth.expected_return(truth.optimal_policy())
 

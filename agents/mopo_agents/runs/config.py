@@ -130,8 +130,8 @@ class TrainConfig:
         mean_penalty: Chooses λ so that this is the mean of λ u on the data, whatever the units of u. None: see
             penalty_coef.
         penalty: learned-variance, ensemble-disagreement, max-pairwise-difference, ensemble-std, ensemble-variance,
-            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, oracle, none, or your own as
-            module:function. None: the method's.
+            log-likelihood-variance, leave-one-out-kl, learned-variance-frobenius, nearest-neighbour, oracle, none, or
+            your own as module:function. None: the method's.
         penalty_members: Ensemble members that the penalty uses: all or elites. None: the penalty's default.
         penalty_reward: Whether the penalty includes the uncertainty of the reward. None: the penalty's default.
         penalty_units: Units of the outputs that the penalty uses: raw or normalised. None: the penalty's default.

@@ -20,7 +20,7 @@ from mopo_env._utils.options import CONFORMAL, DEFAULT_ON_EXIT, DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
 from mopo_env.errors import ConfigError
-from mopo_env.penalties import ORACLE, get_penalty
+from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, get_penalty
 from mopo_env.penalties.oracle import OraclePenalty
 from mopo_env.tasks import Task
 
@@ -151,7 +151,7 @@ def _fill(config: TrainConfig, task: Task, method: Method, agent_class: type[Bas
 
 
 def _penalty_defaults(penalty: str | None) -> dict[str, Any]:
-    if penalty is None:
+    if penalty in (None, NEAREST_NEIGHBOUR):  # which has none of these options
         return {}
     source = OraclePenalty if penalty == ORACLE else get_penalty(penalty)
     return {name: getattr(source, key, None) for name, key in _PENALTY_OPTIONS.items()}

@@ -174,7 +174,7 @@ def build_penalized_model(run: ResolvedRun, *, progress: bool) -> PenalizedModel
     """Return the model in which the agent trains. Fit the method's ensemble if there is none yet."""
     config, ensemble = run.config, run.config.ensemble
     # This comes first because it can fail, and the fit of an ensemble takes minutes.
-    penalty = resolve_penalty(run.penalty, run.task, run.dataset)
+    penalty = resolve_penalty(run.penalty, run.task, run.dataset, device=config.device)
     if ensemble is None and run.method.fit:
         fitted = ensemble_with(run.method.fit, run.dataset, device=config.device, progress=progress)
         ensemble = None if fitted is None else str(fitted)

@@ -60,6 +60,7 @@ def test_the_penalty_says_what_it_asks() -> None:
     assert (config.penalty_members, config.penalty_reward, config.penalty_units) == ("all", True, "raw")
     oracle = resolved(penalty="oracle", penalty_reward=True)
     assert (oracle.penalty_members, oracle.penalty_reward, oracle.penalty_units) == ("elites", True, "raw")
+    assert resolved(penalty="nearest-neighbour").penalty_units is None
     with pytest.raises(UnknownNameError, match="ensemble-std"):
         resolved(penalty="ensemble-sdt")
 
