@@ -14,7 +14,7 @@ from mopo_agents.reports.terminal import shown
 from mopo_agents.runs.results import Run
 from mopo_agents.trust.bound import LowerBound
 from mopo_agents.trust.evidence import Evidence
-from mopo_agents.trust.offline import OfflineReport, SavedPolicy, report_rows
+from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, report_rows
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import CONFORMAL_COVERAGE
 from mopo_env._utils.store import artifact_versions
@@ -145,7 +145,7 @@ def _bound(bound: LowerBound) -> Iterator[Html]:
     yield page.table(("assumption", "the data", "evidence"), rows, texts=3)
 
 
-def _stills(saved: SavedPolicy, model: PenalizedModel) -> Iterator[Html]:
+def _stills(saved: PolicyOfRun, model: PenalizedModel) -> Iterator[Html]:
     try:
         drawn = draw_stills(saved.policy, model, saved.resolved.task)
     except MopoError as error:

@@ -18,7 +18,7 @@ from mopo_agents.runs.results import Run, has_fallen, read_run
 from mopo_agents.runs.select import read_scores
 from mopo_agents.trust.alarms import find_alarms
 from mopo_agents.trust.fqe import FittedValue, fitted_q_evaluation
-from mopo_agents.trust.offline import OfflineReport, SavedPolicy, judge, open_policy
+from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, judge, open_policy
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.datasets.card.card import DatasetCard, dataset_card
@@ -66,7 +66,7 @@ class Evidence:
         missing: What could not be judged, and why.
     """
 
-    saved: SavedPolicy
+    saved: PolicyOfRun
     transitions: Transitions
     data_card: DatasetCard
     fitted_value: FittedValue
@@ -179,7 +179,7 @@ def _coverage(model: PenalizedModel) -> Float[np.ndarray, " split"]:
         return split_coverage(np.where(errors > 0, errors / penalties, 0.0), np.arange(len(rows)))
 
 
-def _returns(saved: SavedPolicy) -> Iterator[tuple[int, float, float]]:
+def _returns(saved: PolicyOfRun) -> Iterator[tuple[int, float, float]]:
     """Yield the evaluations of a finished run, the last one that of the policy if it was evaluated."""
     for row in read_json(saved.run / "result.json")["evaluations"]:
         if saved.epoch is None or row["epoch"] <= saved.epoch:
@@ -187,7 +187,7 @@ def _returns(saved: SavedPolicy) -> Iterator[tuple[int, float, float]]:
 
 
 def _of_policy(
-    saved: SavedPolicy, report: OfflineReport | None, returns: Sequence[tuple[int, float, float]]
+    saved: PolicyOfRun, report: OfflineReport | None, returns: Sequence[tuple[int, float, float]]
 ) -> Iterator[tuple[str, str]]:
     if report is not None:
         before = [row for row in read_scores(saved.run) if row.epoch < (saved.epoch or 0)]
@@ -198,7 +198,7 @@ def _of_policy(
         yield "policy", f"in the real environment the return has fallen from {max(found):.0f} to {found[-1]:.0f}."
 
 
-def _of_training(saved: SavedPolicy, trained: Run | None) -> Iterator[tuple[str, str]]:
+def _of_training(saved: PolicyOfRun, trained: Run | None) -> Iterator[tuple[str, str]]:
     if trained is None:
         return
     if trained.diverged:

@@ -25,7 +25,7 @@ from mopo_env._utils.store import read_artifact
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 
-__all__ = ["OfflineReport", "SavedPolicy", "evaluate_offline", "judge", "open_policy", "report_rows", "report_text"]
+__all__ = ["OfflineReport", "PolicyOfRun", "evaluate_offline", "judge", "open_policy", "report_rows", "report_text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class OfflineReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SavedPolicy:
+class PolicyOfRun:
     """A policy of a run, with what it was trained in.
 
     Attributes:
@@ -86,7 +86,7 @@ class SavedPolicy:
         return float(self.resolved.agent_options.get("gamma", 0.99))
 
 
-def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | None = None) -> SavedPolicy:
+def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | None = None) -> PolicyOfRun:
     """Load a policy, and build the model that it was trained in. The arguments are those of `evaluate_offline`.
 
     Raises:
@@ -102,7 +102,7 @@ def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | No
         raise ConfigError(
             f"{run}: the ensemble is not the one that the run trained in. Restore it, or train a new run."
         )
-    return SavedPolicy(
+    return PolicyOfRun(
         run=run,
         folder=folder,
         record=record,
@@ -140,7 +140,7 @@ def evaluate_offline(
     return judge(saved, num_starts=num_starts, fqe_updates=fqe_updates, seed=seed)
 
 
-def judge(saved: SavedPolicy, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0) -> OfflineReport:
+def judge(saved: PolicyOfRun, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0) -> OfflineReport:
     """Do what `evaluate_offline` does, with a policy that is loaded already.
 
     Raises:
