@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mopo_env.terminations.learned import LearnedTermination, load_termination, save_termination
     from mopo_env.transitions import Episode, Transitions
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "mopo_env.datasets.card.card": ("DatasetCard", "dataset_card"),
