@@ -63,7 +63,8 @@ _HOMES = {
     "mopo_env.envs.penalized_model": ("PenalizedModel",),
     "mopo_env.tasks": ("TASKS", "Task", "get_task"),
     "mopo_env.terminations.config": ("TerminationConfig",),
-    "mopo_env.transitions": ("Episode", "Transitions"),
+    "mopo_env.transitions.episodes": ("Episode",),
+    "mopo_env.transitions.transitions": ("Transitions",),
     "mopo_env.real.true_dynamics": ("TrueDynamics",),
     "mopo_env.envs.vector_env": ("PenalizedModelVectorEnv",),
 }
