@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -13,13 +14,14 @@ from helpers.agents import halfcheetah_rows
 from helpers.damage import rewrite_json
 from helpers.runs import config
 
+import mopo_agents.runs.train as training
 from mopo_agents.runs.callback import EpochCallback
 from mopo_agents.runs.resume import resume
 from mopo_agents.runs.train import train
 from mopo_env._utils.store import FORMAT_VERSION
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
-from mopo_env.errors import MopoError
+from mopo_env.errors import ConfigError, MopoError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
@@ -88,3 +90,21 @@ def test_an_option_beside_resume_is_named(mopo: Callable[..., tuple[int, str, st
     assert code == 2
     assert "a resumed run keeps its options" in err
     assert "--retain-epochs, --seed" in err
+
+
+def test_a_run_that_another_process_finishes_meanwhile(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the first look at the folder and the lock lie seconds of loading; the result must not be made anew."""
+    build = training.build_penalized_model
+    with monkeypatch.context() as patch:
+
+        def finish_first(*arguments: Any, **options: Any) -> Any:
+            patch.setattr(training, "build_penalized_model", build)
+            resume(run, progress=False)
+            return build(*arguments, **options)
+
+        patch.setattr(training, "build_penalized_model", finish_first)
+        with pytest.raises(ConfigError, match="the run is finished"):
+            resume(run, progress=False)
+    assert json.loads((run / "result.json").read_text())["epochs"] == 4
+    assert len(json.loads((run / "result.json").read_text())["resumed"]) == 1
+    assert not (run / "unfinished").exists()

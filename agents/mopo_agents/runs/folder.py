@@ -19,6 +19,7 @@ from mopo_env.errors import BusyError, ConfigError, StoreError
 __all__ = [
     "check_free",
     "check_same_run",
+    "check_unfinished",
     "is_finished",
     "new_folder",
     "options_of",
@@ -125,18 +126,27 @@ def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
         StoreError: If there is no run, or its file is damaged.
     """
     config, record = recorded_config(run)
-    if is_finished(run):
-        remove_folder(state_folder(run))  # from a crash right after the result was written
-        raise ConfigError(
-            f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
-            "train a new run, because schedules depend on their number."
-        )
+    check_unfinished(run, record)
     missing = sorted(NEEDS.keys() - record.keys())
     if missing:
         raise ConfigError(
             f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
         )
     return config, record
+
+
+def check_unfinished(run: Path, record: Mapping[str, Any]) -> None:
+    """Refuse to resume a run that has its result.
+
+    Raises:
+        ConfigError: If it has.
+    """
+    if is_finished(run):
+        remove_folder(state_folder(run))  # from a crash right after the result was written
+        raise ConfigError(
+            f"{run}: the run is finished, there is nothing to resume. For more than {record.get('epochs')} epochs, "
+            "train a new run, because schedules depend on their number."
+        )
 
 
 def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:

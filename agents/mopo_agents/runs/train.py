@@ -23,6 +23,7 @@ from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.folder import (
     check_free,
     check_same_run,
+    check_unfinished,
     is_finished,
     new_folder,
     running,
@@ -120,6 +121,8 @@ def carry_out(
             if begun is None:
                 check_free(folder)  # again, since only now no other process can begin a run here
                 write_file(folder / "config.json", json_text(description))
+            else:
+                check_unfinished(folder, begun)  # again: another process may have finished it since
             announce(_announcement(run, transitions), show=progress)
             if not without_model:
                 announce(fast_path(agent), show=progress)
