@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import get_method
-from mopo_agents.sweeps.plan import Job, Plan, make_job
+from mopo_agents.sweeps.plan import Plan, make_job
 from mopo_env.datasets.folders import find_folder
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.tasks import TASKS
@@ -92,13 +93,10 @@ def plan_of(
         raise ConfigError(f"{name}: found no data of {', '.join(asked)}. `mopo collect TASK` collects them.")
     epochs = max(1, round(EPOCHS * scale))
     size = max(20_000, round(ROLLOUT_BATCH_SIZE * min(1.0, scale)))
-    jobs: dict[str, Job] = {}
-    for task in there:
-        for method in methods or table.methods:
-            for seed in seeds:
-                rollouts = None if get_method(method).model_free else size
-                config = TrainConfig(task=task, method=method, seed=seed, epochs=epochs, rollout_batch_size=rollouts)
-                job = make_job(config, out)
-                jobs[job.key] = job
-    plan = Plan(path=Path(name), out=out, jobs=tuple(jobs.values()), varied=("task", "method", "seed"))
+    jobs = []
+    for task, method, seed in itertools.product(there, methods or table.methods, seeds):
+        rollouts = None if get_method(method).model_free else size
+        config = TrainConfig(task=task, method=method, seed=seed, epochs=epochs, rollout_batch_size=rollouts)
+        jobs.append(make_job(config, out))
+    plan = Plan(path=Path(name), out=out, jobs=tuple(jobs), varied=("task", "method", "seed"))
     return plan, [task for task in asked if task not in there]
