@@ -12,11 +12,10 @@ the return in the penalised model with λu = c·e. Nothing is asked of the data 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mopo_agents.evaluation import Policy
 from mopo_agents.trust.critics import critic_slopes
@@ -24,9 +23,12 @@ from mopo_agents.trust.model_returns import model_returns
 from mopo_agents.trust.score import PolicyScore
 from mopo_env._utils.options import CONFORMAL_COVERAGE, DEFAULT_MARGIN, DEFAULT_PENALTY, DEFAULT_QUANTILE
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.penalties import Penalty
 from mopo_env.penalties.conformal import one_step_errors
+from mopo_env.terminations import Termination, never
+from mopo_env.transitions import Transitions
 
-__all__ = ["Assumption", "LowerBound", "error_weight", "lower_bound", "return_bound"]
+__all__ = ["Assumption", "LowerBound", "bounded_return", "error_weight", "lower_bound"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class LowerBound:
     estimate: float
     bound: float
     worst: float
-    assumptions: tuple[Assumption, ...]
+    assumptions: tuple[Assumption, ...] = ()
 
     @property
     def is_vacuous(self) -> bool:
@@ -71,18 +73,54 @@ def error_weight(gamma: float, slope: float) -> float:
     return math.hypot(1.0, gamma * slope)
 
 
-def return_bound(
-    rewards: Float[np.ndarray, "episode step"],
-    errors: Float[np.ndarray, "episode step"],
+def bounded_return(
+    policy: Policy,
+    model: Any,
+    transitions: Transitions,
     *,
-    gamma: float,
+    penalty: Penalty,
+    error_coef: float,
     slope: float,
-) -> Float[np.ndarray, " episode"]:
-    """Return Σ γᵗ (r̂ₜ − c·eₜ) of each episode; see the module for what it bounds."""
-    discounts = gamma ** np.arange(np.shape(rewards)[1])
-    cost = error_weight(gamma, slope) * np.asarray(errors)
-    bounds: np.ndarray = ((np.asarray(rewards) - cost) * discounts).sum(axis=1)
-    return bounds
+    horizon: int,
+    gamma: float,
+    termination: Termination = never,
+    num_starts: int = 10,
+    seed: int = 0,
+) -> LowerBound:
+    """Play the policy in the model that pays r̂ − c·e, and return the bound without its assumptions.
+
+    Args:
+        policy: What chooses the actions.
+        model: A model with members; each of them steps to its means.
+        transitions: First states, and the lowest reward. What follows the horizon or an exit is taken to pay it for
+            ever.
+        penalty: u.
+        error_coef: λ with e = λ·u.
+        slope: L.
+        horizon: Steps of an episode.
+        gamma: The discount.
+        termination: The rule that ends episodes.
+        num_starts: Episodes of every member.
+        seed: Of the starts.
+    """
+    worst = float(transitions.rewards.min()) / (1.0 - gamma)
+    priced = PenalizedModel(
+        model,
+        transitions,
+        penalty=penalty,
+        penalty_coef=error_weight(gamma, slope) * error_coef,
+        termination=termination,
+        deterministic=True,
+        envelope_margin=DEFAULT_MARGIN,
+        envelope_quantile=DEFAULT_QUANTILE,
+        exit_reward=worst,
+        on_exit="terminate",
+    )
+    found = model_returns(policy, priced, horizon=horizon, num_starts=num_starts, gamma=gamma, seed=seed)
+    rest = np.where(found.unfinished, gamma**horizon * worst, 0.0).mean()
+    return LowerBound(
+        estimate=float(found.discounted.mean()), bound=float(found.discounted_penalized.mean() + rest), worst=worst
+    )
 
 
 def lower_bound(
@@ -104,7 +142,7 @@ def lower_bound(
         policy: A policy with a critic.
         penalized_model: Its model, whose fit left a hold-out.
         score: What a `PolicyScorer` said of it.
-        horizon: Steps of an episode; what follows is taken to pay the lowest reward.
+        horizon: As in `bounded_return`, like the next three.
         gamma: The discount.
         num_starts: Episodes of every member.
         seed: Of the starts.
@@ -112,41 +150,33 @@ def lower_bound(
     Raises:
         ConfigError: If the model has no hold-out for `conformal_coef`.
     """
-    data, model = penalized_model.transitions, penalized_model.model
-    lowest = float(data.rewards.min())
-    worst = lowest / (1.0 - gamma)
-    options: dict[str, Any] = {"termination": penalized_model.termination, "deterministic": True}
-    limits: dict[str, Any] = {
-        "envelope_margin": DEFAULT_MARGIN,
-        "envelope_quantile": DEFAULT_QUANTILE,
-        "exit_reward": worst,
-    }
-    calibrated = PenalizedModel(model, data, penalty=DEFAULT_PENALTY, penalty_coef="conformal", **options)
-    sizes: dict[str, Any] = {"horizon": horizon, "num_starts": num_starts, "gamma": gamma, "seed": seed}
-    slopes = critic_slopes(policy, model_returns(policy, calibrated, **{**sizes, "horizon": 50}).visited_observations)
+    data, model, termination = penalized_model.transitions, penalized_model.model, penalized_model.termination
+    calibrated = PenalizedModel(
+        model, data, penalty=DEFAULT_PENALTY, penalty_coef="conformal", termination=termination, deterministic=True
+    )
+    sizes: dict[str, Any] = {"num_starts": num_starts, "gamma": gamma, "seed": seed}
+    slopes = critic_slopes(policy, model_returns(policy, calibrated, horizon=50, **sizes).visited_observations)
     if slopes is None:
         return None
     slope = float(np.quantile(slopes, 0.95))
-    priced = PenalizedModel(
+    found = bounded_return(
+        policy,
         model,
         data,
-        penalty=DEFAULT_PENALTY,
-        penalty_coef=error_weight(gamma, slope) * calibrated.penalty_coef,
-        on_exit="terminate",
-        **options,
-        **limits,
+        penalty=calibrated.penalty,
+        error_coef=calibrated.penalty_coef,
+        slope=slope,
+        horizon=horizon,
+        termination=termination,
+        **sizes,
     )
-    found = model_returns(policy, priced, **sizes)
-    rest = np.where(found.unfinished, gamma**horizon * worst, 0.0).mean()
     rows = np.array(getattr(model, "metadata", {})["holdout_rows"])
     errors, penalties = one_step_errors(model, data, rows, calibrated.penalty)
     beyond = errors > calibrated.penalty_coef * penalties
     ratio = float((errors / (calibrated.penalty_coef * np.maximum(penalties, 1e-30))).max())
     far, gap = score.distance, score.overestimate
-    return LowerBound(
-        estimate=float(found.discounted.mean()),
-        bound=float(found.discounted_penalized.mean() + rest),
-        worst=worst,
+    return replace(
+        found,
         assumptions=(
             Assumption(
                 text="The model's error is at most λ·u in every step.",

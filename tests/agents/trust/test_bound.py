@@ -6,70 +6,112 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.models import fitted_ensemble
 from helpers.transitions import transitions
 
 from mopo_agents.agents import make_agent
-from mopo_agents.trust.bound import error_weight, lower_bound, return_bound
+from mopo_agents.trust.bound import LowerBound, bounded_return, error_weight, lower_bound
 from mopo_agents.trust.score import PolicyScorer
 from mopo_env.envs.penalized_model import PenalizedModel
+from mopo_env.models.function_model import FunctionModel
+from mopo_env.penalties import error_estimator
 from mopo_env.toys import TabularMDP
 
-GAMMA, STEPS = 0.9, 300
+GAMMA, STEPS = 0.9, 150
 
 
-def deterministic(seed: int) -> tuple[TabularMDP, TabularMDP]:
-    """Return a process whose steps are certain, and a model that is wrong about some of them and of the rewards."""
-    random = np.random.default_rng(seed)
-    following = random.integers(5, size=(5, 1))
-    believed = np.where(random.random((5, 1)) < 0.5, random.integers(5, size=(5, 1)), following)
-    rewards = random.normal(size=(5, 1))
-    start = np.eye(5)[random.integers(5)]
-    truth, model = (
-        TabularMDP(probabilities=np.eye(5)[table], rewards=paid, start=start, discount=GAMMA)
-        for table, paid in ((following, rewards), (believed, rewards + random.normal(scale=0.1, size=(5, 1))))
+class Still:
+    """A policy that always does the same."""
+
+    def predict(self, observation: Any, **_: Any) -> tuple[np.ndarray, None]:
+        return np.zeros((len(observation), 1), dtype=np.float32), None
+
+
+def tabular(following: np.ndarray, rewards: np.ndarray) -> TabularMDP:
+    """Return a process of five states whose steps are certain."""
+    return TabularMDP(probabilities=np.eye(5)[following], rewards=rewards, start=np.full(5, 0.2), discount=GAMMA)
+
+
+def bound_in(truth: TabularMDP, model: TabularMDP, *, horizon: int = STEPS) -> LowerBound:
+    """Bound the return in one process by the other as its model, one start in each state, with the true error as u.
+
+    One-hot states are √2 apart, so the slope of V is its span over √2: exactly what the theorem needs.
+    """
+    states, means, errors = np.eye(5), model.probabilities[:, 0], []
+    for state in range(5):
+        gap = np.append(means[state] - truth.probabilities[state, 0], model.rewards[state] - truth.rewards[state])
+        errors.append(np.linalg.norm(gap))
+    data = transitions(
+        observations=states,
+        next_observations=truth.probabilities[:, 0],
+        rewards=truth.rewards[:, 0],
+        actions=np.zeros((5, 1)),
+        truncations=np.ones(5, dtype=bool),
     )
-    return truth, model
-
-
-def play(truth: TabularMDP, model: TabularMDP) -> tuple[np.ndarray, np.ndarray]:
-    """Return rewards and true errors ‖(ŝ′, r̂) − (s′, r)‖₂ along the model's own episode; states are one-hot."""
-    state, rewards, errors = int(model.start.argmax()), [], []
-    for _ in range(STEPS):
-        difference = np.append(
-            model.probabilities[state, 0] - truth.probabilities[state, 0],
-            model.rewards[state, 0] - truth.rewards[state, 0],
-        )
-        rewards.append(model.rewards[state, 0])
-        errors.append(np.linalg.norm(difference))
-        state = int(model.probabilities[state, 0].argmax())
-    return np.array([rewards]), np.array([errors])
+    table = torch.tensor(np.column_stack([means, model.rewards, errors]))
+    believed = FunctionModel(
+        lambda seen, _: (table[seen.argmax(1), :5], table[seen.argmax(1), 5]), observation_dim=5, action_dim=1
+    )
+    return bounded_return(
+        Still(),
+        believed,
+        data,
+        penalty=error_estimator(lambda seen, _: table[seen.argmax(1), 6].float()),
+        error_coef=1.0,
+        slope=float(np.ptp(truth.values(np.ones((5, 1)))) / np.sqrt(2)),
+        horizon=horizon,
+        gamma=GAMMA,
+        num_starts=5,
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_never_exceeds_the_truth_of_a_tabular_process(seed: int) -> None:
-    """One-hot states are √2 apart, so V's slope is the span of V over √2: exactly what the theorem needs."""
-    truth, model = deterministic(seed)
-    policy = np.ones((5, 1))
-    slope = float(np.ptp(truth.values(policy)) / np.sqrt(2))
-    rewards, errors = play(truth, model)
-    (bound,) = return_bound(rewards, errors, gamma=GAMMA, slope=slope)
-    assert bound <= truth.expected_return(policy) + 1e-9
-    if not errors.any():
-        assert bound == pytest.approx(truth.expected_return(policy))
+    """A model that is wrong about half of the steps and about every reward."""
+    random = np.random.default_rng(seed)
+    following, rewards = random.integers(5, size=(5, 1)), random.normal(size=(5, 1))
+    mistaken = np.where(random.random((5, 1)) < 0.5, random.integers(5, size=(5, 1)), following)
+    truth = tabular(following, rewards)
+    found = bound_in(truth, tabular(mistaken, rewards + random.normal(scale=0.1, size=(5, 1))))
+    assert found.bound <= truth.expected_return(np.ones((5, 1))) + 1e-5
 
 
-@pytest.mark.parametrize("believed", [0.5, 0.8, 0.95, 1.0])
-def test_it_never_exceeds_the_truth_of_a_linear_system(believed: float) -> None:
+def test_a_perfect_model_gives_the_truth() -> None:
+    """No error costs nothing: neither the envelope nor the horizon may lower the bound then."""
+    random = np.random.default_rng(0)
+    truth = tabular(random.integers(5, size=(5, 1)), random.normal(size=(5, 1)))
+    assert bound_in(truth, truth).bound == pytest.approx(truth.expected_return(np.ones((5, 1))), abs=1e-5)
+
+
+def test_what_follows_the_horizon_is_taken_at_the_lowest_reward() -> None:
+    """Where every reward is a cost, leaving out what follows would promise too much."""
+    random = np.random.default_rng(0)
+    truth = tabular(random.integers(5, size=(5, 1)), -random.random((5, 1)))
+    found = bound_in(truth, truth, horizon=3)
+    assert found.bound <= truth.expected_return(np.ones((5, 1))) < found.estimate
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 0.95, 1.0])
+def test_it_never_exceeds_the_truth_of_a_linear_system(factor: float) -> None:
     """s′ = 0.9·s pays s: V = s/(1 − 0.81), with exactly that slope. A model with another factor is off by the gap."""
-    states = believed ** np.arange(STEPS)[None]
-    errors = np.abs(believed - 0.9) * states
-    slope, truth = 1 / (1 - GAMMA * 0.9), 1 / (1 - GAMMA * 0.9)
-    (bound,) = return_bound(states, errors, gamma=GAMMA, slope=slope)
-    assert bound <= truth
-    if believed > 0.9:
-        (naive,) = return_bound(states, 0 * errors, gamma=GAMMA, slope=slope)
-        assert naive > truth, "without the errors the model promises too much"
+    states = 0.9 ** np.arange(61)[:, None]
+    data = transitions(observations=states[:-1], next_observations=states[1:], rewards=states[:-1, 0])
+    truth = 1 / (1 - GAMMA * 0.9)
+    found = bounded_return(
+        Still(),
+        FunctionModel(lambda seen, _: (factor * seen, seen[:, 0]), observation_dim=1, action_dim=1),
+        data,
+        penalty=error_estimator(lambda seen, _: abs(factor - 0.9) * seen[:, 0]),
+        error_coef=1.0,
+        slope=truth,
+        horizon=STEPS,
+        gamma=GAMMA,
+        num_starts=1,
+    )
+    assert found.bound <= truth
+    if factor > 0.9:
+        assert found.estimate > truth, "without the errors the model promises too much"
 
 
 def test_the_cost_of_an_error_in_reward_and_state_at_once() -> None:
