@@ -33,6 +33,7 @@ def evaluate_policy(
     episodes: int = 10,
     seed: int = 0,
     offline: bool = False,
+    ensemble: str | None = None,
     video: Path | None = None,
     video_seconds: float = 10.0,
     overwrite: bool = False,
@@ -52,6 +53,7 @@ def evaluate_policy(
         episodes: Number of episodes.
         seed: Seed of the start states. The last seed in evaluations.csv repeats the run's last evaluation.
         offline: Judge the policy of a run by its data and model alone. It takes a minute or two.
+        ensemble: For --offline: where the run's ensemble is now. None: where it was.
         video: Also draw the first episode into this file, .mp4 or .gif. If the states of the run's model can be drawn,
             they stand on the right: from the same state, with the same actions.
         video_seconds: The longest length of the video.
@@ -59,7 +61,9 @@ def evaluate_policy(
     """
     if offline:
         of_real_env = {"task": task, "real_env": real_env, "video": video}
-        return _evaluate_offline(folder, checkpoint, seed=seed, of_real_env=of_real_env)
+        return _evaluate_offline(folder, checkpoint, ensemble, seed=seed, of_real_env=of_real_env)
+    if ensemble is not None:
+        raise ConfigError("ensemble: only offline needs it. Leave it out, or judge the policy offline.")
     find_modules_here(real_env)
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
@@ -115,13 +119,15 @@ def evaluate_policy(
     return {"file": path, "return_mean": evaluation.mean, "return_std": evaluation.std, **content}
 
 
-def _evaluate_offline(run: Path, checkpoint: str, *, seed: int, of_real_env: dict[str, Any]) -> dict[str, Any]:
+def _evaluate_offline(
+    run: Path, checkpoint: str, ensemble: str | None, *, seed: int, of_real_env: dict[str, Any]
+) -> dict[str, Any]:
     """Say what data and model say of a policy, without a step of the real environment."""
     if given := [name for name, value in of_real_env.items() if value is not None]:
         raise ConfigError(f"offline: takes no real environment. Leave out {', '.join(map(option_of, given))}.")
-    from mopo_agents.trust.offline import evaluate_offline, report_text
+    from mopo_agents.trust.offline import evaluate_offline, open_policy, report_text
 
-    report = evaluate_offline(run, checkpoint=checkpoint, seed=seed)
+    report = evaluate_offline(open_policy(run, checkpoint=checkpoint, ensemble=ensemble), seed=seed)
     print(f"The policy of epoch {report.epoch}, by data and model alone:\n\n{report_text(report)}")
     return asdict(report)
 

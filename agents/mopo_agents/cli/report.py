@@ -42,6 +42,7 @@ def report_runs(
     html: Path | None = None,
     trust: Path | None = None,
     checkpoint: str | None = None,
+    ensemble: str | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Compare training runs in a table.
@@ -57,15 +58,18 @@ def report_runs(
             about its use: what speaks against it, what data and model say, and what nobody knows. It takes a minute or
             two.
         checkpoint: The policy that --trust is about, as in `mopo evaluate`. None: the last one.
+        ensemble: For --trust: where the run's ensemble is now. None: where it was.
         overwrite: Replace these files if they exist.
     """
     outputs = {"--csv": csv, "--png": png, "--html": html}
     for option, path in {**outputs, "--trust": trust}.items():
         check_output(path, option, overwrite=overwrite)
     if trust is not None:
-        return _report_trust(runs, trust, checkpoint or "last", others=[name for name in outputs if outputs[name]])
-    if checkpoint is not None:
-        raise ConfigError("--checkpoint: chooses the policy that --trust is about. Give --trust too, or leave it out.")
+        policy = {"checkpoint": checkpoint or "last", "ensemble": ensemble}
+        return _report_trust(runs, trust, policy, others=[name for name in outputs if outputs[name]])
+    for option, value in {"--checkpoint": checkpoint, "--ensemble": ensemble}.items():
+        if value is not None:
+            raise ConfigError(f"{option}: is about the policy of --trust. Give --trust too, or leave it out.")
     from mopo_agents.figures import draw_learning_curves
     from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
     from mopo_agents.reports.curves import returns_panel
@@ -97,7 +101,7 @@ def report_runs(
     return {"rows": rows, "left_out": left_out}
 
 
-def _report_trust(runs: Sequence[Path], path: Path, checkpoint: str, *, others: Sequence[str]) -> dict[str, Any]:
+def _report_trust(runs: Sequence[Path], path: Path, policy: dict[str, Any], *, others: Sequence[str]) -> dict[str, Any]:
     """Write the page about the policy of one run."""
     if others:
         raise ConfigError(f"--trust: is a page about one policy, without a comparison. Leave out {', '.join(others)}.")
@@ -106,9 +110,10 @@ def _report_trust(runs: Sequence[Path], path: Path, checkpoint: str, *, others: 
         raise ConfigError(f"--trust: expected the folder of one run, found {found}.")
     from mopo_agents.reports.trust_page import trust_page
     from mopo_agents.trust.evidence import gather_evidence
+    from mopo_agents.trust.offline import open_policy
 
     require_extra("matplotlib", "plots")
-    evidence = gather_evidence(runs[0], checkpoint=checkpoint)
+    evidence = gather_evidence(open_policy(runs[0], **policy))
     write_output(path, trust_page(evidence).encode())
     print(evidence.verdict)
     for finding in evidence.findings:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -18,7 +17,7 @@ from mopo_agents.runs.results import Run, has_fallen, read_run
 from mopo_agents.runs.select import read_scores
 from mopo_agents.trust.alarms import find_alarms
 from mopo_agents.trust.fqe import FittedValue, fitted_q_evaluation
-from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, judge, open_policy
+from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, evaluate_offline
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.datasets.card.card import DatasetCard, dataset_card
@@ -93,30 +92,14 @@ class Evidence:
         return "No number here speaks against it. That is no proof."
 
 
-def gather_evidence(
-    run: Path | str,
-    *,
-    checkpoint: str = "last",
-    ensemble: str | None = None,
-    num_starts: int = 10,
-    fqe_updates: int = 10_000,
-    seed: int = 0,
-) -> Evidence:
+def gather_evidence(saved: PolicyOfRun, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0) -> Evidence:
     """Judge a saved policy, its data, its model and its training, without a step of the real system.
 
-    Args:
-        run: The folder of a training run, with a model or without one, finished or not.
-        checkpoint: As in `mopo evaluate`.
-        ensemble: Where the run's ensemble is now. None: where it was.
-        num_starts: As in `evaluate_offline`.
-        fqe_updates: As in `evaluate_offline`.
-        seed: Of starts, draws and networks.
+    The arguments are those of `evaluate_offline`. A policy without a model is judged too.
 
     Raises:
-        ConfigError: If the folder is no run, or the ensemble is another one now.
-        StoreError: If a file is missing or damaged.
+        StoreError: If a file of the run or of the data is missing or damaged.
     """
-    saved = open_policy(run, checkpoint=checkpoint, ensemble=ensemble)
     data = load_shared_dataset(saved.resolved.dataset) if saved.model is None else saved.model.transitions
     missing: list[str] = []
     report, card, coverage = None, None, np.empty(0)
@@ -129,7 +112,7 @@ def gather_evidence(
             saved.policy, data, gamma=saved.gamma, num_updates=fqe_updates, tau=0.05, seed=seed
         )
     else:
-        report = judge(saved, num_starts=num_starts, fqe_updates=fqe_updates, seed=seed)
+        report = evaluate_offline(saved, num_starts=num_starts, fqe_updates=fqe_updates, seed=seed)
         fitted = report.fitted_value
         if unknown := [name for name, value in vars(report.score).items() if value != value]:
             missing.append(f"The policy has no number for {', '.join(unknown)}, so no alarm can come from there.")

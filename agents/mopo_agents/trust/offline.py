@@ -25,7 +25,7 @@ from mopo_env._utils.store import read_artifact
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 
-__all__ = ["OfflineReport", "PolicyOfRun", "evaluate_offline", "judge", "open_policy", "report_rows", "report_text"]
+__all__ = ["OfflineReport", "PolicyOfRun", "evaluate_offline", "open_policy", "report_rows", "report_text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,12 @@ class PolicyOfRun:
 
 
 def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | None = None) -> PolicyOfRun:
-    """Load a policy, and build the model that it was trained in. The arguments are those of `evaluate_offline`.
+    """Load a policy, and build the model that it was trained in.
+
+    Args:
+        run: The folder of a training run, with a model or without one, finished or not.
+        checkpoint: As in `mopo evaluate`.
+        ensemble: Where the run's ensemble is now. None: where it was.
 
     Raises:
         ConfigError: If the folder is no run, or the ensemble is another one now.
@@ -114,34 +119,15 @@ def open_policy(run: Path | str, *, checkpoint: str = "last", ensemble: str | No
 
 
 def evaluate_offline(
-    run: Path | str,
-    *,
-    checkpoint: str = "last",
-    ensemble: str | None = None,
-    num_starts: int = 10,
-    fqe_updates: int = 10_000,
-    seed: int = 0,
+    saved: PolicyOfRun, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0
 ) -> OfflineReport:
     """Judge a policy of a run from its data and its model alone.
 
     Args:
-        run: The folder of a training run with a model, finished or not.
-        checkpoint: As in `mopo evaluate`.
-        ensemble: Where the run's ensemble is now. None: where it was.
+        saved: What `open_policy` found.
         num_starts: Episodes of every member for the penalised return and the bound; the score has its own 20.
         fqe_updates: Updates of fitted-Q evaluation.
         seed: Of starts, draws and networks.
-
-    Raises:
-        ConfigError: If the folder is no run, or the run has no model with members.
-        StoreError: If a file is missing or damaged.
-    """
-    saved = open_policy(run, checkpoint=checkpoint, ensemble=ensemble)
-    return judge(saved, num_starts=num_starts, fqe_updates=fqe_updates, seed=seed)
-
-
-def judge(saved: PolicyOfRun, *, num_starts: int = 10, fqe_updates: int = 10_000, seed: int = 0) -> OfflineReport:
-    """Do what `evaluate_offline` does, with a policy that is loaded already.
 
     Raises:
         ConfigError: If there is no model with members.

@@ -21,6 +21,7 @@ from mopo_agents.reports.stills import draw_stills
 from mopo_agents.reports.trust_page import trust_page
 from mopo_agents.trust.evidence import Evidence, Finding, gather_evidence
 from mopo_agents.trust.fqe import FittedValue
+from mopo_agents.trust.offline import open_policy
 from mopo_env.errors import ConfigError
 from mopo_env.tasks import Task
 
@@ -39,7 +40,7 @@ def folder(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evidence(folder: Path) -> Evidence:
-    return gather_evidence(folder, num_starts=2, fqe_updates=5)
+    return gather_evidence(open_policy(folder), num_starts=2, fqe_updates=5)
 
 
 def test_the_page_holds_every_part(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +95,8 @@ def test_findings_are_those_of_the_alarms(folder: Path, evidence: Evidence, monk
     assert evidence.report is not None
     quiet = {"overestimate": 0.0, "saturated": 0.0, "entropy": -1.0, "at_bounds": 0.0, "distance": 0.5}
     score = replace(evidence.report.score, left=0.66, **quiet)
-    monkeypatch.setattr("mopo_agents.trust.evidence.judge", lambda *_, **__: replace(evidence.report, score=score))
-    texts = [finding.text for finding in gather_evidence(folder).findings if finding.about == "policy"]
+    monkeypatch.setattr("mopo_agents.trust.evidence.evaluate_offline", lambda *_, **__: replace(evidence.report, score=score))
+    texts = [finding.text for finding in gather_evidence(open_policy(folder)).findings if finding.about == "policy"]
     assert len(texts) == 1
     assert "leaves the data in 66% of its episodes" in texts[0]
 
@@ -110,7 +111,8 @@ def test_a_return_that_fell_is_an_alarm_of_that_policy_alone(folder: Path, tmp_p
     try:
         rewrite_json(folder / "result.json", lambda content: content.update(evaluations=rows, dataset_mean=0.0))
         fallen, before = (
-            gather_evidence(folder, checkpoint=name, num_starts=1, fqe_updates=1) for name in ("last", "epoch-00001")
+            gather_evidence(open_policy(folder, checkpoint=name), num_starts=1, fqe_updates=1)
+            for name in ("last", "epoch-00001")
         )
     finally:
         (folder / "result.json").write_bytes(result)
@@ -125,7 +127,7 @@ def test_a_run_that_was_interrupted_has_a_page(folder: Path, tmp_path: Path) -> 
     shutil.copytree(folder, tmp_path / "run")
     for name in ("result.json", "policy.json"):
         (tmp_path / "run" / name).unlink()
-    evidence = gather_evidence(tmp_path / "run", num_starts=1, fqe_updates=1)
+    evidence = gather_evidence(open_policy(tmp_path / "run"), num_starts=1, fqe_updates=1)
     assert evidence.saved.folder == tmp_path / "run" / "checkpoints" / "epoch-00001"
     elements = Elements(trust_page(evidence))
     assert "The warnings of the training are not known." in elements.text
@@ -137,7 +139,7 @@ def test_a_run_without_a_model_says_what_is_missing(without_ensemble: Path, tmp_
     folder = run(
         without_ensemble, tmp_path / "bc", method="bc", agent=None, rollout_batch_size=None, epochs=1, agent_options={}
     ).folder
-    evidence = gather_evidence(folder, fqe_updates=5)
+    evidence = gather_evidence(open_policy(folder), fqe_updates=5)
     elements = Elements(trust_page(evidence))
     for words in ("Nobody can tell", "fitted-Q evaluation", "There is no model", "was not evaluated", "The data"):
         assert words in elements.text, words
@@ -169,7 +171,8 @@ def test_on_the_command_line(mopo: Mopo, folder: Path, tmp_path: Path, monkeypat
     for words, said in {
         ("--trust", path): f"--trust: {path} exists already.",
         ("--trust", "x.html", "--csv", "y.csv"): "--trust: is a page about one policy, without a comparison.",
-        ("--checkpoint", "best"): "--checkpoint: chooses the policy that --trust is about.",
+        ("--checkpoint", "best"): "--checkpoint: is about the policy of --trust.",
+        ("--ensemble", folder): "--ensemble: is about the policy of --trust.",
         (folder, "--trust", "x.html"): "--trust: expected the folder of one run, found ",
     }.items():
         code, _, err = mopo("report", folder, *words)
