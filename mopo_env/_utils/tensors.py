@@ -21,12 +21,14 @@ _MOST_LAYERS = 100
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def mean_and_std(rows: Float[Tensor, "row column"]) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
-    """Return the means and standard deviations of columns, for scaling; a constant column has 1."""
+def mean_and_std(
+    rows: Float[Tensor, "row column"], *, constant: float = 1.0
+) -> tuple[Float[Tensor, " column"], Float[Tensor, " column"]]:
+    """Return the means and standard deviations of columns, for scaling; `constant` is that of a constant column."""
     wide = rows.double()  # squares of large numbers overflow float32, and small spreads around them vanish in it
     mean, std = wide.mean(dim=0), wide.std(dim=0, correction=0)
     is_constant = std <= 1e-7 * mean.abs() + 1e-30
-    return mean.to(rows), torch.where(is_constant, torch.ones_like(std), std).to(rows)
+    return mean.to(rows), torch.where(is_constant, constant, std).to(rows)
 
 
 def save_module(module: nn.Module, folder: Path | str, name: str, architecture: tuple[str, ...]) -> Path:

@@ -72,8 +72,12 @@ def fit_ensemble(
     order = torch.randperm(len(inputs), generator=generator)
     holdout, train = order[:holdout_size], order[holdout_size:]
     ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
-    target_mean, ensemble.target_std = mean_and_std(targets[train])
+    target_mean, target_std = mean_and_std(targets[train], constant=math.nan)
     scaled = config.scale_targets or config.lipschitz is not None
+    still, stillest = target_std.isnan(), target_std.nan_to_num(nan=math.inf).min()
+    # A constant column has no scale. That of the stillest one adds next to nothing to a penalty in raw units.
+    ensemble.target_std = torch.where(still, stillest if scaled and stillest.isfinite() else 1.0, target_std)
+    _warn_of_still_columns(targets[train][:, still], [names[column] for column in still.nonzero().ravel().tolist()])
     scale = TargetScale(target_mean, ensemble.target_std) if scaled else TargetScale.identity(target_mean)
     if config.lipschitz is not None:
         regularise(ensemble, config.lipschitz, generator)
@@ -173,6 +177,17 @@ def _check_finite(likelihoods: Float[Tensor, "member output"], epoch: int, names
             f"the fit diverged in epoch {epoch}: the likelihood is not finite in {', '.join(broken)}. Look for "
             "outliers there with `mopo data show`, or lower the learning rate."
         )
+
+
+def _warn_of_still_columns(targets: Float[Tensor, "row column"], names: list[str]) -> None:
+    for name, column in zip(names, targets.T, strict=True):
+        if (column != column[0]).any():
+            warnings.warn(
+                f"{name!r} is taken as constant: its changes, {column.min():.3g} to {column.max():.3g}, cannot be told "
+                "from rounding. Choose a smaller unit for it, or leave it out.",
+                FitWarning,
+                stacklevel=3,
+            )
 
 
 def _warn_of_columns(unexplained: Float[Tensor, " output"], spread: Float[Tensor, " output"], names: list[str]) -> None:

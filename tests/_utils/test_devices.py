@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -123,3 +126,18 @@ def test_a_generator_is_derived_from_the_environments_own() -> None:
     first, same, other = (new_generator(parent, torch.device("cpu")).initial_seed() for parent in parents)
     assert first == same != other
     assert new_generator(parents[0], torch.device("cpu")).initial_seed() != first
+
+
+def test_a_hidden_gpu_is_refused_by_name_and_stops_nothing_else() -> None:
+    """A scheduler that lends no GPU sets this variable, and then importing and asking for a GPU happen at once."""
+    script = (
+        "import mopo_agents.agents, mopo_env\n"
+        "from mopo_env._utils.devices import check_device\n"
+        "from mopo_env.errors import ConfigError\n"
+        "check_device('cpu')\n"
+        "try: check_device('cuda')\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=hidden, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("device: ")

@@ -75,6 +75,36 @@ def test_a_reward_that_cannot_be_learned_spoils_nothing_else(rewards: np.ndarray
     assert np.all(np.abs(std[:2] / truth - 1) < 0.2), std[:2] / truth
 
 
+def with_column(column: np.ndarray | float, *, unit: float = 1e-3) -> Transitions:
+    """Return rows of a known system in small units, with another column that follows itself."""
+    found = SYSTEM.transitions(num_episodes=1000, num_steps=2)
+    added = np.broadcast_to(np.asarray(column, dtype=np.float32), (len(found.rewards),))
+    return Transitions(
+        observations=np.column_stack([unit * found.observations, added]),
+        actions=found.actions,
+        next_observations=np.column_stack([unit * found.next_observations, added[::-1]]),
+        rewards=unit * found.rewards,
+        terminations=found.terminations,
+        truncations=found.truncations,
+    )
+
+
+def test_a_column_that_never_changes_adds_nothing_to_the_penalty() -> None:
+    """Its standard deviation was 0.007 in whatever unit, above those of all others if they are small."""
+    data = with_column(300.0)
+    ensemble = fit(data)
+    said = ensemble.predict(torch.tensor(data.observations), torch.tensor(data.actions))
+    assert said.std[..., 2].max() < 0.1 * said.std[..., :2].min()
+    torch.testing.assert_close(said.mean[..., 2], torch.full_like(said.mean[..., 2], 300.0), rtol=0, atol=1e-4)
+
+
+def test_a_column_whose_changes_are_lost_is_named() -> None:
+    """It would be predicted as constant, and nobody would know."""
+    noise = 1e-33 * np.random.default_rng(0).normal(size=2000)
+    with pytest.warns(FitWarning, match="'observation 2' is taken as constant: its changes, .* smaller unit"):
+        fit(with_column(noise), max_epochs=1)
+
+
 def test_a_column_about_which_nothing_was_learned_is_named() -> None:
     """A model that predicts a column by its mean is of no use there, and looks like any other."""
     noise = np.random.default_rng(0).normal(size=2000)

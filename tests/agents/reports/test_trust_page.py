@@ -95,7 +95,9 @@ def test_findings_are_those_of_the_alarms(folder: Path, evidence: Evidence, monk
     assert evidence.report is not None
     quiet = {"overestimate": 0.0, "saturated": 0.0, "entropy": -1.0, "at_bounds": 0.0, "distance": 0.5}
     score = replace(evidence.report.score, left=0.66, **quiet)
-    monkeypatch.setattr("mopo_agents.trust.evidence.evaluate_offline", lambda *_, **__: replace(evidence.report, score=score))
+    monkeypatch.setattr(
+        "mopo_agents.trust.evidence.evaluate_offline", lambda *_, **__: replace(evidence.report, score=score)
+    )
     texts = [finding.text for finding in gather_evidence(open_policy(folder)).findings if finding.about == "policy"]
     assert len(texts) == 1
     assert "leaves the data in 66% of its episodes" in texts[0]

@@ -74,6 +74,7 @@ def test_a_plan_is_every_combination_once(tmp_path: Path) -> None:
         ("[[gird]]\nseed = [1]\n", "unknown part of the plan .* 'gird'"),
         ("", r"one or more tables \[\[grid\]\]"),
         ("[[grid\n", "cannot be read as a plan in TOML"),
+        ("[[grid]]\nseed = " + "[" * 5000, "cannot be read as a plan in TOML"),
     ],
 )
 def test_what_is_no_plan_is_refused_before_anything_runs(grid: str, message: str, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from helpers.interrupted import in_child
 
 from mopo_env import load_table, load_transitions, save_transitions
 from mopo_env.errors import ConfigError, DatasetError, MissingExtraError, MopoError, UnknownNameError
@@ -321,6 +324,23 @@ class TestParquet:
             except MopoError:
                 refused += 1
         assert refused > 5
+
+    @pytest.mark.slow
+    def test_every_byte_of_the_footer(self, tmp_path: Path) -> None:
+        """Some once made pyarrow end the process, so a child reads them; some made columns of several lengths."""
+        path = write_parquet(tmp_path, TABLE)
+        body = path.read_bytes()
+        start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+
+        def read_them() -> None:
+            for place, bit in itertools.product(range(start, len(body) - 8), (1, 2, 64)):
+                damaged = bytearray(body)
+                damaged[place] ^= bit
+                path.write_bytes(damaged)
+                with contextlib.suppress(MopoError):
+                    load_table(path, **ALL)
+
+        assert in_child(read_them) == 0
 
     def test_a_bomb(self, tmp_path: Path) -> None:
         """Ten million equal rows pack into some kilobytes."""
