@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mopo_agents.figures import draw_learning_curves
 from mopo_agents.reports import page
@@ -26,6 +28,9 @@ from mopo_env.models.card import plot as model_plot
 from mopo_env.models.card import text as model_text
 from mopo_env.models.card.scores import ModelCard
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["trust_page"]
 
 _UNKNOWN = (
@@ -39,6 +44,7 @@ _UNKNOWN = (
     "The worst case. Scores, bounds and coverage are means over episodes and steps.",
     "What comes after the longest recorded episode.",
 )
+_LINE = " The red line is the policy of this page."
 _ABOUT = {True: "agree", False: "contradict it", None: "cannot tell"}
 
 
@@ -161,11 +167,22 @@ def _training(evidence: Evidence, trained: Run) -> Iterator[Html]:
     (groups,) = by_task([[trained]])
     numbers, panel = draw_model_numbers(groups), returns_panel(groups)
     if numbers is not None:
-        caption = "What the model said during the training, and the score of its policies where there is one."
+        caption = "What the model said during the training, and the score of its policies where there is one." + _LINE
+        _mark(numbers, evidence.saved.epoch)
         yield page.figure(numbers, alt="Model rewards, penalties and scores over the epochs", caption=caption)
     if panel is not None:
-        caption = "Measured in the real environment, which the training did not see."
-        yield page.figure(draw_learning_curves(panel), alt="Returns in the real environment", caption=caption)
+        caption = "Measured in the real environment, which the training did not see." + _LINE
+        drawn = draw_learning_curves(panel)
+        updates = trained.evaluated_at[0] / evidence.returns[0][0] if evidence.returns else math.nan
+        _mark(drawn, (evidence.saved.epoch or math.nan) * updates)
+        yield page.figure(drawn, alt="Returns in the real environment", caption=caption)
+
+
+def _mark(figure: Figure, place: float | None) -> None:
+    """Draw the policy of the page into the curves of its training."""
+    if place is not None and math.isfinite(place):
+        for axes in figure.axes:
+            axes.axvline(place, color="tab:red", linewidth=1.2, zorder=0)
 
 
 def _model(evidence: Evidence, card: ModelCard) -> Iterator[Html]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from helpers.drawing import needs_drawing
 from helpers.runs import run
 from PIL import Image
 
+from mopo_agents.reports.page import tag
 from mopo_agents.reports.stills import draw_stills
 from mopo_agents.reports.trust_page import trust_page
 from mopo_agents.trust.evidence import Evidence, Finding, gather_evidence
@@ -66,6 +68,18 @@ def test_a_browser_shows_it(evidence: Evidence, tmp_path: Path) -> None:
     assert elements.names.count("img") >= 3
     pixels = np.asarray(Image.open(tmp_path / "page.png").convert("RGB"), dtype=np.int64)
     assert (np.abs(pixels - [0xA4, 0x26, 0x2C]).max(axis=2) < 8).sum() > 500, "the red edge of the verdict"
+
+
+def test_the_curves_mark_the_policy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint far from the end is else taken for the last point of its curves."""
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "mopo_agents.reports.page.figure", lambda figure, *, alt, **_: drawn.update({alt: figure}) or tag("p", alt)
+    )
+    trust_page(gather_evidence(open_policy(folder, checkpoint="epoch-00001"), num_starts=1, fqe_updates=1))
+    (curves,) = (figure for alt, figure in drawn.items() if alt.startswith("Model rewards"))
+    for axes in curves.axes:
+        assert [set(line.get_xdata()) for line in axes.lines if line.get_color() == "tab:red"] == [{1}]
 
 
 def test_texts_of_strangers_are_escaped(evidence: Evidence) -> None:
