@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -272,6 +274,16 @@ def test_every_method_has_a_page() -> None:
     shown = " ".join(path.read_text() for path in (ROOT / "docs" / "methods").glob("*.md"))
     described = {name for line in re.findall(r"^```{method-facts} (.*)$", shown, re.MULTILINE) for name in line.split()}
     assert described == set(METHODS)
+
+
+def test_what_was_measured_stands_on_the_pages_of_the_methods() -> None:
+    """A report names what differs beside the method, and the pages once found no method of such a name."""
+    pytest.importorskip("sphinx")
+    facts = runpy.run_path(str(ROOT / "docs" / "_ext" / "methods.py"))
+    with (ROOT / "docs" / "results" / "methods-20-epochs.csv").open() as file:
+        measured = {row["method"].split(", ")[0] for row in csv.DictReader(file)}
+    assert len(measured) > 10
+    assert {name for name, method in METHODS.items() if "| measured |" in facts["_table"](method)} == measured
 
 
 def test_the_contract_on_the_page_on_python(tmp_path: Path) -> None:

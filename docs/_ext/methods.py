@@ -42,7 +42,7 @@ def _table(method: Method) -> str:
     rows["h and λ"] = _by_task(method.by_task)
     rows["the paper's returns"] = ", ".join(f"{task} {value:g}" for task, value in method.paper_returns.items())
     with _RUNS.open() as file:
-        found = [row for row in csv.DictReader(file) if row["method"] == method.name]
+        found = [row for row in csv.DictReader(file) if row["method"].split(", ")[0] == method.name]
     if found:
         last, mean = float(found[0]["last"]), float(found[0]["last_10"])
         where = "[halfcheetah-mixed, 20 epochs, one seed](/methods.md#every-method-for-20-epochs)"
