@@ -11,6 +11,7 @@ from mopo_env.errors import ConfigError
 
 __all__ = [
     "CONFORMAL",
+    "CONFORMAL_CONFIDENCE",
     "CONFORMAL_COVERAGE",
     "DEFAULT_MARGIN",
     "DEFAULT_ON_EXIT",
@@ -147,6 +148,8 @@ PenaltyCoef = float | Literal["conformal"]
 CONFORMAL = "conformal"
 CONFORMAL_COVERAGE = 0.9
 """With which probability the conformal λ·u bounds the model's one-step error on the data's distribution."""
+CONFORMAL_CONFIDENCE = 0.95
+"""How probable it is that the rows of one calibration give a bound of that coverage."""
 Precision = Literal["float32", "bfloat16"]
 """Precision between an ensemble's hidden layers in `predict`. Inputs and outputs are always float32."""
 Schedule = Literal["cosine", "constant"]

@@ -3,9 +3,12 @@
 Of n + 1 exchangeable scores, the last is at most the ⌈(n + 1)(1 − α)⌉-th smallest of the others with probability 1 − α
 or more. So recorded transitions that a fit never saw turn a penalty u into a bound λ·u of the model's error.
 
-The bound holds for rows like those of the calibration: drawn from the data's own distribution, over the draw of the
-calibration rows too. It holds on average over such rows, not for each state. It says nothing of the states and actions
-of another policy, and nothing of rows off the data.
+That probability is over the draw of the calibration rows too: the bound of one calibration covers more or less. A
+somewhat higher rank covers 1 − α with a stated confidence over that draw, if scores are independent (Vovk, 2012).
+
+The bound holds for rows like those of the calibration: drawn from the data's own distribution. It holds on average over
+such rows, not for each state. It says nothing of the states and actions of another policy, and nothing of rows off the
+data.
 """
 
 import math
@@ -15,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mopo_env._utils.options import CONFORMAL_COVERAGE, check_number
+from mopo_env._utils.options import CONFORMAL_CONFIDENCE, CONFORMAL_COVERAGE, check_number
 from mopo_env.errors import ConfigError
 from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.protocol import GaussianPrediction
@@ -34,38 +37,65 @@ __all__ = [
 _ROWS_AT_ONCE = 1000
 
 
-def conformal_quantile(scores: np.ndarray, coverage: float = CONFORMAL_COVERAGE) -> Any:
-    """Return the ⌈(n + 1)·coverage⌉-th smallest score of each column, ``(score, …)``; infinite if n is too small.
+def conformal_quantile(
+    scores: np.ndarray, coverage: float = CONFORMAL_COVERAGE, *, confidence: float | None = None
+) -> Any:
+    """Return a bound of further scores, one for each column of ``(score, …)``; infinite if there are too few scores.
+
+    Args:
+        scores: Of the calibration.
+        coverage: 1 − α: the share of further scores that are not above the bound.
+        confidence: How probable it is that this calibration's bound has that coverage. None: the coverage is an average
+            over calibrations, and the ⌈(n + 1)(1 − α)⌉-th smallest score is returned.
 
     Raises:
-        ConfigError: If coverage is not between 0 and 1.
+        ConfigError: If coverage or confidence is not between 0 and 1.
     """
-    check_number("coverage", coverage, above=0.0, maximum=1.0)
-    rank = math.ceil((len(scores) + 1) * coverage - 1e-9)  # 10 · 0.9 is 9, whatever floats say
-    if rank > len(scores):
+    number, coverage = len(scores), check_number("coverage", coverage, above=0.0, maximum=1.0)
+    rank = math.ceil((number + 1) * coverage - 1e-9)  # 10 · 0.9 is 9, whatever floats say
+    if confidence is not None:
+        # The k-th smallest score covers 1 − α if fewer than k of n scores are below that quantile: a binomial count.
+        below = _binomial_distribution(number, coverage)
+        rank = 1 + int(np.searchsorted(below, check_number("confidence", confidence, above=0.0, maximum=1.0)))
+    if rank > number:
         return np.full(np.shape(scores)[1:], np.inf)[()]
     return np.sort(np.asarray(scores, dtype=np.float64), axis=0)[max(rank, 1) - 1]
 
 
-def split_coverage(scores: np.ndarray, groups: np.ndarray, *, splits: int = 20) -> Float[np.ndarray, " split"]:
+def _binomial_distribution(number: int, probability: float) -> Any:
+    """Return P(count ≤ k) of k = 0, …, n, shape ``(count,)``."""
+    counts = np.arange(number + 1)
+    if probability == 1.0:
+        return counts == number
+    factorials = np.append(0.0, np.cumsum(np.log(counts[1:])))
+    ways = factorials[-1] - factorials - factorials[::-1]
+    logs = ways + counts * math.log(probability) + (number - counts) * math.log1p(-probability)
+    return np.cumsum(np.exp(logs))
+
+
+def split_coverage(
+    scores: np.ndarray, groups: np.ndarray, *, splits: int = 20, confidence: float | None = CONFORMAL_CONFIDENCE
+) -> Float[np.ndarray, " split"]:
     """Return how often a bound from one half of the groups, such as rows or episodes, holds in the other half.
 
     Args:
         scores: One of each row.
         groups: The group of each row.
         splits: How often the groups are split at random.
+        confidence: As in `conformal_quantile`.
     """
     found, names = [], np.unique(groups)
     for seed in range(splits):
         calibration = np.isin(groups, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
-        found.append((scores[~calibration] <= conformal_quantile(scores[calibration])).mean())
+        bound = conformal_quantile(scores[calibration], confidence=confidence)
+        found.append((scores[~calibration] <= bound).mean())
     return np.array(found)
 
 
 def conformal_coef(
     model: Any, transitions: Transitions, penalty: Penalty, *, coverage: float = CONFORMAL_COVERAGE
 ) -> float:
-    """Return λ such that the one-step error is at most λ·u(s, a), with the given coverage.
+    """Return λ such that the one-step error is at most λ·u(s, a), with the given coverage and 95 % confidence.
 
     The error and its norm are those of `one_step_errors`. The score of a row is error / u. The rows are the hold-out of
     the model's fit. It chose the elites and their epochs, so it is a little easier for the model than new data.
@@ -92,7 +122,7 @@ def conformal_coef(
     errors, penalties = one_step_errors(model, transitions, rows, penalty)
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.where(errors > 0, errors / penalties, 0.0)
-    found = float(conformal_quantile(scores, coverage))
+    found = float(conformal_quantile(scores, coverage, confidence=CONFORMAL_CONFIDENCE))
     if not math.isfinite(found):
         raise ConfigError(
             f"penalty_coef: 'conformal' found no bound with coverage {coverage:g} on {len(rows)} rows: they are too "

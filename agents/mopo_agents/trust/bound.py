@@ -181,7 +181,7 @@ def lower_bound(
             Assumption(
                 text="The model's error is at most λ·u in every step.",
                 evidence=f"{beyond.mean():.1%} of {len(rows)} unseen recorded steps are beyond it, up to {ratio:.1f} "
-                f"times. λ was chosen so that {1 - CONFORMAL_COVERAGE:.0%} are.",
+                f"times. λ was chosen so that at most {1 - CONFORMAL_COVERAGE:.0%} are.",
                 holds=not beyond.any(),
             ),
             Assumption(
