@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-__all__ = ["TimeSteps", "numbered", "time_order", "time_steps"]
+__all__ = ["numbered", "time_order", "time_steps"]
 
 
-def numbered(labels: Sequence[Hashable | None]) -> np.ndarray:
+def numbered(labels: Iterable[Hashable | None]) -> np.ndarray:
     """Number labels in the order in which they first occur, shape ``(rows,)``; None counts as the label before it."""
     numbers: dict[Hashable, int] = {}
-    found = np.zeros(len(labels), dtype=np.int64)
-    for row, label in enumerate(labels):
-        found[row] = found[row - 1] if label is None and row else numbers.setdefault(label, len(numbers))
-    return found
+    found: list[int] = []
+    for label in labels:
+        found.append(found[-1] if label is None and found else numbers.setdefault(label, len(numbers)))
+    return np.array(found, dtype=np.int64)
 
 
 def time_order(times: np.ndarray, runs: np.ndarray) -> np.ndarray:
@@ -33,35 +32,21 @@ def time_order(times: np.ndarray, runs: np.ndarray) -> np.ndarray:
     return order
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimeSteps:
-    """The steps in time of ordered rows.
-
-    Attributes:
-        usual: The median of the steps above zero; None if there is no such step.
-        gaps: Whether the step after a row is unlike the usual one, shape ``(rows,)``.
-        duplicates: Whether the following row has the same time, shape ``(rows,)``.
-    """
-
-    usual: float | None
-    gaps: np.ndarray
-    duplicates: np.ndarray
-
-
-def time_steps(times: np.ndarray, ends: np.ndarray, *, tolerance: float) -> TimeSteps:
+def time_steps(times: np.ndarray, ends: np.ndarray, *, tolerance: float) -> tuple[float | None, np.ndarray, np.ndarray]:
     """Find gaps and duplicates within episodes.
 
     Args:
         times: In order, shape ``(rows,)``; NaN is unknown, and the steps to such a row are neither.
         ends: Whether an episode ends with a row, shape ``(rows,)``. The step after such a row is neither.
         tolerance: A step is a gap if it differs from the usual one by this share of it or more.
+
+    Returns:
+        The usual step, the median of those above zero, or None if there is none; and for each row, whether the step
+        after it is a gap, and whether the following row has the same time.
     """
     steps = np.append(np.diff(times), np.nan)
     steps[ends] = np.nan
-    duplicates = steps == 0
     forward = steps[steps > 0]
-    if len(forward) == 0:
-        return TimeSteps(usual=None, gaps=np.zeros(len(times), dtype=bool), duplicates=duplicates)
-    usual = float(np.median(forward))
-    gaps = (steps > 0) & (np.abs(steps - usual) >= tolerance * usual)
-    return TimeSteps(usual=usual, gaps=gaps, duplicates=duplicates)
+    usual = float(np.median(forward)) if len(forward) else None
+    gaps = (steps > 0) & (np.abs(steps - (usual or 0.0)) >= tolerance * (usual or 0.0))
+    return usual, gaps, steps == 0
