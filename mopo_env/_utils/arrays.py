@@ -10,8 +10,6 @@ from gymnasium.spaces import Discrete
 from mopo_env._utils.spaces import ActionSpace, number_range
 from mopo_env.errors import InputError, SpaceMismatchError
 
-__all__ = ["check_actions", "check_array", "check_rows", "check_same_widths"]
-
 
 def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None:
     """Refuse a dataset whose widths differ from a model's. In the message, `whose` names the model after "but".

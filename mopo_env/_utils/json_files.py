@@ -21,17 +21,6 @@ import numpy as np
 from mopo_env._utils.text import is_harmless
 from mopo_env.errors import StoreError
 
-__all__ = [
-    "LARGEST_JSON",
-    "canonical_digest",
-    "check_digest",
-    "json_ready",
-    "json_text",
-    "parse_json",
-    "read_json",
-    "read_regular_file",
-]
-
 LARGEST_JSON = 2**24
 """Bytes of the largest JSON file that is read. A million episode returns take twelve million."""
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from mopo_env.errors import StoreError
 
-__all__ = ["folder_lock", "lock_file"]
-
 _FOLDER = "mopo"
 
 

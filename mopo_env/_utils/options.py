@@ -9,29 +9,6 @@ from typing import Any, Literal, get_args
 
 from mopo_env.errors import ConfigError
 
-__all__ = [
-    "CONFORMAL",
-    "CONFORMAL_COVERAGE",
-    "DEFAULT_MARGIN",
-    "DEFAULT_ON_EXIT",
-    "DEFAULT_PENALTY",
-    "DEFAULT_QUANTILE",
-    "MemberPer",
-    "Members",
-    "OnExit",
-    "PenaltyCoef",
-    "Precision",
-    "Schedule",
-    "Units",
-    "check_boolean",
-    "check_choice",
-    "check_fields",
-    "check_integer",
-    "check_number",
-    "check_text",
-    "check_tuple",
-]
-
 
 def check_number(
     name: str,

@@ -13,8 +13,6 @@ from typing import Any
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["import_named", "is_reference", "source_digest"]
-
 
 def is_reference(name: object) -> bool:
     """Return whether a name is of the form ``module:name``."""

@@ -11,17 +11,6 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
 
-__all__ = [
-    "ActionSpace",
-    "as_action_space",
-    "as_float32_box",
-    "encoded_width",
-    "finite_box",
-    "number_range",
-    "space_from_tensors",
-    "space_tensors",
-]
-
 ActionSpace = Box | Discrete
 # One-hot rows of more actions would fill the memory.
 _LARGEST_COUNT = 10_000

@@ -25,7 +25,6 @@ from safetensors.numpy import load, save
 from mopo_env._utils.json_files import (
     LARGEST_JSON,
     check_digest,
-    json_ready,
     json_text,
     parse_json,
     read_json,
@@ -33,17 +32,6 @@ from mopo_env._utils.json_files import (
 )
 from mopo_env._utils.locks import lock_file
 from mopo_env.errors import StoreError
-
-__all__ = [
-    "FORMAT_VERSION",
-    "artifact_versions",
-    "json_ready",
-    "json_text",
-    "library_versions",
-    "read_artifact",
-    "write_artifact",
-    "write_file",
-]
 
 FORMAT_VERSION = 1
 # Seconds that a writer waits for others; writing takes a few.
