@@ -23,7 +23,6 @@ from mopo_env.datasets.folders import find_artifact, find_folder
 from mopo_env.datasets.locate import load_dataset, resolve_task
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rendering import make_renderer
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
 from mopo_env.errors import ConfigError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
@@ -31,6 +30,7 @@ from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, Penalty, get_penalty
 from mopo_env.penalties.nearest import make_nearest_neighbour_penalty
 from mopo_env.penalties.oracle import make_oracle_penalty
+from mopo_env.real.drawing import make_renderer
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
 from mopo_env.terminations.learned import LearnedTermination, load_termination

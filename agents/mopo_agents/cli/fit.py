@@ -133,9 +133,10 @@ def show_model(
     card = model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))
     print(card_text(card))
     if plot is not None:
-        from mopo_env.models.card.plot import plot_card
+        from mopo_env.figures.canvas import save_figure
+        from mopo_env.figures.model import draw_model_card
 
-        print(f"Picture: {plot_card(card, plot)}")
+        print(f"Picture: {save_figure(draw_model_card(card), plot)}")
     return {"card": card}
 
 
