@@ -125,7 +125,7 @@ def show_model(
     check_output(plot, "--plot", overwrite=overwrite)
     find_modules_here(penalty)
     transitions = load_dataset(folder)
-    from mopo_env.envs.make import load_shared_ensemble
+    from mopo_env.datasets.shared import load_shared_ensemble
     from mopo_env.models.card.card import model_card
     from mopo_env.models.card.text import card_text
     from mopo_env.penalties import make_penalty

@@ -39,7 +39,8 @@ from mopo_env._utils.json_files import json_text
 from mopo_env._utils.options import CONFORMAL
 from mopo_env._utils.progress import announce
 from mopo_env._utils.store import write_file
-from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
+from mopo_env.datasets.shared import load_shared_dataset
+from mopo_env.envs.make import make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
