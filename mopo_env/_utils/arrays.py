@@ -1,7 +1,5 @@
 """Checks of the arrays that callers pass. Each message names the array."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

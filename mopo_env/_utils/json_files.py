@@ -4,8 +4,6 @@ The first entry of every file, ``"sha256"``, is the SHA-256 of the others in can
 therefore noticed. It protects against damage, not against an author who computes the digest again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

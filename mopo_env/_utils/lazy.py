@@ -1,7 +1,5 @@
 """Import public names at their first use, so that importing a package is quick."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping

@@ -4,8 +4,6 @@ The locks are the operating system's (`filelock`): they end with their process, 
 The lock file holds the process number and the start of the work, for the message to the second process.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Checks of options. Each message names the option."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from numbers import Integral, Real

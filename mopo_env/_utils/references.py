@@ -3,8 +3,6 @@
 To look it up imports the module, which runs its code. So only what the user typed is looked up, never what a file says.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect

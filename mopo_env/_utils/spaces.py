@@ -1,7 +1,5 @@
 """Spaces: float32 boxes, discrete actions, and bounds that Gymnasium's checker accepts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ An artifact is a pair of files in one folder: the manifest `<name>.json`, and th
 so a reader sees either the old artifact or the new one. Reading these files cannot run code.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Text from strangers' files, on its way to a terminal."""
 
-from __future__ import annotations
-
 import re
 
 # Control characters but line breaks and tabs, marks that reverse the direction of text, and halves of characters.

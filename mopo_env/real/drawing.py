@@ -1,7 +1,5 @@
 """Pictures of a robot's states, drawn by MuJoCo from observations: those of a model as well as recorded ones."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`TerminationConfig`: the options of fitting a termination rule."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

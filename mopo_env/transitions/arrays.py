@@ -1,7 +1,5 @@
 """From what a caller passes to the arrays of a dataset, without a copy where nobody can change them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

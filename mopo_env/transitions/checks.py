@@ -1,7 +1,5 @@
 """What the arrays of a dataset must fulfil. Every message names the array, the episode and the step."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

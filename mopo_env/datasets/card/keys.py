@@ -1,7 +1,5 @@
 """Hashes of rows and of episodes, in which copies are found."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mopo_env.transitions import Transitions

@@ -1,7 +1,5 @@
 """Checks for mistakes in a valid dataset. Each function describes one kind of problem, or returns None."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

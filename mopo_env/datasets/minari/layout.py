@@ -1,7 +1,5 @@
 """The parts of a Minari observation: where each is in the file, and which columns it becomes."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any

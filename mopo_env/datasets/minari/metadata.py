@@ -1,7 +1,5 @@
 """Read Minari's `metadata.json`, without making or running anything that it names."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

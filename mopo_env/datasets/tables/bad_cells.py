@@ -1,7 +1,5 @@
 """Report the cells of tables that cannot be used, all in one message."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence

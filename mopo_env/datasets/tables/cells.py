@@ -3,8 +3,6 @@
 A cell is a number, a missing value (NaN, or None in a column of texts), or wrong (infinite).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """Read columns of files in all formats. For a new format, add a function that yields blocks of cells to `_blocks`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The rows of several tables, as one table in the order of time."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np

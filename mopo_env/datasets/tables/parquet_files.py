@@ -1,7 +1,5 @@
 """Read Parquet files, whose declared sizes are checked before memory is allocated."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Read logged data from CSV or Parquet tables with one row for each step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

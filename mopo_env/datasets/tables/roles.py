@@ -1,7 +1,5 @@
 """What the columns of a table are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Read text files of cells, such as CSV, also compressed."""
 
-from __future__ import annotations
-
 import bz2
 import csv
 import gzip

@@ -1,7 +1,5 @@
 """The order of logged rows in time, and the steps between them that are no steps of the system."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable
 
 import numpy as np

@@ -4,8 +4,6 @@ It needs no simulator. The judges are the hold-out, which the fit never saw, and
 follows with the recorded actions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
