@@ -29,9 +29,6 @@ def draw_coverage(
         dimensions: Two columns of the observation, from 0. None: the first two principal components.
         points: How many states are drawn.
         seed: Of the choice among them.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
     """
     check_integer("points", points)
     figure, (states, returns) = new_figure(2, width=9.0, height=3.6)
@@ -58,11 +55,7 @@ def draw_coverage(
 
 
 def draw_returns(transitions: Transitions, card: DatasetCard) -> Figure:
-    """Draw the distribution of the returns, their mean, and the mean of the paper's batch if the task has one.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Draw the distribution of the returns, their mean, and the mean of the paper's batch if the task has one."""
     figure, (axes,) = new_figure(height=4.0)
     axes.hist(transitions.episode_returns, bins=40, color="0.45")
     axes.set(xlabel="return of an episode", ylabel="episodes")

@@ -26,11 +26,7 @@ _BEYOND = 0.5
 
 
 def draw_model_card(card: ModelCard) -> Figure:
-    """Draw errors and calibration by column, and rollouts beside the recording.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-    """
+    """Draw errors and calibration by column, and rollouts beside the recording."""
     height = max(3.5, 1.5 + 0.25 * len(card.columns))
     figure, (errors, calibration, rollouts) = new_figure(3, width=11, height=height)
     names = [plain(printable(column.name)) for column in card.columns]
@@ -70,9 +66,6 @@ def draw_penalty_field(model: PenalizedModel, dimensions: tuple[int, int] = (0, 
         model: Model, dataset and penalty.
         dimensions: Two columns of the observation, from 0.
         points: Points of the grid along either side.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
     """
     data, columns = model.transitions, list(dimensions)
     inputs = np.concatenate([data.observations, data.encoded_actions()], axis=1).astype(np.float64)
@@ -124,7 +117,6 @@ def draw_trajectories(
 
     Raises:
         ConfigError: If the model has no members.
-        MissingExtraError: If matplotlib is not installed.
     """
     data, elites = model.transitions, _elites(model)
     firsts = np.append(0, data.episode_ends[:-1] + 1)
@@ -166,7 +158,6 @@ def draw_penalty_against_error(model: PenalizedModel, *, rows: np.ndarray | None
 
     Raises:
         ConfigError: If the model has no members, or `rows` is None and the model does not say what its hold-out is.
-        MissingExtraError: If matplotlib is not installed.
     """
     if rows is None:
         rows = np.array(getattr(model.model, "metadata", {}).get("holdout_rows", []), dtype=np.int64)

@@ -74,11 +74,15 @@ def fit_ensemble(
     ensemble.input_mean, ensemble.input_std = mean_and_std(inputs[train])
     target_mean, ensemble.target_std = mean_and_std(targets[train])
     scaled = config.scale_targets or config.lipschitz is not None
-    scale = TargetScale(target_mean, ensemble.target_std) if scaled else TargetScale.identity(target_mean)
+    # The paper's code leaves targets in raw units.
+    units = (
+        (target_mean, ensemble.target_std) if scaled else (torch.zeros_like(target_mean), torch.ones_like(target_mean))
+    )
+    scale = TargetScale(*(unit.to(device) for unit in units))
     if config.lipschitz is not None:
         regularise(ensemble, config.lipschitz, generator)
     ensemble.to(device)
-    data = FitData(ensemble, inputs, targets, train, holdout, device, scale)
+    data = FitData(ensemble, inputs, targets, train, holdout, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
     num_epochs = config.epochs_for(len(train))
     num_updates = num_epochs * math.ceil(len(train) / config.batch_size)
