@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env._utils.json_files import parse_json, read_regular_file
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
-from mopo_env.datasets.minari.layout import Part, parts_of
+from mopo_env.datasets.minari.layout import MOST_COLUMNS, Part, parts_of
 from mopo_env.errors import DatasetError, StoreError
 
 __all__ = ["MinariMetadata", "read_minari_metadata"]
@@ -121,7 +121,8 @@ def _env_id(raw: dict[str, Any]) -> str | None:
 def _action_space(raw: dict[str, Any]) -> ActionSpace:
     space = _space(raw, "action_space")
     if space.get("type") != "Discrete":
-        return _box(raw, "action_space", "a one-dimensional Box or Discrete")
+        _check_vector(space, "action_space", "a one-dimensional Box or Discrete")
+        return _as_box(parts_of(space, "actions", "action_space"), "action_space")
     count, first = space.get("n"), space.get("start", 0)
     if type(count) is not int or type(first) is not int or count < 1 or max(count, abs(first)) > 2**31:
         raise DatasetError(
@@ -132,17 +133,17 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
 
 def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, ...]]:
     space, name = _space(raw, "observation_space"), "observation_space"
-    shape = space.get("shape") if space.get("type") == "Box" else None
-    if isinstance(shape, list) and len(shape) == 1:
-        return _box(raw, name), ()
-    if not flatten:
-        try:
-            return _box(raw, name), ()
-        except DatasetError as error:
+    try:
+        _check_vector(space, name, "a one-dimensional Box")
+    except DatasetError as error:
+        if not flatten:
             raise DatasetError(f"{error} {_FLATTEN}") from error
-    parts = parts_of(space, "observations")
-    bounds = [np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high")]
-    return _as_box(bounds, name), parts
+        parts = parts_of(space, "observations", "observations")
+        columns = sum(len(part.names) for part in parts)
+        if not 0 < columns <= MOST_COLUMNS:
+            raise DatasetError(f"{name}: found {columns:,} columns, expected 1 to {MOST_COLUMNS:,}.") from error
+        return _as_box(parts, name), parts
+    return _as_box(parts_of(space, "observations", name), name), ()
 
 
 def _inner(raw: dict[str, Any], name: str) -> dict[str, Any]:
@@ -163,25 +164,17 @@ def _space(raw: dict[str, Any], name: str) -> dict[str, Any]:
     return _inner(raw, name)
 
 
-def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
-    space = _space(raw, name)
-    kind = space.get("type")
-    if kind != "Box":
-        raise DatasetError(f"{name}: found {kind or str(space)[:80]!r}, expected {expected}.")
-    described: list[Any] = [space.get(key) for key in ("shape", "low", "high")]
-    shape, low, high = described
-    # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
-    fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
-    if not fits or not 0 < shape[0] == len(low) == len(high):
-        raise DatasetError(
-            f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as this width."
-        )
-    return _as_box([low, high], name)
+def _check_vector(space: dict[str, Any], name: str, expected: str) -> None:
+    shape = space.get("shape")
+    if space.get("type") != "Box":
+        raise DatasetError(f"{name}: found {str(space.get('type') or space)[:80]!r}, expected {expected}.")
+    if not isinstance(shape, list) or len(shape) != 1:
+        raise DatasetError(f"{name}: found the shape {str(shape)[:80]}, expected one width.")
 
 
-def _as_box(bounds: Any, name: str) -> Box:
+def _as_box(parts: tuple[Part, ...], name: str) -> Box:
+    low, high = (np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high"))
     try:
-        low, high = np.array(bounds, dtype=np.float64)
         return as_float32_box(Box(low, high, dtype=np.float64), name)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, ValueError) as error:
         raise DatasetError(f"{name}: found invalid bounds: {error}.") from error

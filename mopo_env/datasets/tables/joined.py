@@ -1,4 +1,4 @@
-"""The rows of several tables, as one table in the order of time."""
+"""The rows of several tables, as one table in the order of time, and the gaps in it."""
 
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -8,10 +8,9 @@ from mopo_env.datasets.rows import as_flags
 from mopo_env.datasets.tables.cells import Column, is_missing
 from mopo_env.datasets.tables.files import Table
 from mopo_env.datasets.tables.roles import Roles
-from mopo_env.datasets.tables.time_order import numbered, time_order
 from mopo_env.errors import DatasetError
 
-__all__ = ["TableRows"]
+__all__ = ["TableRows", "time_steps"]
 
 # A column with more is a time, a label or a comment. Each category is an output that the model must learn.
 _MOST_CATEGORIES = 100
@@ -44,10 +43,10 @@ class TableRows:
         if roles.episode is not None:
             texts = columns[Column("text", roles.episode)]
             labels = [None if text is None else (file, text) for file, text in zip(files, texts, strict=True)]
-        runs = numbered(labels)
+        runs = _numbered(labels)
         self._order = np.arange(len(runs))
         if roles.time is not None:
-            self._order = time_order(columns[Column("time", roles.time)], runs)
+            self._order = _time_order(columns[Column("time", roles.time)], runs)
         elif roles.episode is not None:
             self._refuse_scattered(runs, texts, roles.episode)
         self._columns = {column: cells[self._order] for column, cells in columns.items()}
@@ -109,3 +108,46 @@ class TableRows:
                 "the rows of an episode one after the other. Name the column of times: time=… (--time …), or sort "
                 "the table."
             )
+
+
+def time_steps(times: np.ndarray, ends: np.ndarray, *, tolerance: float) -> tuple[float | None, np.ndarray, np.ndarray]:
+    """Find gaps and duplicates within episodes.
+
+    Args:
+        times: In order, shape ``(rows,)``; NaN is unknown, and the steps to such a row are neither.
+        ends: Whether an episode ends with a row, shape ``(rows,)``. The step after such a row is neither.
+        tolerance: A step is a gap if it differs from the usual one by this share of it or more.
+
+    Returns:
+        The usual step, the median of those above zero, or None if there is none; and for each row, whether the step
+        after it is a gap, and whether the following row has the same time.
+    """
+    steps = np.append(np.diff(times), np.nan)
+    steps[ends] = np.nan
+    forward = steps[steps > 0]
+    usual = float(np.median(forward)) if len(forward) else None
+    gaps = (steps > 0) & (np.abs(steps - (usual or 0.0)) >= tolerance * (usual or 0.0))
+    return usual, gaps, steps == 0
+
+
+def _numbered(labels: Iterable[Hashable | None]) -> np.ndarray:
+    """Number labels in the order in which they first occur, shape ``(rows,)``; None counts as the label before it."""
+    numbers: dict[Hashable, int] = {}
+    found: list[int] = []
+    for label in labels:
+        found.append(found[-1] if label is None and found else numbers.setdefault(label, len(numbers)))
+    return np.array(found, dtype=np.int64)
+
+
+def _time_order(times: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Return the rows in the order of their runs, and of time within a run.
+
+    Rows of the same time stay in their order. A row without a time, NaN, stays behind the row before it.
+
+    Args:
+        times: Shape ``(rows,)``.
+        runs: The number of the recording or the episode to which a row belongs, shape ``(rows,)``.
+    """
+    known = np.maximum.accumulate(np.where(np.isnan(times), 0, np.arange(len(times))))
+    order: np.ndarray = np.lexsort((times[known], runs))
+    return order

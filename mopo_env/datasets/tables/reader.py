@@ -11,10 +11,9 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.datasets.tables.bad_cells import refuse_bad_cells
 from mopo_env.datasets.tables.files import read_table
-from mopo_env.datasets.tables.joined import TableRows
+from mopo_env.datasets.tables.joined import TableRows, time_steps
 from mopo_env.datasets.tables.roles import Roles
 from mopo_env.datasets.tables.text_files import TableFormat, unpacked
-from mopo_env.datasets.tables.time_order import time_steps
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
