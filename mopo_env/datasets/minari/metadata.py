@@ -38,7 +38,8 @@ class MinariMetadata:
         total_episodes: Number of episodes.
         total_steps: Number of steps.
         observation_space: In float32, of the joined parts.
-        parts: Of an observation; none if it is a vector.
+        parts: Of an observation; a vector is one part.
+        is_vector: Whether an observation is a vector, whose columns have no names.
         action_space: In float32, or discrete.
         sha256: The checksum of the file.
     """
@@ -49,8 +50,14 @@ class MinariMetadata:
     total_steps: int
     observation_space: Box
     parts: tuple[Part, ...]
+    is_vector: bool
     action_space: ActionSpace
     sha256: str
+
+    @property
+    def observation_names(self) -> list[str]:
+        """Return the names of the columns of an observation."""
+        return [name for part in self.parts for name in part.names]
 
 
 def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata:
@@ -74,14 +81,15 @@ def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata
             raise DatasetError(f"minari_version: found {version!r}, expected 0.x. Upgrade mopo-env. Or: {_CONVERT}")
         if data_format != "hdf5":
             raise DatasetError(f"data_format: found {data_format!r}, expected 'hdf5'. {_CONVERT}")
-        observation_space, parts = _observation(raw, flatten)
+        parts, is_vector = _observation(raw, flatten)
         return MinariMetadata(
             minari_version=version,
             real_env_id=_env_id(raw),
             total_episodes=_count(raw, "total_episodes"),
             total_steps=_count(raw, "total_steps"),
-            observation_space=observation_space,
+            observation_space=_as_box(parts, "observation_space"),
             parts=parts,
+            is_vector=is_vector,
             action_space=_action_space(raw),
             sha256=hashlib.sha256(body).hexdigest(),
         )
@@ -131,7 +139,8 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
     return as_action_space(Discrete(count, start=first), "action_space")
 
 
-def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, ...]]:
+def _observation(raw: dict[str, Any], flatten: bool) -> tuple[tuple[Part, ...], bool]:
+    """Return the parts of an observation, and whether it is a vector."""
     space, name = _space(raw, "observation_space"), "observation_space"
     try:
         _check_vector(space, name, "a one-dimensional Box")
@@ -142,8 +151,8 @@ def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, .
         columns = sum(len(part.names) for part in parts)
         if not 0 < columns <= MOST_COLUMNS:
             raise DatasetError(f"{name}: found {columns:,} columns, expected 1 to {MOST_COLUMNS:,}.") from error
-        return _as_box(parts, name), parts
-    return _as_box(parts_of(space, "observations", name), name), ()
+        return parts, False
+    return parts_of(space, "observations", name), True
 
 
 def _inner(raw: dict[str, Any], name: str) -> dict[str, Any]:
