@@ -17,13 +17,7 @@ _LARGEST_RATIO = 1032
 
 
 def parquet_blocks(path: Path, columns: Sequence[Column]) -> Iterator[tuple[Sequence[int], list[Any]]]:
-    """Yield the numbers of all rows, counted from 1, and their cells in some columns.
-
-    Raises:
-        DatasetError: If the file is damaged.
-        UnknownNameError: If there is no such column.
-        MissingExtraError: If pyarrow is not installed.
-    """
+    """Yield the numbers of all rows, counted from 1, and their cells in some columns."""
     parquet = require_extra("pyarrow.parquet", "tables")
     names = list(dict.fromkeys(column.name for column in columns))
     with parquet.ParquetFile(path) as file:

@@ -88,12 +88,7 @@ def places_of(names: Sequence[str], header: list[str], path: Path) -> list[int]:
 def text_blocks(
     path: Path, names: Sequence[str], table_format: TableFormat
 ) -> Iterator[tuple[Sequence[int], list[Any]]]:
-    """Yield the lines of some thousand rows at a time, and their cells in the columns of these names.
-
-    Raises:
-        DatasetError: If the file is damaged.
-        UnknownNameError: If there is no such column.
-    """
+    """Yield the lines of some thousand rows at a time, and their cells in the columns of these names."""
     # Excel starts its files with a byte-order mark.
     encoding = "utf-8-sig" if table_format.encoding.lower() in ("utf-8", "utf8") else table_format.encoding
     open_file = OPENERS.get(path.suffix.lower(), open)
