@@ -61,17 +61,19 @@ def _check(table: Table, drop_missing: bool, bad: _BadCells) -> None:
         rows = np.flatnonzero(wrong if drop_missing else wrong | missing)
         bad.count += len(rows)
         bad.missing += 0 if drop_missing else int(missing.sum())
-        first_text = next((text for (_, column), text in table.wrong.items() if column == name), "")
+        texts = table.wrong.get(name, {})
+        first_text = next(iter(texts.values()), "")
         is_text = bool(first_text) and not np.isfinite(values).any() and not _DECIMAL_COMMA.fullmatch(first_text)
         for row in rows[: 1 if is_text else _SHOWN]:
-            text = table.wrong.get((int(row), name))
+            text = texts.get(int(row))
             found = "no value" if missing[row] else f"{values[row]:g}" if text is None else repr(text)
             everywhere = ", and no number in any row" * is_text
             place = f"{table.path}: {table.place(int(row))}, column {name!r}"
             first.append((int(row), f"{place}: found {found}{everywhere}, expected {EXPECTED[kind]}"))
         if is_text:
             bad.columns_of_text[name] = None
-    bad.texts.update((text, None) for (_, name), text in table.wrong.items() if name not in bad.columns_of_text)
+    others = [cell for name, texts in table.wrong.items() if name not in bad.columns_of_text for cell in texts.items()]
+    bad.texts.update((text, None) for _, text in sorted(others, key=itemgetter(0)))
     bad.shown += [text for _, text in sorted(first, key=itemgetter(0))][: _SHOWN - len(bad.shown)]
 
 

@@ -24,7 +24,7 @@ EXPECTED: dict[Kind, str] = {
 """What a cell of a column should be, for messages."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Texts that are kept of one file, for messages.
+# Texts that are kept of one column of a file, for messages.
 _MOST_WRONG = 1000
 # Characters of a number or a time. No sound one is longer.
 _LONGEST_NUMBER = 1000
@@ -47,7 +47,7 @@ class CellReader:
     """Converts the cells of one file.
 
     Attributes:
-        wrong: The texts of the first thousand cells that are no numbers, by row and column.
+        wrong: The texts of the first thousand cells of a column that are no numbers, by its name and the row.
     """
 
     def __init__(self, na: Collection[str], decimal: str) -> None:
@@ -58,7 +58,7 @@ class CellReader:
                 spellings: -999 also means -999.0.
             decimal: The decimal mark.
         """
-        self.wrong: dict[tuple[int, str], str] = {}
+        self.wrong: dict[str, dict[int, str]] = {}
         self._na, self._decimal = na, decimal
         self._na_numbers = [value for value in map(self._float, na) if value is not None]
         self._time_kinds: set[type] = set()
@@ -152,6 +152,7 @@ class CellReader:
             return None
 
     def _refuse(self, cell: str, row: int, name: str) -> float:
-        if len(self.wrong) < _MOST_WRONG:
-            self.wrong[row, name] = cell
+        texts = self.wrong.setdefault(name, {})
+        if len(texts) < _MOST_WRONG:
+            texts[row] = cell
         return np.inf

@@ -33,7 +33,7 @@ class Table:
     path: Path
     columns: dict[Column, np.ndarray]
     timestamps: bool | None
-    wrong: dict[tuple[int, str], str]
+    wrong: dict[str, dict[int, str]]
     unit: str
     places: np.ndarray
 
