@@ -399,7 +399,7 @@ class TestBadCells:
         """The texts that are kept for messages are limited, and two sensors may fail for as long as they like."""
         wrong = ["?", *["-"] * 2999]
         with pytest.raises(DatasetError) as caught:
-            load(tmp_path, log_of(range(3001), x=[0, *wrong], u=[0, *wrong]))
+            load(tmp_path, log_of(range(3001), x=[*wrong, 0], u=[*wrong, 0]))
         title, *shown = str(caught.value).splitlines()
         assert title == "6,000 cells cannot be used:"
         assert all(line.endswith("found '?', expected a number") for line in shown[:2])
