@@ -1,9 +1,8 @@
-"""Read columns of files in all formats. For a new format, add a function that yields blocks of cells to `_blocks`."""
+"""Read columns of files in all formats. For a new format, add a function that yields blocks of cells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -67,30 +66,6 @@ def read_table(path: Path, columns: Sequence[Column], table_format: TableFormat)
 
 def _read(path: Path, columns: Sequence[Column], table_format: TableFormat) -> Table:
     is_text = unpacked(path).suffix.lower() in _TEXT
-    cells = CellReader(table_format.na, table_format.decimal if is_text else ".")
-    parts: dict[Column, list[np.ndarray]] = {column: [] for column in columns}
-    places = np.zeros(0, dtype=np.int64)
-    for block_places, block in _blocks(path, columns, table_format):
-        for (column, found), raw in zip(parts.items(), block, strict=True):
-            found.append(cells.read(column, raw, len(places)))
-        places = np.append(places, block_places)
-    if len(places) == 0:
-        raise DatasetError("found no rows below the header; at least two transitions are needed.")
-    return Table(
-        path=path,
-        columns={column: np.concatenate(found) for column, found in parts.items()},
-        timestamps=cells.timestamps(),
-        wrong=cells.wrong,
-        unit="line" if is_text else "row",
-        places=places,
-    )
-
-
-def _blocks(
-    path: Path, columns: Sequence[Column], table_format: TableFormat
-) -> Iterator[tuple[Sequence[int], list[Any]]]:
-    """Yield the places of some rows at a time, and their cells in each column."""
-    is_text = unpacked(path).suffix.lower() in _TEXT
     if not is_text and path.suffix.lower() != _PARQUET:
         raise DatasetError(
             f"found the ending {path.suffix!r}, expected one of {', '.join((*_TEXT, _PARQUET))}; text files may be "
@@ -98,6 +73,23 @@ def _blocks(
         )
     if not path.is_file():
         raise DatasetError("no such file.")
-    if is_text:
-        return text_blocks(path, [column.name for column in columns], table_format)
-    return parquet_blocks(path, columns)
+    names = [column.name for column in columns]
+    blocks = text_blocks(path, names, table_format) if is_text else parquet_blocks(path, columns)
+    cells = CellReader(table_format.na, table_format.decimal if is_text else ".")
+    parts: dict[Column, list[np.ndarray]] = {column: [] for column in columns}
+    places, rows = [], 0
+    for block_places, block in blocks:
+        for (column, found), raw in zip(parts.items(), block, strict=True):
+            found.append(cells.read(column, raw, rows))
+        places.append(np.array(block_places))
+        rows += len(block_places)
+    if rows == 0:
+        raise DatasetError("found no rows below the header; at least two transitions are needed.")
+    return Table(
+        path=path,
+        columns={column: np.concatenate(found) for column, found in parts.items()},
+        timestamps=cells.timestamps(),
+        wrong=cells.wrong,
+        unit="line" if is_text else "row",
+        places=np.concatenate(places),
+    )
