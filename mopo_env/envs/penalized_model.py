@@ -182,13 +182,9 @@ class PenalizedModel:
             ConfigError: If the penalty or the rule does not return one value for each row, or the rule's values are
                 not booleans. On the CPU also if a penalty is negative; a GPU would have to synchronise for this check.
         """
-        if isinstance(self.action_space, Discrete):
-            # The same encoding as `Transitions.encoded_actions`.
-            numbers = actions - int(self.action_space.start)
-            encoded = functional.one_hot(numbers, int(self.action_space.n)).to(torch.float32)
-        else:
-            actions = encoded = torch.clamp(actions, *self._action_bounds)
-        prediction = self.model.predict(observations, encoded)
+        if isinstance(self.action_space, Box):
+            actions = torch.clamp(actions, *self._action_bounds)
+        prediction = self.model.predict(observations, self._encode(actions))
         next_observations, model_rewards = self._draw(prediction, generator, members)
         penalties = check_penalties(self.penalty(prediction), len(actions))
         rewards = model_rewards - self.penalty_coef * penalties
@@ -208,6 +204,13 @@ class PenalizedModel:
         truncations = torch.zeros_like(left) if envelope.terminates else left & ~terminations
         terminations = terminations | left if envelope.terminates else terminations
         return ModelStep(next_observations, rewards, terminations, truncations, model_rewards, penalties, exits)
+
+    def _encode(self, actions: Tensor) -> Float[Tensor, "batch action"]:
+        """Return the actions as the model sees them: the same encoding as `Transitions.encoded_actions`."""
+        if not isinstance(self.action_space, Discrete):
+            return actions
+        numbers = actions - int(self.action_space.start)
+        return functional.one_hot(numbers, int(self.action_space.n)).to(torch.float32)
 
     def _draw(
         self, prediction: Prediction, generator: torch.Generator, members: Int64[Tensor, " batch"] | None
