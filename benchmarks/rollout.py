@@ -23,7 +23,7 @@ from common import (
 
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env import PenalizedModel, PenalizedModelEnv, PenalizedModelVectorEnv, load_dataset
-from mopo_env.envs.make import load_shared_ensemble
+from mopo_env.datasets.shared import load_shared_ensemble
 
 HORIZON = 5
 

@@ -33,7 +33,8 @@ from mopo_agents.trust.fqe import fitted_q_evaluation
 from mopo_agents.trust.model_returns import first_observations
 from mopo_agents.trust.score import PolicyScore, PolicyScorer
 from mopo_env._utils.json_files import read_json
-from mopo_env.envs.make import load_shared_dataset, make_penalized_model
+from mopo_env.datasets.shared import load_shared_dataset
+from mopo_env.envs.make import make_penalized_model
 from mopo_env.models.card.card import rank_correlation
 
 FQE = {"num_updates": 4000, "batch_size": 256, "tau": 0.05}

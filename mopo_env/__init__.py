@@ -4,8 +4,6 @@
 at their first use, so importing the package is quick. Read `envs`, then `penalties`, then `models`, then `datasets`.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from mopo_env._utils.lazy import lazy_names

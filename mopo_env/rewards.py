@@ -15,8 +15,6 @@ widths are 17, 6 and 17 for HalfCheetah, whose s′ holds z in m (column 0) and 
 first, the type of datasets. Otherwise the last digits would differ between environment and dataset.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """The table of tasks: what each id means, in one place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -25,7 +25,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "mopo_env._utils": (*AGENT_LIBRARIES, "mopo_env"),
 }
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "mopo_env.envs.make": (f"{DATASETS}.folders", f"{DATASETS}.locate"),
+    "mopo_env.envs.make": (f"{DATASETS}.locate", f"{DATASETS}.shared"),
     "mopo_env._utils": ("mopo_env._utils", "mopo_env.errors"),
 }
 

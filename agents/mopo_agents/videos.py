@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from mopo_agents.evaluation import Policy, check_spaces, episode_seed
 from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rendering import Renderer
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, require_extra
+from mopo_env.real.drawing import StateRenderer
 from mopo_env.real.real_env import drawing_without_screen, make_real_env
 from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import Task
@@ -62,8 +62,6 @@ def video_frames(
         MissingExtraError: If MuJoCo is needed and not installed.
     """
     if task.real_env_id in ROBOTS:
-        from mopo_env.real.drawing import StateRenderer
-
         with make_real_env(task) as env, closing(StateRenderer(task.real_env_id, width=size, height=size)) as renderer:
             believed = None
             if penalized_model is not None:
@@ -125,7 +123,7 @@ def write_video(frames: Iterable[np.ndarray], path: Path) -> Path:
 class _Believed:
     """The rollout of a model that starts in a real state and gets the real actions."""
 
-    def __init__(self, model: PenalizedModel, renderer: Renderer, seed: int) -> None:
+    def __init__(self, model: PenalizedModel, renderer: StateRenderer, seed: int) -> None:
         self._model, self._renderer = model, renderer
         self._generator = new_generator(np.random.default_rng(seed), model.device)
         self._ended, self._steps = True, 0
@@ -154,7 +152,7 @@ def _episode(
     policy: Policy,
     task: Task,
     env: gym.Env[Any, Any],
-    renderer: Renderer | None,
+    renderer: StateRenderer | None,
     believed: _Believed | None,
     *,
     seconds: float,

@@ -1,6 +1,4 @@
-"""Checks of the arrays that callers pass. Each message names the array."""
-
-from __future__ import annotations
+"""Checks of the arrays that callers pass. What is wrong is refused by an `InputError` that names the array."""
 
 from typing import Any
 
@@ -9,8 +7,6 @@ from gymnasium.spaces import Discrete
 
 from mopo_env._utils.spaces import ActionSpace, number_range
 from mopo_env.errors import InputError, SpaceMismatchError
-
-__all__ = ["check_actions", "check_array", "check_rows", "check_same_widths"]
 
 
 def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None:
@@ -26,11 +22,7 @@ def check_same_widths(data: Any, model: Any, *, whose: str, remedy: str) -> None
 
 
 def check_rows(arrays: dict[str, tuple[Any, int]], remedy: str) -> int:
-    """Return the number of rows of several arrays, given by name, each with its expected width.
-
-    Raises:
-        InputError: If a width is wrong, or a number of rows differs from that of the last array.
-    """
+    """Return the number of rows of several arrays, given by name, each with its expected width."""
     array, _ = list(arrays.values())[-1]
     rows = len(array) if np.ndim(array) else 0
     for name, (array, width) in arrays.items():
@@ -49,9 +41,6 @@ def check_actions(name: str, values: Any, space: ActionSpace, *batch: int) -> np
         values: The actions that a policy chose.
         space: The space of one action.
         *batch: The expected number of actions; leave it out for a single action.
-
-    Raises:
-        InputError: If the shape is wrong, a value is not finite, or the space has no such discrete action.
     """
     if not isinstance(space, Discrete):
         return check_array(name, values, (*batch, *space.shape))
@@ -65,11 +54,7 @@ def check_actions(name: str, values: Any, space: ActionSpace, *batch: int) -> np
 
 
 def check_array(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Return an action or an observation as float32.
-
-    Raises:
-        InputError: If the shape is wrong, or a value is not finite.
-    """
+    """Return an action or an observation as float32."""
     array = np.asarray(values)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, expected {shape} of real numbers.")

@@ -7,8 +7,6 @@ from torch import Tensor
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["certainly_any", "check_device", "new_generator", "perhaps_any"]
-
 
 def check_device(name: torch.device | str) -> torch.device:
     """Return a device of this machine.

@@ -4,8 +4,6 @@ The first entry of every file, ``"sha256"``, is the SHA-256 of the others in can
 therefore noticed. It protects against damage, not against an author who computes the digest again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -20,17 +18,6 @@ import numpy as np
 
 from mopo_env._utils.text import is_harmless
 from mopo_env.errors import StoreError
-
-__all__ = [
-    "LARGEST_JSON",
-    "canonical_digest",
-    "check_digest",
-    "json_ready",
-    "json_text",
-    "parse_json",
-    "read_json",
-    "read_regular_file",
-]
 
 LARGEST_JSON = 2**24
 """Bytes of the largest JSON file that is read. A million episode returns take twelve million."""

@@ -1,13 +1,9 @@
 """Import public names at their first use, so that importing a package is quick."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-__all__ = ["lazy_names"]
 
 
 def lazy_names(

@@ -4,8 +4,6 @@ The locks are the operating system's (`filelock`): they end with their process, 
 The lock file holds the process number and the start of the work, for the message to the second process.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator
@@ -14,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 
 from mopo_env.errors import StoreError
-
-__all__ = ["folder_lock", "lock_file"]
 
 _FOLDER = "mopo"
 

@@ -1,6 +1,7 @@
-"""Checks of options. Each message names the option."""
+"""Checks of options, and the options that several rooms share.
 
-from __future__ import annotations
+Each check returns the value, and refuses what it does not expect by a `ConfigError` that names the option.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,30 +9,6 @@ from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from mopo_env.errors import ConfigError
-
-__all__ = [
-    "CONFORMAL",
-    "CONFORMAL_CONFIDENCE",
-    "CONFORMAL_COVERAGE",
-    "DEFAULT_MARGIN",
-    "DEFAULT_ON_EXIT",
-    "DEFAULT_PENALTY",
-    "DEFAULT_QUANTILE",
-    "MemberPer",
-    "Members",
-    "OnExit",
-    "PenaltyCoef",
-    "Precision",
-    "Schedule",
-    "Units",
-    "check_boolean",
-    "check_choice",
-    "check_fields",
-    "check_integer",
-    "check_number",
-    "check_text",
-    "check_tuple",
-]
 
 
 def check_number(
@@ -42,11 +19,7 @@ def check_number(
     maximum: float = math.inf,
     above: float = -math.inf,
 ) -> float:
-    """Return a finite number, NumPy's included, as a float.
-
-    Raises:
-        ConfigError: If the value is not a number, not finite, or outside the range.
-    """
+    """Return a finite number, NumPy's included, as a float."""
     if not _is(Real, value):
         raise ConfigError(f"{name}: expected a number, found {value!r}.")
     try:
@@ -63,11 +36,7 @@ def check_number(
 
 
 def check_integer(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
-    """Return an integer, NumPy's included, as an int.
-
-    Raises:
-        ConfigError: If the value is not an integer, or outside the range.
-    """
+    """Return an integer, NumPy's included, as an int."""
     if not _is(Integral, value) or value < minimum or (maximum is not None and value > maximum):
         limit = "" if maximum is None else f" and at most {maximum}"
         raise ConfigError(f"{name}: expected an integer of at least {minimum}{limit}, found {value!r}.")
@@ -79,33 +48,21 @@ def _is(kind: type, value: Any) -> bool:
 
 
 def check_boolean(name: str, value: Any) -> bool:
-    """Return True or False.
-
-    Raises:
-        ConfigError: If the value is not a bool.
-    """
+    """Return True or False."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name}: expected True or False, found {value!r}.")
     return value
 
 
 def check_text(name: str, value: Any) -> str:
-    """Return a value that is a text.
-
-    Raises:
-        ConfigError: If it is something else.
-    """
+    """Return a value that is a text."""
     if not isinstance(value, str):
         raise ConfigError(f"{name}: expected a text, found {value!r}.")
     return value
 
 
 def check_tuple(name: str, values: Any, check: Callable[..., Any], **limits: Any) -> tuple[Any, ...]:
-    """Check each entry of a tuple or a list, and return the checked entries as a tuple.
-
-    Raises:
-        ConfigError: If the value is neither a tuple nor a list, or the check refuses an entry.
-    """
+    """Check each entry of a tuple or a list, and return the checked entries as a tuple."""
     if not isinstance(values, (tuple, list)):
         raise ConfigError(f"{name}: expected a tuple of numbers, found {values!r}.")
     return tuple(check(name, value, **limits) for value in values)
@@ -157,11 +114,7 @@ Schedule = Literal["cosine", "constant"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
-    """Return a value that is one of the strings of a `Literal`.
-
-    Raises:
-        ConfigError: If the value is none of them.
-    """
+    """Return a value that is one of the strings of a `Literal`."""
     words = get_args(choices)
     if not isinstance(value, str) or value not in words:
         raise ConfigError(f"{name}: expected {' or '.join(words)}, found {value!r}.")

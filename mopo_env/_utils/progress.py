@@ -10,8 +10,6 @@ from typing import Any, TypeAlias, Union
 
 from tqdm import tqdm
 
-__all__ = ["Bar", "announce", "progress_bar"]
-
 _SECONDS = 30.0
 
 

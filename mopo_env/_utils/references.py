@@ -3,8 +3,6 @@
 To look it up imports the module, which runs its code. So only what the user typed is looked up, never what a file says.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect
@@ -12,8 +10,6 @@ import operator
 from typing import Any
 
 from mopo_env.errors import ConfigError
-
-__all__ = ["import_named", "is_reference", "source_digest"]
 
 
 def is_reference(name: object) -> bool:

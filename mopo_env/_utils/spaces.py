@@ -1,7 +1,5 @@
 """Spaces: float32 boxes, discrete actions, and bounds that Gymnasium's checker accepts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +8,6 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 
 from mopo_env.errors import DatasetError
-
-__all__ = [
-    "ActionSpace",
-    "as_action_space",
-    "as_float32_box",
-    "encoded_width",
-    "finite_box",
-    "number_range",
-    "space_from_tensors",
-    "space_tensors",
-]
 
 ActionSpace = Box | Discrete
 # One-hot rows of more actions would fill the memory.
@@ -40,11 +27,7 @@ def as_action_space(space: gym.Space[Any], name: str) -> ActionSpace:
                 "features in a Box instead."
             )
         return Discrete(int(space.n), start=int(space.start))  # without the caller's seeded generator
-    if not isinstance(space, Box):
-        raise DatasetError(
-            f"{name}: found the space {space}, expected gymnasium.spaces.Discrete or a one-dimensional Box."
-        )
-    return as_float32_box(space, name)
+    return as_float32_box(space, name, "gymnasium.spaces.Discrete or a one-dimensional Box")
 
 
 def encoded_width(space: ActionSpace) -> int:
@@ -57,14 +40,14 @@ def number_range(space: Discrete) -> tuple[int, int]:
     return int(space.start), int(space.start + space.n - 1)
 
 
-def as_float32_box(space: gym.Space[Any], name: str) -> Box:
+def as_float32_box(space: gym.Space[Any], name: str, expected: str = "a one-dimensional gymnasium.spaces.Box") -> Box:
     """Return a box of the same bounds in float32. This halves every buffer of float64 environments.
 
     Raises:
         DatasetError: If the space is not a one-dimensional box.
     """
     if not isinstance(space, Box) or len(space.shape) != 1:
-        raise DatasetError(f"{name}: found the space {space}, expected a one-dimensional gymnasium.spaces.Box.")
+        raise DatasetError(f"{name}: found the space {space}, expected {expected}.")
     with np.errstate(over="ignore"):
         return Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)
 

@@ -5,8 +5,6 @@ An artifact is a pair of files in one folder: the manifest `<name>.json`, and th
 so a reader sees either the old artifact or the new one. Reading these files cannot run code.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
@@ -25,7 +23,6 @@ from safetensors.numpy import load, save
 from mopo_env._utils.json_files import (
     LARGEST_JSON,
     check_digest,
-    json_ready,
     json_text,
     parse_json,
     read_json,
@@ -33,17 +30,6 @@ from mopo_env._utils.json_files import (
 )
 from mopo_env._utils.locks import lock_file
 from mopo_env.errors import StoreError
-
-__all__ = [
-    "FORMAT_VERSION",
-    "artifact_versions",
-    "json_ready",
-    "json_text",
-    "library_versions",
-    "read_artifact",
-    "write_artifact",
-    "write_file",
-]
 
 FORMAT_VERSION = 1
 # Seconds that a writer waits for others; writing takes a few.

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["fill_module", "load_module", "mean_and_std", "save_module"]
-
 # What a file may ask for before any module is made. Ours have at most a handful of layers, and megabytes.
 _LARGEST_FILE = 2**31
 _MOST_LAYERS = 100

@@ -1,10 +1,6 @@
 """Text from strangers' files, on its way to a terminal."""
 
-from __future__ import annotations
-
 import re
-
-__all__ = ["harmless", "is_harmless"]
 
 # Control characters but line breaks and tabs, marks that reverse the direction of text, and halves of characters.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -1,7 +1,5 @@
 """Read D4RL's HDF5 files of the gym-mujoco tasks, in all versions (https://github.com/Farama-Foundation/D4RL)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

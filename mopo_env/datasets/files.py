@@ -1,7 +1,5 @@
 """Transitions in our own file format, and flat copies of datasets in slower formats."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace

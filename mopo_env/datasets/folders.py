@@ -1,7 +1,5 @@
 """Find the folders of datasets, ensembles and learned rules, without reading files."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Read arrays of strangers' HDF5 files: check each before memory is allocated, and read nothing outside the file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Find datasets and tasks by name, path or Minari id."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

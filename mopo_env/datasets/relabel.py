@@ -1,7 +1,5 @@
 """Give a dataset the rewards of another task (paper, section 5.2)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Turn recorded rows into transitions with their true next states; the readers share this module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

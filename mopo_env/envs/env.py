@@ -11,9 +11,9 @@ from mopo_env._utils.devices import new_generator
 from mopo_env._utils.options import check_integer
 from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rendering import Renderer
 from mopo_env.envs.rollouts import given_starts
 from mopo_env.errors import ConfigError
+from mopo_env.real.drawing import StateRenderer
 
 __all__ = ["PenalizedModelEnv"]
 
@@ -31,7 +31,7 @@ class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # Gymnasium declares it this way
 
-    def __init__(self, penalized_model: PenalizedModel, *, horizon: int, renderer: Renderer | None = None) -> None:
+    def __init__(self, penalized_model: PenalizedModel, *, horizon: int, renderer: StateRenderer | None = None) -> None:
         """Wrap a penalized model.
 
         Args:

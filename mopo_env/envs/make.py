@@ -1,10 +1,9 @@
 """Build environments from names and paths. `gymnasium.make` calls these functions."""
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
@@ -19,28 +18,22 @@ from mopo_env._utils.options import (
     PenaltyCoef,
     Precision,
 )
-from mopo_env.datasets.folders import find_artifact, find_folder
-from mopo_env.datasets.locate import load_dataset, resolve_task
+from mopo_env.datasets.locate import resolve_task
+from mopo_env.datasets.shared import load_shared_dataset, load_shared_ensemble, load_shared_termination
 from mopo_env.envs.env import PenalizedModelEnv
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.envs.rendering import make_renderer
 from mopo_env.envs.vector_env import PenalizedModelVectorEnv
-from mopo_env.errors import ConfigError, StoreError, UnknownNameError
-from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
+from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, Penalty, get_penalty
 from mopo_env.penalties.nearest import make_nearest_neighbour_penalty
 from mopo_env.penalties.oracle import make_oracle_penalty
+from mopo_env.real.drawing import make_renderer
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
-from mopo_env.terminations.learned import LearnedTermination, load_termination
-from mopo_env.transitions import Transitions
 
 __all__ = [
     "dataset_of",
-    "load_shared_dataset",
-    "load_shared_ensemble",
-    "load_shared_termination",
     "make_env",
     "make_penalized_model",
     "make_vector_env",
@@ -48,7 +41,6 @@ __all__ = [
 ]
 
 Name = str | Path
-Loaded = TypeVar("Loaded")
 
 
 def make_env(
@@ -188,37 +180,6 @@ def dataset_of(task: Task, dataset: Name | None = None) -> Name:
     return dataset
 
 
-def load_shared_ensemble(name: str | Path, *, device: str = "cpu") -> GaussianEnsemble:
-    """Load the ensemble of a task, or the one in a folder.
-
-    Raises:
-        StoreError: If there is none, or its files are damaged.
-    """
-    folder = find_folder(name) or Path(name).expanduser()
-    if not (folder / "ensemble.json").is_file():
-        raise StoreError(
-            f"no ensemble for {str(name)!r}: {folder / 'ensemble.json'} does not exist. "
-            f"Fit one with `mopo fit {name} --out FOLDER`, and name FOLDER as the dataset."
-        )
-    return _shared(load_ensemble, folder / "ensemble.json", device=device)
-
-
-def load_shared_termination(*names: Name | None, device: str = "cpu") -> LearnedTermination:
-    """Load the learned rule from the first of several tasks or folders that holds one; None is skipped.
-
-    Raises:
-        StoreError: If none of them holds a learned rule, or its files are damaged.
-    """
-    folder = find_artifact("termination", *names)
-    if folder is None:
-        where = " nor ".join(repr(str(name)) for name in names if name is not None)
-        raise StoreError(
-            f"no learned termination rule in {where}: no termination.json was found there. "
-            "Fit one with `mopo fit-termination`, or name another rule."
-        )
-    return _shared(load_termination, folder / "termination.json", device=device)
-
-
 def resolve_penalty(
     penalty: str | Mapping[str, Any] | Penalty, task: Task, dataset: Name, *, device: str = "cpu"
 ) -> Penalty:
@@ -249,17 +210,6 @@ def resolve_penalty(
     return get_penalty(penalty)
 
 
-def load_shared_dataset(name: Name) -> Transitions:
-    """Load a dataset as `load_dataset` does. One in our own format is shared within the process.
-
-    Raises:
-        DatasetError: If there is no such dataset; the message says how to get one.
-        StoreError: If its files are damaged.
-    """
-    folder = find_folder(name)
-    return load_dataset(name) if folder is None else _shared(load_dataset, folder / "dataset.json")
-
-
 def _check_options(options: dict[str, Any], *of_vector_env: str) -> None:
     """Refuse what is no option."""
     if "max_episode_steps" in options:
@@ -279,14 +229,3 @@ def _find_task(
                 "PenalizedModelEnv(PenalizedModel(model, transitions, …), horizon=…) directly."
             )
     return resolve_task(dataset if task is None else task, ensemble=ensemble)
-
-
-def _shared(load: Callable[..., Loaded], manifest: Path, **options: Any) -> Loaded:
-    """Load an artifact once in a process, and again after its manifest has changed. Nobody writes to what is loaded."""
-    loaded: Loaded = _load(load, manifest.parent.resolve(), manifest.stat().st_mtime_ns, **options)
-    return loaded
-
-
-@lru_cache(maxsize=6)
-def _load(load: Callable[..., Any], folder: Path, changed: int, **options: Any) -> Any:
-    return load(folder, **options)

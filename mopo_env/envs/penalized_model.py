@@ -18,13 +18,7 @@ from mopo_env._utils.arrays import check_same_widths
 from mopo_env._utils.devices import perhaps_any
 from mopo_env._utils.options import MemberPer, OnExit, PenaltyCoef, check_boolean, check_choice, check_number
 from mopo_env._utils.spaces import ActionSpace, finite_box
-from mopo_env.envs.envelope import (
-    NON_FINITE,
-    check_penalties,
-    check_rows,
-    learn_envelope,
-    penalties_on_data,
-)
+from mopo_env.envs.envelope import NON_FINITE, check_penalties, check_rows, learn_envelope, penalties_on_data
 from mopo_env.errors import ConfigError, InputError
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction, pick_members
 from mopo_env.penalties import Penalty, get_penalty
@@ -140,17 +134,14 @@ class PenalizedModel:
             device=model.device,
         )
         # What leaves the envelope is clipped to its edge, so that agents never see a number without bound.
-        space, (low, high) = transitions.observation_space, (self.envelope.low[:-1], self.envelope.high[:-1])
-        self._observation_bounds = _finite_bounds(
-            torch.maximum(low, torch.tensor(space.low, device=model.device)),
-            torch.minimum(high, torch.tensor(space.high, device=model.device)),
+        space, envelope = transitions.observation_space, self.envelope
+        self._observation_bounds = (
+            torch.maximum(envelope.low[:-1], torch.tensor(space.low, device=model.device)),
+            torch.minimum(envelope.high[:-1], torch.tensor(space.high, device=model.device)),
         )
-        self._action_bounds = None
-        if not isinstance(self.action_space, Discrete):
-            edges = (
-                torch.tensor(edge, device=model.device) for edge in (self.action_space.low, self.action_space.high)
-            )
-            self._action_bounds = _finite_bounds(*edges)
+        if isinstance(self.action_space, Box):
+            edges = (self.action_space.low, self.action_space.high)
+            self._action_bounds = [torch.tensor(edge, device=model.device) for edge in edges]
 
     @property
     def device(self) -> torch.device:
@@ -191,7 +182,8 @@ class PenalizedModel:
             ConfigError: If the penalty or the rule does not return one value for each row, or the rule's values are
                 not booleans. On the CPU also if a penalty is negative; a GPU would have to synchronise for this check.
         """
-        actions = _clip(actions, self._action_bounds)
+        if isinstance(self.action_space, Box):
+            actions = torch.clamp(actions, *self._action_bounds)
         prediction = self.model.predict(observations, self._encode(actions))
         next_observations, model_rewards = self._draw(prediction, generator, members)
         penalties = check_penalties(self.penalty(prediction), len(actions))
@@ -206,7 +198,7 @@ class PenalizedModel:
             model_rewards = torch.where(broken, envelope.lowest_reward, model_rewards)
             penalties = torch.where(broken, envelope.largest_penalty, penalties)
             rewards = torch.where(left, envelope.exit_reward, rewards)
-        next_observations = _clip(next_observations, self._observation_bounds)
+        next_observations = torch.clamp(next_observations, *self._observation_bounds)
         terminations = self.termination(observations, actions, next_observations)
         terminations = check_rows("termination", terminations, len(actions), torch.bool)
         truncations = torch.zeros_like(left) if envelope.terminates else left & ~terminations
@@ -246,12 +238,3 @@ def _penalty_coef(penalty_coef: PenaltyCoef | None, mean_penalty: float | None, 
     if mean == 0.0 and wanted:
         raise ConfigError(f"mean_penalty: found {wanted:g}, but u is 0 everywhere on the data. Choose another penalty.")
     return wanted / mean if wanted else 0.0
-
-
-def _finite_bounds(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return the bounds for clipping, or None if there are none."""
-    return (low, high) if bool(low.isfinite().any() or high.isfinite().any()) else None
-
-
-def _clip(values: Tensor, bounds: tuple[Tensor, Tensor] | None) -> Tensor:
-    return values if bounds is None else torch.clamp(values, *bounds)

@@ -1,4 +1,4 @@
-"""What a dataset covers."""
+"""What a dataset covers, and the returns of its episodes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from mopo_env._utils.options import check_integer
+from mopo_env.datasets.card.card import DatasetCard
+from mopo_env.datasets.card.text import printable
 from mopo_env.figures.canvas import GREY, new_figure, plain
 from mopo_env.transitions import Transitions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_coverage", "principal_components"]
+__all__ = ["draw_coverage", "draw_returns", "principal_components"]
 
 
 def draw_coverage(
@@ -27,9 +29,6 @@ def draw_coverage(
         dimensions: Two columns of the observation, from 0. None: the first two principal components.
         points: How many states are drawn.
         seed: Of the choice among them.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
     """
     check_integer("points", points)
     figure, (states, returns) = new_figure(2, width=9.0, height=3.6)
@@ -52,6 +51,22 @@ def draw_coverage(
     returns.set_title(
         f"{len(transitions.episode_returns):,} episodes, mean {mean:.0f} (dotted)", loc="left", fontsize=10
     )
+    return figure
+
+
+def draw_returns(transitions: Transitions, card: DatasetCard) -> Figure:
+    """Draw the distribution of the returns, their mean, and the mean of the paper's batch if the task has one."""
+    figure, (axes,) = new_figure(height=4.0)
+    axes.hist(transitions.episode_returns, bins=40, color="0.45")
+    axes.set(xlabel="return of an episode", ylabel="episodes")
+    axes.axvline(card.returns.mean, color="tab:blue", label=f"mean {card.returns.mean:.1f}")
+    published = None if card.task is None else card.task.paper_dataset_mean
+    if published is not None:
+        label = f"mean of the paper's batch {published:.1f}"
+        axes.axvline(published, color="tab:orange", linestyle="--", label=label)
+    axes.legend(frameon=False, fontsize=8)
+    name = plain(printable(str(card.metadata.get("name", "dataset"))))
+    figure.suptitle(f"{name}: {card.rows:,} transitions, {card.episodes:,} episodes")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""How far a model can be trusted: its penalty over two dimensions, its rollouts, and its penalty against its error."""
+"""How far a model can be trusted: its card, its penalty over two dimensions, its rollouts, its penalty and error."""
 
 from __future__ import annotations
 
@@ -8,19 +8,51 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mopo_env.datasets.card.text import printable
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.figures.canvas import COLOURS, legend_below, new_figure, plain
 from mopo_env.models.card.card import rank_correlation
+from mopo_env.models.card.scores import ModelCard
 from mopo_env.models.protocol import GaussianPrediction, pick_members
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_penalty_against_error", "draw_penalty_field", "draw_trajectories"]
+__all__ = ["draw_model_card", "draw_penalty_against_error", "draw_penalty_field", "draw_trajectories"]
 
 _BEYOND = 0.5
 """A field reaches beyond the data by this share of their range."""
+
+
+def draw_model_card(card: ModelCard) -> Figure:
+    """Draw errors and calibration by column, and rollouts beside the recording."""
+    height = max(3.5, 1.5 + 0.25 * len(card.columns))
+    figure, (errors, calibration, rollouts) = new_figure(3, width=11, height=height)
+    names = [plain(printable(column.name)) for column in card.columns]
+    places = range(len(names))
+    errors.barh(places, [column.rmse / column.spread for column in card.columns], height=0.6)
+    guesses = [column.unchanged / column.spread for column in card.columns]
+    errors.plot(guesses, places, "|", color="0.2", markersize=10, label="no change")
+    errors.set(title="error", xlabel="standard deviations of the change")
+    errors.set_yticks(places, names, fontsize=8)
+    z2 = [column.z2 for column in card.columns]
+    calibration.plot(z2, places, "o")
+    calibration.axvline(1.0, color="0.2", linestyle="--", linewidth=1, label="calibrated")
+    limits = {"xlim": (min(0.1, 0.5 * min(z2)), max(10.0, 2.0 * max(z2))), "ylim": errors.get_ylim()}
+    calibration.set(title="z²", xlabel="squared error in predicted variances", xscale="log", **limits)
+    calibration.set_yticks(places, [])
+    steps = [score.steps for score in card.rollouts]
+    rollouts.plot(steps, [score.error for score in card.rollouts], marker="o", label="distance from the recording")
+    rollouts.plot(steps, [score.outside for score in card.rollouts], marker="s", label="share outside the data")
+    rollouts.set(title="rollouts with the recorded actions", xlabel="steps", xscale="log", ylim=(0.0, None))
+    rollouts.set_xticks(steps, [str(step) for step in steps])
+    rollouts.minorticks_off()
+    for axes in (errors, calibration):
+        axes.invert_yaxis()
+    for axes in (errors, calibration, rollouts):
+        axes.legend(frameon=False, fontsize=8)
+    return figure
 
 
 @torch.no_grad()
@@ -34,9 +66,6 @@ def draw_penalty_field(model: PenalizedModel, dimensions: tuple[int, int] = (0, 
         model: Model, dataset and penalty.
         dimensions: Two columns of the observation, from 0.
         points: Points of the grid along either side.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
     """
     data, columns = model.transitions, list(dimensions)
     inputs = np.concatenate([data.observations, data.encoded_actions()], axis=1).astype(np.float64)
@@ -88,7 +117,6 @@ def draw_trajectories(
 
     Raises:
         ConfigError: If the model has no members.
-        MissingExtraError: If matplotlib is not installed.
     """
     data, elites = model.transitions, _elites(model)
     firsts = np.append(0, data.episode_ends[:-1] + 1)
@@ -130,7 +158,6 @@ def draw_penalty_against_error(model: PenalizedModel, *, rows: np.ndarray | None
 
     Raises:
         ConfigError: If the model has no members, or `rows` is None and the model does not say what its hold-out is.
-        MissingExtraError: If matplotlib is not installed.
     """
     if rows is None:
         rows = np.array(getattr(model.model, "metadata", {}).get("holdout_rows", []), dtype=np.int64)

@@ -16,7 +16,7 @@ from mopo_env._utils.options import Precision, check_choice, check_integer, chec
 from mopo_env._utils.tensors import load_module, save_module
 from mopo_env.errors import StoreError
 from mopo_env.models.layers import MANY_ROWS, EnsembleLinear, evaluate_at_once, evaluate_by_member, evaluate_each
-from mopo_env.models.protocol import GaussianPrediction
+from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 
 __all__ = ["EnsembleLinear", "GaussianEnsemble", "load_ensemble", "save_ensemble"]
 
@@ -128,9 +128,7 @@ class GaussianEnsemble(nn.Module):
         return other
 
     @torch.no_grad()
-    def predict(
-        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> GaussianPrediction:
+    def predict(self, observations: Observations, actions: Actions) -> GaussianPrediction:
         """Evaluate all members on the same states and actions. Inputs and outputs are in raw units."""
         inputs = self.normalise(torch.cat([observations, actions], dim=-1))
         layers, inner = self._layers(), getattr(torch, self.precision)

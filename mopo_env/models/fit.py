@@ -78,11 +78,15 @@ def fit_ensemble(
     # A constant column has no scale. That of the stillest one adds next to nothing to a penalty in raw units.
     ensemble.target_std = torch.where(still, stillest if scaled and stillest.isfinite() else 1.0, target_std)
     _warn_of_still_columns(targets[train][:, still], [names[column] for column in still.nonzero().ravel().tolist()])
-    scale = TargetScale(target_mean, ensemble.target_std) if scaled else TargetScale.identity(target_mean)
+    # The paper's code leaves targets in raw units.
+    units = (
+        (target_mean, ensemble.target_std) if scaled else (torch.zeros_like(target_mean), torch.ones_like(target_mean))
+    )
+    scale = TargetScale(*(unit.to(device) for unit in units))
     if config.lipschitz is not None:
         regularise(ensemble, config.lipschitz, generator)
     ensemble.to(device)
-    data = FitData(ensemble, inputs, targets, train, holdout, device, scale)
+    data = FitData(ensemble, inputs, targets, train, holdout, scale)
     bootstraps = torch.randint(len(train), (config.num_members, len(train)), generator=generator)
     num_epochs = config.epochs_for(len(train))
     num_updates = num_epochs * math.ceil(len(train) / config.batch_size)

@@ -115,11 +115,7 @@ class FitConfig:
         return max(36, math.ceil(1000 / math.ceil(num_rows / self.batch_size)))
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            ConfigError: If one has the wrong type or lies outside its range; the message names it.
-        """
+        """Check every option; a `ConfigError` names the one that is wrong."""
         check_fields(self, check_integer, "num_members", "num_elites", "batch_size", "holdout_size", "patience")
         check_fields(self, check_integer, "max_epochs", optional=True)
         check_fields(self, check_choice, "schedule", choices=Schedule)

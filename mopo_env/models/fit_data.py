@@ -29,15 +29,6 @@ class TargetScale:
     def __init__(self, mean: Float[Tensor, " output"], std: Float[Tensor, " output"]) -> None:
         self.mean, self.std = mean, std
 
-    @classmethod
-    def identity(cls, like: Float[Tensor, " output"]) -> "TargetScale":
-        """Leave targets in raw units, as the paper's code does."""
-        return cls(torch.zeros_like(like), torch.ones_like(like))
-
-    def to(self, device: torch.device | str) -> "TargetScale":
-        """Return the same on another device."""
-        return TargetScale(self.mean.to(device), self.std.to(device))
-
     def normalise(self, targets: Float[Tensor, "row output"]) -> Float[Tensor, "row output"]:
         """Return what the networks learn."""
         return (targets - self.mean) / self.std
@@ -48,11 +39,10 @@ class TargetScale:
 
         The log-variance and its bounds move by the same amount, and the soft clamp between them moves along.
         """
-        mean, std = self.mean.to(ensemble.device), self.std.to(ensemble.device)
-        ensemble.mean_head.weight.mul_(std)
-        ensemble.mean_head.bias.mul_(std).add_(mean)
+        ensemble.mean_head.weight.mul_(self.std)
+        ensemble.mean_head.bias.mul_(self.std).add_(self.mean)
         for logvar in (ensemble.logvar_head.bias, ensemble.max_logvar, ensemble.min_logvar):
-            logvar.add_(2.0 * std.log())
+            logvar.add_(2.0 * self.std.log())
 
 
 class FitData:
@@ -65,12 +55,11 @@ class FitData:
         targets: Tensor,
         train: Tensor,
         holdout: Tensor,
-        device: torch.device | str,
         scale: TargetScale,
     ) -> None:
-        normalised = ensemble.normalise(inputs.to(device))
-        self._scale = scale.to(device)
-        targets = self._scale.normalise(targets.to(device))
+        normalised = ensemble.normalise(inputs.to(ensemble.device))
+        self._scale = scale
+        targets = scale.normalise(targets.to(ensemble.device))
         self._inputs, self._targets = normalised[train], targets[train]
         self._holdout_inputs, self._holdout_targets = normalised[holdout], targets[holdout]
 

@@ -5,14 +5,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from mopo_env._utils.devices import check_device
 from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
-from mopo_env.models.protocol import GaussianPrediction
+from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 
 __all__ = ["FunctionModel", "Outcome"]
 
@@ -69,9 +68,7 @@ class FunctionModel:
         self.elites = torch.arange(self.num_members, device=self.device)
         self._function = function
 
-    def predict(
-        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> GaussianPrediction:
+    def predict(self, observations: Observations, actions: Actions) -> GaussianPrediction:
         """Call the function, and return its answer as the Gaussians of an ensemble.
 
         Raises:

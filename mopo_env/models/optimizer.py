@@ -1,7 +1,5 @@
 """Adam for an ensemble, and how its learning rate changes over a fit."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,13 +1,19 @@
 """The interface of a dynamics model: T̂ in the paper."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ["DynamicsModel", "GaussianPrediction", "Prediction", "pick_members"]
+__all__ = ["Actions", "Draws", "DynamicsModel", "GaussianPrediction", "Observations", "Prediction", "pick_members"]
+
+# In raw units; discrete actions are one-hot.
+Observations: TypeAlias = Float[Tensor, "batch observation"]
+Actions: TypeAlias = Float[Tensor, "batch action"]
+Draws: TypeAlias = tuple[Observations, Float[Tensor, " batch"]]
+"""Next observations and rewards."""
 
 
 @runtime_checkable
@@ -27,7 +33,7 @@ class Prediction(Protocol):
         """The actions a of the batch; discrete actions are one-hot."""
         ...
 
-    def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+    def sample(self, generator: torch.Generator) -> Draws:
         """Draw next observations and rewards, in raw units."""
         ...
 
@@ -51,9 +57,7 @@ class DynamicsModel(Protocol):
         """Where the model computes."""
         ...
 
-    def predict(
-        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> Prediction:
+    def predict(self, observations: Observations, actions: Actions) -> Prediction:
         """Return the distribution of the next observations and rewards, all in raw units."""
         ...
 
@@ -73,20 +77,18 @@ class GaussianPrediction:
         target_std: Standard deviations of the changes and rewards over the training data; None if not known.
     """
 
-    observations: Float[Tensor, "batch observation"]
-    actions: Float[Tensor, "batch action"]
+    observations: Observations
+    actions: Actions
     mean: Float[Tensor, "member batch output"]
     std: Float[Tensor, "member batch output"]
     elites: Int64[Tensor, " elite"]
     target_std: Float[Tensor, " output"] | None = None
 
-    def sample(self, generator: torch.Generator) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+    def sample(self, generator: torch.Generator) -> Draws:
         """Pick an elite for each row, then draw from its Gaussian (paper, Algorithm 2, line 8)."""
         return self.sample_from(pick_members(self.elites, self.mean.shape[1], generator), generator)
 
-    def sample_from(
-        self, members: Int64[Tensor, " batch"], generator: torch.Generator | None
-    ) -> tuple[Float[Tensor, "batch observation"], Float[Tensor, " batch"]]:
+    def sample_from(self, members: Int64[Tensor, " batch"], generator: torch.Generator | None) -> Draws:
         """Draw each row from the Gaussian of the given member. Without a generator, return the mean of that member."""
         row = torch.arange(self.mean.shape[1], device=self.mean.device)
         outcome = self.mean[members, row]

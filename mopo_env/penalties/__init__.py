@@ -78,11 +78,7 @@ class EnsemblePenalty:
     units: Units = "raw"
 
     def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: If an option has a wrong value; the message names it.
-        """
+        """Check every option; a `ConfigError` names the one that is wrong."""
         check_choice("members", self.members, Members)
         check_choice("units", self.units, Units)
         check_boolean("reward", self.reward)

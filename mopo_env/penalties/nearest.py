@@ -11,7 +11,7 @@ from mopo_env._utils.devices import check_device
 from mopo_env._utils.options import check_integer
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.errors import ConfigError
-from mopo_env.models.protocol import Prediction
+from mopo_env.models.protocol import Actions, Observations, Prediction
 from mopo_env.transitions import Transitions
 
 __all__ = ["DistanceToData", "NearestNeighbourPenalty", "make_nearest_neighbour_penalty"]
@@ -54,9 +54,7 @@ class DistanceToData:
         self._squares = self._recorded.square().sum(dim=1)
 
     @torch.no_grad()
-    def __call__(
-        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> Float[Tensor, " batch"]:
+    def __call__(self, observations: Observations, actions: Actions) -> Float[Tensor, " batch"]:
         """Return the distance of each row, in raw units given; discrete actions one-hot."""
         asked = (torch.cat([observations, actions], dim=1) - self._mean) / self._std
         return torch.cat([self._nearest(part) for part in torch.split(asked, _TILE)])

@@ -54,11 +54,7 @@ class OraclePenalty:
     units: Units = "raw"
 
     def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: If an option is wrong; the message names it.
-        """
+        """Check every option; a `ConfigError` names the one that is wrong."""
         check_fields(self, check_number, "max_error", above=0.0)
         check_choice("combine", self.combine, Combine)
         check_choice("members", self.members, Members)

@@ -1,17 +1,15 @@
 """Pictures of a robot's states, drawn by MuJoCo from observations: those of a model as well as recorded ones."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
-import mujoco
 import numpy as np
 
-from mopo_env.errors import ConfigError, InputError
+from mopo_env.errors import ConfigError, InputError, require_extra
 from mopo_env.real.real_env import drawing_without_screen, make_env_by_id, quiet_mujoco
-from mopo_env.real.robots import get_robot
+from mopo_env.real.robots import ROBOTS, get_robot
+from mopo_env.tasks import Task
 
-__all__ = ["StateRenderer"]
+__all__ = ["StateRenderer", "make_renderer"]
 
 
 class StateRenderer:
@@ -26,6 +24,7 @@ class StateRenderer:
     Attributes:
         env_id: The environment, a key of `mopo_env.real.robots.ROBOTS`.
         fps: Steps of the environment in a second.
+        origin: Where an episode starts, since observations do not say it.
         observation_dim: Width of an observation.
     """
 
@@ -42,6 +41,7 @@ class StateRenderer:
             MissingExtraError: If MuJoCo is not installed.
         """
         self.env_id, self._robot = env_id, get_robot(env_id)
+        self._mujoco = require_extra("mujoco", "mujoco")
         # Camera 0 of every robot follows it. Gymnasium 1.4's default does not, and loses it after a second.
         self._env = make_env_by_id(env_id, render_mode="rgb_array", width=width, height=height, camera_id=0)
         self._simulator = cast(Any, self._env.unwrapped)
@@ -75,10 +75,10 @@ class StateRenderer:
             quaternion = positions[len(self.origin) :][self._robot.quaternion]
             quaternion /= max(float(np.linalg.norm(quaternion)), 1e-12)
         try:
-            with quiet_mujoco(mujoco), drawing_without_screen():
+            with quiet_mujoco(self._mujoco), drawing_without_screen():
                 self._simulator.set_state(positions, velocities)
                 picture: np.ndarray = self._simulator.render()
-        except (RuntimeError, ImportError, AttributeError, mujoco.FatalError) as error:
+        except (RuntimeError, ImportError, AttributeError, self._mujoco.FatalError) as error:
             raise ConfigError(
                 f"MuJoCo cannot draw on this machine: {error}. Set the environment variable MUJOCO_GL to egl, osmesa "
                 "or glfw, whichever is installed."
@@ -95,3 +95,22 @@ class StateRenderer:
     def close(self) -> None:
         """Release the window and its memory."""
         self._env.close()
+
+
+def make_renderer(task: Task, render_mode: str | None) -> StateRenderer | None:
+    """Return what draws the states of a task; None without a render mode.
+
+    Raises:
+        ConfigError: If there is no such render mode, or the states of the task cannot be drawn.
+        MissingExtraError: If MuJoCo is not installed.
+    """
+    if render_mode is None:
+        return None
+    if render_mode != "rgb_array":
+        raise ConfigError(f"render_mode: expected None or 'rgb_array', found {render_mode!r}.")
+    if task.real_env_id not in ROBOTS:
+        raise ConfigError(
+            f"render_mode: the states of {task.label} cannot be drawn, because how they relate to a simulator is not "
+            f"known. Leave it out. These can be drawn: {', '.join(sorted(ROBOTS))}."
+        )
+    return StateRenderer(task.real_env_id)

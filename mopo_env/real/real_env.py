@@ -1,7 +1,5 @@
 """Build the real environments, in which data are collected and policies are evaluated."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

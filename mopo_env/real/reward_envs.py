@@ -5,8 +5,6 @@ computes from the transition. `import mopo_env` registers them, as ``mopo/HalfCh
 limit of 1,000 steps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar
 

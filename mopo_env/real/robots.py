@@ -4,8 +4,6 @@ An observation of Gymnasium's robots holds all positions except the first one or
 positions say where the robot stands, and the dynamics do not depend on them. So an observation determines the state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from mopo_env._utils.arrays import check_rows
 from mopo_env._utils.options import check_integer
 from mopo_env.errors import require_extra
-from mopo_env.models.protocol import GaussianPrediction
+from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 from mopo_env.real.real_env import make_env_by_id, quiet_mujoco
 from mopo_env.real.robots import Motion, get_robot
 
@@ -105,9 +104,7 @@ class TrueDynamics:
             next_observations[chunk], rewards[chunk] = self._step(observations[chunk], actions[chunk])
         return TrueStep(next_observations, rewards)
 
-    def predict(
-        self, observations: Float[Tensor, "batch observation"], actions: Float[Tensor, "batch action"]
-    ) -> GaussianPrediction:
+    def predict(self, observations: Observations, actions: Actions) -> GaussianPrediction:
         """Return the true step as the prediction of one member with zero standard deviation, in float32."""
         step = self.step(observations.numpy(), actions.numpy())
         outcome = np.concatenate([step.next_observations, step.rewards[:, None]], axis=1)

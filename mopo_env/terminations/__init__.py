@@ -4,8 +4,6 @@ Read `rules` first, the rules of the real environments. Then read `learned`, a r
 the options of its fit, and `fit`.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from mopo_env._utils.lazy import lazy_names

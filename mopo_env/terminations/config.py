@@ -1,7 +1,5 @@
 """`TerminationConfig`: the options of fitting a termination rule."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,11 +39,7 @@ class TerminationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            ConfigError: If an option has the wrong type or is outside its range; the message names it.
-        """
+        """Check every option; a `ConfigError` names the one that is wrong."""
         check_fields(self, check_choice, "inputs", choices=TerminationInputs)
         check_fields(self, check_integer, "num_members", "batch_size", "patience", "max_epochs")
         check_fields(self, check_integer, "seed", minimum=0, maximum=2**63 - 1)

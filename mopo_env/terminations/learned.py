@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,7 +15,7 @@ from mopo_env._utils.tensors import load_module, save_module
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.layers import EnsembleLinear
 from mopo_env.terminations.config import TerminationInputs
-from mopo_env.terminations.rules import Actions
+from mopo_env.terminations.rules import Actions, Flags, States
 
 __all__ = ["LearnedTermination", "load_termination", "save_termination"]
 
@@ -85,22 +85,12 @@ class LearnedTermination(nn.Module):
         self.register_buffer("input_std", torch.ones(input_dim))
         self.register_buffer("threshold", torch.tensor(0.5))
 
-    def forward(
-        self,
-        observations: Float[Tensor, "batch observation"],
-        actions: Actions,
-        next_observations: Float[Tensor, "batch observation"],
-    ) -> Bool[Tensor, " batch"]:
+    def forward(self, observations: States, actions: Actions, next_observations: States) -> Flags:
         """Return which next states are terminal; all arguments are in raw units."""
         return self.probability(observations, actions, next_observations) > self.threshold
 
     @torch.no_grad()
-    def probability(
-        self,
-        observations: Float[Tensor, "batch observation"],
-        actions: Actions,
-        next_observations: Float[Tensor, "batch observation"],
-    ) -> Float[Tensor, " batch"]:
+    def probability(self, observations: States, actions: Actions, next_observations: States) -> Float[Tensor, " batch"]:
         """Return the mean over members of P(terminal | s, a, s′); all arguments are in raw units."""
         inputs = self.normalise(self.select(observations, actions, next_observations))
         chunks = [
@@ -109,12 +99,7 @@ class LearnedTermination(nn.Module):
         ]
         return torch.cat(chunks)
 
-    def select(
-        self,
-        observations: Float[Tensor, "batch observation"],
-        actions: Actions,
-        next_observations: Float[Tensor, "batch observation"],
-    ) -> Float[Tensor, "batch input"]:
+    def select(self, observations: States, actions: Actions, next_observations: States) -> Float[Tensor, "batch input"]:
         """Return the columns that the rule reads, in raw units."""
         if self.inputs == "next-observation":
             return next_observations

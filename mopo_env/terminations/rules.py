@@ -17,6 +17,8 @@ from mopo_env.errors import ConfigError, UnknownNameError
 __all__ = [
     "TERMINATIONS",
     "Actions",
+    "Flags",
+    "States",
     "Termination",
     "ant",
     "cartpole",

@@ -1,6 +1,7 @@
-"""What the arrays of a dataset must fulfil. Every message names the array, the episode and the step."""
+"""What the arrays of a dataset must fulfil, and their conversion, without a copy where nobody can change them.
 
-from __future__ import annotations
+What is wrong is refused by a `DatasetError` that names the array, the episode and the step.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +13,69 @@ from gymnasium.spaces import Box, Discrete
 from mopo_env._utils.spaces import ActionSpace, number_range
 from mopo_env.errors import DatasetError, DataWarning
 
-__all__ = ["check_actions_inside", "check_finite", "check_shapes", "default_action_space", "widened"]
+__all__ = [
+    "as_column",
+    "as_flags",
+    "as_float32",
+    "check_actions_inside",
+    "check_finite",
+    "check_shapes",
+    "default_action_space",
+    "widened",
+]
 
 # float32 rounding may carry an action that sat on a bound just past it.
 _BOUND_TOLERANCE = 1e-4
 
 
-def check_shapes(arrays: Mapping[str, np.ndarray], action_space: ActionSpace | None) -> None:
-    """Refuse arrays that do not have one row a transition.
+def _as_array(name: str, value: Any, expected: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DatasetError(f"{name}: found rows of different lengths, expected one array: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise DatasetError(f"{name}: found the type {array.dtype}, expected {expected}.")
+    return array
 
-    Raises:
-        DatasetError: If an array has another shape, or there are fewer than two rows.
-    """
+
+def as_float32(name: str, value: Any) -> np.ndarray:
+    """Return numbers in float32; what is too large becomes infinite, and is found later."""
+    with np.errstate(over="ignore"):
+        return _own(_as_array(name, value, "real numbers"), np.float32)
+
+
+def as_column(name: str, value: Any) -> np.ndarray:
+    """Return discrete actions in the shape ``(rows,)``. Replay buffers and tables hold them as a column."""
+    array = _as_array(name, value, "whole numbers for a Discrete action space")
+    return np.array(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array, order="C")
+
+
+def as_flags(name: str, value: Any) -> np.ndarray:
+    """Return booleans, which may come as zeros and ones."""
+    expected = "booleans (or zeros and ones)"
+    array = _as_array(name, value, expected)
+    wrong = array[:0] if array.dtype == bool else array[~np.isin(array, (0, 1))]
+    if len(wrong):
+        raise DatasetError(f"{name}: found the value {wrong[0]}, expected {expected}.")
+    return _own(array, np.bool_)
+
+
+def _own(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    """Return a copy, or the array itself if nobody else can change it. Datasets are large."""
+    if array.dtype == dtype and array.flags.c_contiguous and _is_immutable(array):
+        return array
+    return np.array(array, dtype=dtype, order="C")
+
+
+def _is_immutable(array: np.ndarray) -> bool:
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    return owner is None or isinstance(owner, bytes)
+
+
+def check_shapes(arrays: Mapping[str, np.ndarray], action_space: ActionSpace | None) -> None:
+    """Refuse arrays that do not have one row a transition, and fewer than two rows."""
     discrete = isinstance(action_space, Discrete)
     rows = len(arrays["rewards"]) if arrays["rewards"].ndim else 0
     vectors = {"observations": "observation", "actions": "action", "next_observations": "observation"}
@@ -49,11 +101,7 @@ def check_shapes(arrays: Mapping[str, np.ndarray], action_space: ActionSpace | N
 
 
 def check_finite(name: str, array: np.ndarray, locate: Callable[[int], str]) -> None:
-    """Refuse NaN and infinity. `locate` tells the episode and the step of a row.
-
-    Raises:
-        DatasetError: If a value is not finite.
-    """
+    """Refuse NaN and infinity. `locate` tells the episode and the step of a row."""
     # NaN and infinity show in the smallest and largest value, so usually no mask of the data's size is needed.
     if np.isfinite(array.min()) and np.isfinite(array.max()):
         return
@@ -68,11 +116,7 @@ def check_finite(name: str, array: np.ndarray, locate: Callable[[int], str]) -> 
 
 
 def default_action_space(actions: np.ndarray) -> Box:
-    """Return the box from −1 to 1.
-
-    Raises:
-        DatasetError: If an action lies outside it.
-    """
+    """Return the box from −1 to 1, if every action lies in it."""
     low, high = float(actions.min()), float(actions.max())
     if low < -1 - _BOUND_TOLERANCE or high > 1 + _BOUND_TOLERANCE:
         raise DatasetError(
@@ -84,11 +128,7 @@ def default_action_space(actions: np.ndarray) -> Box:
 
 
 def check_actions_inside(actions: np.ndarray, space: ActionSpace, locate: Callable[[int], str]) -> None:
-    """Refuse actions outside their space.
-
-    Raises:
-        DatasetError: If there is one.
-    """
+    """Refuse actions outside their space."""
     if isinstance(space, Discrete):
         first, last = number_range(space)
         wrong: Any = (actions < first) | (actions > last) | (actions != np.round(actions))

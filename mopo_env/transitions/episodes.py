@@ -1,7 +1,5 @@
 """`Episode`, and how episodes become the rows of a dataset."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -13,8 +13,7 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box, encoded_width, number_range
 from mopo_env.errors import DatasetError
-from mopo_env.transitions.arrays import as_column, as_flags, as_float32
-from mopo_env.transitions.checks import check_actions_inside, check_finite, check_shapes, default_action_space, widened
+from mopo_env.transitions import checks
 from mopo_env.transitions.episodes import Episode, joined
 
 __all__ = ["Transitions"]
@@ -60,13 +59,13 @@ class Transitions:
     def __post_init__(self) -> None:
         """Convert, check and freeze every array."""
         for name in _FLOATING:
-            convert = as_column if self._is_discrete and name == "actions" else as_float32
+            convert = checks.as_column if self._is_discrete and name == "actions" else checks.as_float32
             self._freeze(name, convert(name, getattr(self, name)))
         for name in _FLAGS:
-            self._freeze(name, as_flags(name, getattr(self, name)))
-        check_shapes({name: getattr(self, name) for name in (*_FLOATING, *_FLAGS)}, self.action_space)
+            self._freeze(name, checks.as_flags(name, getattr(self, name)))
+        checks.check_shapes({name: getattr(self, name) for name in (*_FLOATING, *_FLAGS)}, self.action_space)
         for name in _FLOATING:
-            check_finite(name, getattr(self, name), self.locate)
+            checks.check_finite(name, getattr(self, name), self.locate)
         self._set_spaces()
         object.__setattr__(self, "metadata", dict(self.metadata))
 
@@ -217,14 +216,16 @@ class Transitions:
         seen = Box(-np.inf, np.inf, self.observations.shape[1:], np.float32) if seen is None else seen
         object.__setattr__(self, "observation_space", as_float32_box(seen, "observations"))
         chosen: Any = self.action_space
-        chosen = default_action_space(self.actions) if chosen is None else chosen
+        chosen = checks.default_action_space(self.actions) if chosen is None else chosen
         object.__setattr__(self, "action_space", as_action_space(chosen, "actions"))
         for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
             array = getattr(self, name)
             if space.shape != array.shape[1:]:
                 raise DatasetError(f"{name}: found width {array.shape[1]}, but the space has shape {space.shape}.")
         observed = (self.observations, self.next_observations)
-        object.__setattr__(self, "observation_space", widened(self.observation_space, observed, self.observation_names))
-        check_actions_inside(self.actions, self.action_space, self.locate)
+        object.__setattr__(
+            self, "observation_space", checks.widened(self.observation_space, observed, self.observation_names)
+        )
+        checks.check_actions_inside(self.actions, self.action_space, self.locate)
         if self._is_discrete:
             self._freeze("actions", self.actions.astype(np.int64))

@@ -18,14 +18,8 @@ import pytest
 from helpers.damage import errors_with_little_memory, rewrite_json
 
 from mopo_env._utils import store
-from mopo_env._utils.store import (
-    FORMAT_VERSION,
-    artifact_versions,
-    json_ready,
-    read_artifact,
-    write_artifact,
-    write_file,
-)
+from mopo_env._utils.json_files import json_ready
+from mopo_env._utils.store import FORMAT_VERSION, artifact_versions, read_artifact, write_artifact, write_file
 from mopo_env.errors import StoreError
 
 OLD = {"weights": np.arange(60, dtype=np.float32).reshape(3, 20), "flags": np.array([True, False])}

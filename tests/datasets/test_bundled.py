@@ -18,7 +18,7 @@ from stable_baselines3 import SAC
 import mopo_env
 from mopo_env import PenalizedModelEnv, load_dataset, load_ensemble, make_penalized_model, save_transitions
 from mopo_env.datasets.folders import bundled_folder
-from mopo_env.envs.make import load_shared_ensemble
+from mopo_env.datasets.shared import load_shared_ensemble
 from mopo_env.errors import DatasetError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import TASKS

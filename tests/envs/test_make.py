@@ -14,7 +14,8 @@ from helpers.models import fitted_ensemble
 import mopo_env
 from mopo_env.datasets.files import save_transitions
 from mopo_env.datasets.minari.reader import save_minari
-from mopo_env.envs.make import load_shared_termination, make_env, make_penalized_model, make_vector_env
+from mopo_env.datasets.shared import load_shared_termination
+from mopo_env.envs.make import make_env, make_penalized_model, make_vector_env
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, UnknownNameError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.terminations import hopper, never

@@ -43,9 +43,10 @@ def show_dataset(
         versions = ", ".join(f"{name} {version}" for name, version in artifact_versions(folder, "dataset").items())
         print(f"\nThe dataset is in {folder}, written with {printable(versions)}.")
     if plot is not None:
-        from mopo_env.datasets.card.plot import plot_card
+        from mopo_env.figures.canvas import save_figure
+        from mopo_env.figures.data import draw_returns
 
-        print(f"Picture: {plot_card(transitions, card, plot)}")
+        print(f"Picture: {save_figure(draw_returns(transitions, card), plot, dpi=120)}")
     return {"folder": folder, "card": card}
 
 

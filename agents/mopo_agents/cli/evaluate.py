@@ -68,7 +68,8 @@ def evaluate_policy(
     from mopo_agents.evaluation import evaluate
     from mopo_agents.policies import load_policy
     from mopo_agents.runs.policy_files import find_policy
-    from mopo_env._utils.store import json_text, read_artifact, write_file
+    from mopo_env._utils.json_files import json_text
+    from mopo_env._utils.store import read_artifact, write_file
 
     check_output(video, "--video", overwrite=overwrite)
     if video is not None:

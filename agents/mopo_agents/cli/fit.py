@@ -125,7 +125,7 @@ def show_model(
     check_output(plot, "--plot", overwrite=overwrite)
     find_modules_here(penalty)
     transitions = load_dataset(folder)
-    from mopo_env.envs.make import load_shared_ensemble
+    from mopo_env.datasets.shared import load_shared_ensemble
     from mopo_env.models.card.card import model_card
     from mopo_env.models.card.text import card_text
     from mopo_env.penalties import make_penalty
@@ -133,9 +133,10 @@ def show_model(
     card = model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))
     print(card_text(card))
     if plot is not None:
-        from mopo_env.models.card.plot import plot_card
+        from mopo_env.figures.canvas import save_figure
+        from mopo_env.figures.model import draw_model_card
 
-        print(f"Picture: {plot_card(card, plot)}")
+        print(f"Picture: {save_figure(draw_model_card(card), plot)}")
     return {"card": card}
 
 

@@ -20,11 +20,11 @@ from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, report_rows
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import CONFORMAL_COVERAGE
 from mopo_env._utils.store import artifact_versions
-from mopo_env.datasets.card import plot as data_plot
 from mopo_env.datasets.card import text as data_text
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import MopoError
-from mopo_env.models.card import plot as model_plot
+from mopo_env.figures.data import draw_returns
+from mopo_env.figures.model import draw_model_card
 from mopo_env.models.card import text as model_text
 from mopo_env.models.card.scores import ModelCard
 
@@ -189,13 +189,13 @@ def _model(evidence: Evidence, card: ModelCard) -> Iterator[Html]:
     yield from _problems(evidence, "model")
     alt = "Errors and calibration of the model by column, and its rollouts beside the recording"
     caption = f"On {card.rows:,} recorded steps that the fit never saw. A model that knows how wrong it is has z² = 1."
-    yield page.figure(model_plot.draw_card(card), alt=alt, caption=caption)
+    yield page.figure(draw_model_card(card), alt=alt, caption=caption)
     yield page.details("Every number of the model", tag("pre", model_text.card_text(card)))
 
 
 def _data(evidence: Evidence) -> Iterator[Html]:
     yield from _problems(evidence, "data")
-    drawn = data_plot.draw_card(evidence.transitions, evidence.data_card)
+    drawn = draw_returns(evidence.transitions, evidence.data_card)
     yield page.figure(drawn, alt="Returns of the recorded episodes")
     yield page.details("Every number of the data", tag("pre", data_text.card_text(evidence.data_card)))
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
+from mopo_env._utils.json_files import json_ready
 from mopo_env._utils.options import (
     CONFORMAL,
     DEFAULT_MARGIN,
@@ -30,7 +31,6 @@ from mopo_env._utils.options import (
     check_number,
     check_text,
 )
-from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
 __all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig", "read_agent_options"]

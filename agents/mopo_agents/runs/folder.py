@@ -12,8 +12,7 @@ from typing import Any
 from mopo_agents._utils.trees import flatten
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.state.files import remove_folder
-from mopo_env._utils.json_files import read_json
-from mopo_env._utils.store import json_ready
+from mopo_env._utils.json_files import json_ready, read_json
 from mopo_env.errors import BusyError, ConfigError, StoreError
 
 __all__ = [

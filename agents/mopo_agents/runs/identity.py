@@ -12,8 +12,9 @@ from torch import nn
 from mopo_agents.agents import agent_name
 from mopo_agents.runs.config import ROLES
 from mopo_agents.runs.resolve import ResolvedRun
+from mopo_env._utils.json_files import json_ready
 from mopo_env._utils.references import is_reference, source_digest
-from mopo_env._utils.store import json_ready, library_versions
+from mopo_env._utils.store import library_versions
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions

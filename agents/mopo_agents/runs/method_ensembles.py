@@ -14,7 +14,7 @@ from mopo_env._utils.locks import lock_file
 from mopo_env._utils.progress import announce
 from mopo_env.datasets.folders import cache_folder
 from mopo_env.datasets.locate import load_dataset
-from mopo_env.envs.make import load_shared_ensemble
+from mopo_env.datasets.shared import load_shared_ensemble
 from mopo_env.errors import ConfigError, StoreError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble

@@ -23,7 +23,8 @@ from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.policy_files import policy_metadata
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.rows import EvaluationRow, ModelRow, ScoreRow
-from mopo_env._utils.store import json_text, write_file
+from mopo_env._utils.json_files import json_text
+from mopo_env._utils.store import write_file
 from mopo_env.errors import DivergenceError, StoreError
 from mopo_env.transitions import Transitions
 

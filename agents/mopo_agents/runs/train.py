@@ -35,10 +35,12 @@ from mopo_agents.runs.outcome import TrainResult, learn_and_save
 from mopo_agents.runs.resolve import ResolvedRun, resolve
 from mopo_agents.runs.run_state import RunState, obstacle_to_resume
 from mopo_agents.runs.state.interruption import interruptible
+from mopo_env._utils.json_files import json_text
 from mopo_env._utils.options import CONFORMAL
 from mopo_env._utils.progress import announce
-from mopo_env._utils.store import json_text, write_file
-from mopo_env.envs.make import load_shared_dataset, make_penalized_model, resolve_penalty
+from mopo_env._utils.store import write_file
+from mopo_env.datasets.shared import load_shared_dataset
+from mopo_env.envs.make import make_penalized_model, resolve_penalty
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env

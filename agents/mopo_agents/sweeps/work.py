@@ -82,7 +82,8 @@ def do_job(options: dict[str, Any], folder: Path) -> None:
 
 def write_job(job: Job, file: Path) -> None:
     """Write a job for another process, also on another machine that sees the same files."""
-    from mopo_env._utils.store import json_text, write_file
+    from mopo_env._utils.json_files import json_text
+    from mopo_env._utils.store import write_file
 
     content = {
         "folder": str(job.folder.absolute()),

@@ -21,7 +21,7 @@ from mopo_agents.trust.offline import OfflineReport, PolicyOfRun, evaluate_offli
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.datasets.card.card import DatasetCard, dataset_card
-from mopo_env.envs.make import load_shared_dataset
+from mopo_env.datasets.shared import load_shared_dataset
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import StoreError
 from mopo_env.models.card.card import model_card

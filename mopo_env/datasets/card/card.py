@@ -1,7 +1,5 @@
 """Statistics of a dataset. Look at them before you fit a model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,13 +1,12 @@
 """Checks for mistakes in a valid dataset. Each function describes one kind of problem, or returns None."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
+from mopo_env.datasets.card.keys import episode_keys, row_keys
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
@@ -20,7 +19,6 @@ _OUTLIER = 100.0
 _MANY_STILL, _MANY_AT_BOUND = 0.05, 0.5
 # Rows that are copied to PyTorch at a time.
 _RULE_ROWS = 100_000
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -94,12 +92,7 @@ def motionless(transitions: Transitions, task: Task | None) -> str | None:
 
 def duplicate_episodes(transitions: Transitions, task: Task | None) -> str | None:
     """Whole episodes occur twice, as in files that were joined twice."""
-    ends = transitions.episode_ends
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    steps = np.arange(len(transitions)) - np.repeat(starts, ends - starts + 1)
-    # The step is a weight, so that the order of rows counts.
-    weights = (steps.astype(np.uint64) * _MIX) | np.uint64(1)
-    keys = np.add.reduceat(_row_keys(transitions) * weights, starts)
+    keys = episode_keys(transitions)
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[inverse] != np.arange(len(keys)))
     if len(copies) == 0:
@@ -112,7 +105,7 @@ def duplicate_episodes(transitions: Transitions, task: Task | None) -> str | Non
 
 def duplicate_rows(transitions: Transitions, task: Task | None) -> str | None:
     """Rows occur twice: they count double, and a copy among the held-out rows hides overfitting."""
-    keys = _row_keys(transitions)
+    keys = row_keys(transitions)
     keys.sort()
     copies = int((keys[1:] == keys[:-1]).sum())
     if copies == 0:
@@ -133,7 +126,7 @@ def constant_actions(transitions: Transitions, task: Task | None) -> str | None:
 
 def outliers(transitions: Transitions, task: Task | None) -> str | None:
     """Extreme values spoil the scale of their column, as error codes of sensors do."""
-    found = []
+    found, names = [], transitions.observation_names
     columns = {"reward": transitions.rewards[:, None], "observation": transitions.observations}
     for name, array in {**columns, "next observation": transitions.next_observations}.items():
         sample = array[:: max(1, len(array) // 100_000)]
@@ -142,14 +135,13 @@ def outliers(transitions: Transitions, task: Task | None) -> str | None:
         # A column that hardly ever changes, such as a contact, has no scale to compare with.
         distance = np.divide(far, high - low, out=np.zeros_like(far), where=high > low)
         column = int(distance.argmax())
-        if distance[column] <= _OUTLIER:
-            continue
-        row = int(np.abs(array[:, column] - median[column]).argmax())
-        place = name if name == "reward" else name.replace("observation", transitions.observation_names[column])
-        found.append(
-            f"{place} is {array[row, column]:.4g} at {transitions.locate(row)}, {distance[column]:,.0f} interquartile "
-            f"ranges from its median {median[column]:.4g}"
-        )
+        if distance[column] > _OUTLIER:
+            row = int(np.abs(array[:, column] - median[column]).argmax())
+            found.append(
+                f"{name.replace('observation', names[column])} is {array[row, column]:.4g} at "
+                f"{transitions.locate(row)}, {distance[column]:,.0f} interquartile ranges from its median "
+                f"{median[column]:.4g}"
+            )
     return f"{'; '.join(found)}. Such a value decides the scale of its column." if found else None
 
 
@@ -185,22 +177,20 @@ def terminations_against_the_rule(transitions: Transitions, task: Task | None) -
         )
     missing = np.flatnonzero(by_rule & ~transitions.terminations)
     surplus = np.flatnonzero(transitions.terminations & ~by_rule)
-    rule = f"the rule {task.termination!r} of {task.name}"
-    if len(missing) and not transitions.terminations.any():
-        return (
-            f"no row is flagged as terminated, but {rule} ends the episode in {len(missing):,} rows, first at "
-            f"{transitions.locate(int(missing[0]))}. The flags are missing, or these are data of another task."
-        )
+    rule, flagged = f"the rule {task.termination!r} of {task.name}", int(transitions.terminations.sum())
     found = []
     if len(missing):
+        first = f"first at {transitions.locate(int(missing[0]))}"
         found.append(
-            f"{len(missing):,} rows are not flagged as terminated although {rule} ends the episode there, first "
-            f"{transitions.locate(int(missing[0]))}"
+            f"{len(missing):,} rows are not flagged as terminated although {rule} ends the episode there, {first}"
+            if flagged
+            else f"no row is flagged as terminated, but {rule} ends the episode in {len(missing):,} rows, {first}. The "
+            "flags are missing, or these are data of another task"
         )
     if len(surplus):
         found.append(
-            f"{len(surplus):,} of {transitions.terminations.sum():,} rows flagged as terminated are not terminal by "
-            f"{rule}, first {transitions.locate(int(surplus[0]))}"
+            f"{len(surplus):,} of {flagged:,} rows flagged as terminated are not terminal by {rule}, first at "
+            f"{transitions.locate(int(surplus[0]))}"
         )
     return f"{'; '.join(found)}." if found else None
 
@@ -239,29 +229,12 @@ def _constant(array: np.ndarray, names: list[str]) -> str | None:
     return f"{listed}{more} never changes."
 
 
-def _row_keys(transitions: Transitions) -> np.ndarray:
-    """Return a hash of each row, a uint64: different rows have the same hash with probability 2⁻⁶⁴."""
-    keys = np.zeros(len(transitions), dtype=np.uint64)
-    for name in ("observations", "actions", "rewards", "next_observations"):
-        bits = getattr(transitions, name).reshape(len(transitions), -1).view(np.uint32)
-        for column in range(bits.shape[1]):
-            keys += bits[:, column]
-            keys *= _MIX
-            keys ^= keys >> np.uint64(29)
-    return keys
-
-
 def _terminal_by_rule(transitions: Transitions, rule: str) -> np.ndarray:
     import torch  # importing it takes a second, and no other check needs it
 
     from mopo_env.terminations import get_termination
 
-    flags = [
-        get_termination(rule)(
-            torch.tensor(transitions.observations[rows]),
-            torch.tensor(transitions.actions[rows]),
-            torch.tensor(transitions.next_observations[rows]),
-        ).numpy()
-        for rows in (slice(start, start + _RULE_ROWS) for start in range(0, len(transitions), _RULE_ROWS))
-    ]
-    return np.concatenate(flags)
+    terminal = get_termination(rule)
+    columns = (transitions.observations, transitions.actions, transitions.next_observations)
+    parts = (slice(start, start + _RULE_ROWS) for start in range(0, len(transitions), _RULE_ROWS))
+    return np.concatenate([terminal(*(torch.tensor(column[part]) for column in columns)).numpy() for part in parts])

@@ -1,7 +1,5 @@
 """A dataset card as text for a terminal."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any

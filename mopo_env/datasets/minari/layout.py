@@ -1,7 +1,5 @@
 """The parts of a Minari observation: where each is in the file, and which columns it becomes."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +8,10 @@ import numpy as np
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["Part", "parts_of"]
+__all__ = ["MOST_COLUMNS", "Part", "parts_of"]
 
-# Columns of one-hot numbers, and of all parts together. Larger observations are images.
-_MOST_COLUMNS = 10_000
+MOST_COLUMNS = 10_000
+"""Columns of one-hot numbers, and of all parts together. Larger observations are images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class Part:
         return found.astype(np.float32)
 
 
-def parts_of(space: Any, field: str) -> tuple[Part, ...]:
+def parts_of(space: Any, field: str, where: str) -> tuple[Part, ...]:
     """List the parts of a space as Minari describes it, in Gymnasium's order (`gymnasium.spaces.flatten`).
 
     The names of columns are ``position[0]``, ``goal.position[0]`` in a dictionary within one, ``[1].speed`` in a tuple,
@@ -64,21 +62,17 @@ def parts_of(space: Any, field: str) -> tuple[Part, ...]:
     Args:
         space: Parsed JSON, of which nothing is known.
         field: The name of the array in the file.
+        where: What it is called in messages.
 
     Raises:
-        DatasetError: If the space is of another kind, malformed, or has more than 10,000 columns.
+        DatasetError: If the space is of another kind or malformed.
     """
     is_leaf = isinstance(space, dict) and space.get("type") in ("Box", "Discrete")
-    parts = _parts(space, (field,), "observation" if is_leaf else "")
-    columns = sum(len(part.names) for part in parts)
-    if not 0 < columns <= _MOST_COLUMNS:
-        raise DatasetError(f"{field}: found {columns:,} columns, expected 1 to {_MOST_COLUMNS:,}.")
-    return parts
+    return _parts(space, (field,), "observation" if is_leaf else "", where)
 
 
-def _parts(space: Any, path: tuple[str, ...], name: str) -> tuple[Part, ...]:
+def _parts(space: Any, path: tuple[str, ...], name: str, where: str) -> tuple[Part, ...]:
     kind = space.get("type") if isinstance(space, dict) else None
-    where = "/".join(path)
     if kind == "Box":
         return (_box(space, path, name, where),)
     if kind == "Discrete":
@@ -93,7 +87,7 @@ def _parts(space: Any, path: tuple[str, ...], name: str) -> tuple[Part, ...]:
         entries = [(f"_index_{index}", f"{name}[{index}]", each) for index, each in enumerate(within)]
     else:
         raise DatasetError(f"{where}: found {str(kind or space)[:80]!r}, expected Box, Discrete, Dict or Tuple.")
-    return tuple(part for key, label, each in entries for part in _parts(each, (*path, key), label))
+    return tuple(part for key, label, each in entries for part in _parts(each, (*path, key), label, f"{where}/{key}"))
 
 
 def _box(space: Any, path: tuple[str, ...], name: str, where: str) -> Part:
@@ -103,10 +97,8 @@ def _box(space: Any, path: tuple[str, ...], name: str, where: str) -> Part:
         low, high = (np.array(space.get(end), dtype=np.float64) for end in ("low", "high"))
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{where}: found invalid bounds: {error}.") from error
-    if list(low.shape) != shape or low.shape != high.shape or not 0 < low.size <= _MOST_COLUMNS:
-        raise DatasetError(
-            f"{where}: found the shape {str(shape)[:80]}, expected as many bounds, and 1 to {_MOST_COLUMNS:,} numbers."
-        )
+    if list(low.shape) != shape or low.shape != high.shape or low.size == 0:
+        raise DatasetError(f"{where}: found the shape {str(shape)[:80]}, expected as many bounds, and at least one.")
     indices = itertools.product(*map(range, low.shape))
     names = tuple(f"{name}[{','.join(map(str, index))}]" if index else name for index in indices)
     return Part(path=path, names=names, shape=low.shape, low=low.ravel(), high=high.ravel())
@@ -114,10 +106,10 @@ def _box(space: Any, path: tuple[str, ...], name: str, where: str) -> Part:
 
 def _discrete(space: Any, path: tuple[str, ...], name: str, where: str) -> Part:
     count, first = space.get("n"), space.get("start", 0)
-    if type(count) is not int or type(first) is not int or not 0 < count <= _MOST_COLUMNS or abs(first) > 2**31:
+    if type(count) is not int or type(first) is not int or not 0 < count <= MOST_COLUMNS or abs(first) > 2**31:
         raise DatasetError(
             f"{where}: found {str(count)[:20]} discrete values from {str(first)[:20]} on, expected at most "
-            f"{_MOST_COLUMNS:,}."
+            f"{MOST_COLUMNS:,}."
         )
     names = tuple(f"{name}={number}" for number in range(first, first + count))
     return Part(path=path, names=names, shape=(), low=np.zeros(count), high=np.ones(count), first=first)

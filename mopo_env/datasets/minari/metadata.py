@@ -1,7 +1,5 @@
 """Read Minari's `metadata.json`, without making or running anything that it names."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 
 from mopo_env._utils.json_files import parse_json, read_regular_file
 from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
-from mopo_env.datasets.minari.layout import Part, parts_of
+from mopo_env.datasets.minari.layout import MOST_COLUMNS, Part, parts_of
 from mopo_env.errors import DatasetError, StoreError
 
 __all__ = ["MinariMetadata", "read_minari_metadata"]
@@ -40,7 +38,8 @@ class MinariMetadata:
         total_episodes: Number of episodes.
         total_steps: Number of steps.
         observation_space: In float32, of the joined parts.
-        parts: Of an observation; none if it is a vector.
+        parts: Of an observation; a vector is one part.
+        is_vector: Whether an observation is a vector, whose columns have no names.
         action_space: In float32, or discrete.
         sha256: The checksum of the file.
     """
@@ -51,8 +50,14 @@ class MinariMetadata:
     total_steps: int
     observation_space: Box
     parts: tuple[Part, ...]
+    is_vector: bool
     action_space: ActionSpace
     sha256: str
+
+    @property
+    def observation_names(self) -> list[str]:
+        """Return the names of the columns of an observation."""
+        return [name for part in self.parts for name in part.names]
 
 
 def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata:
@@ -76,14 +81,15 @@ def read_minari_metadata(path: Path, *, flatten: bool = False) -> MinariMetadata
             raise DatasetError(f"minari_version: found {version!r}, expected 0.x. Upgrade mopo-env. Or: {_CONVERT}")
         if data_format != "hdf5":
             raise DatasetError(f"data_format: found {data_format!r}, expected 'hdf5'. {_CONVERT}")
-        observation_space, parts = _observation(raw, flatten)
+        parts, is_vector = _observation(raw, flatten)
         return MinariMetadata(
             minari_version=version,
             real_env_id=_env_id(raw),
             total_episodes=_count(raw, "total_episodes"),
             total_steps=_count(raw, "total_steps"),
-            observation_space=observation_space,
+            observation_space=_as_box(parts, "observation_space"),
             parts=parts,
+            is_vector=is_vector,
             action_space=_action_space(raw),
             sha256=hashlib.sha256(body).hexdigest(),
         )
@@ -123,7 +129,8 @@ def _env_id(raw: dict[str, Any]) -> str | None:
 def _action_space(raw: dict[str, Any]) -> ActionSpace:
     space = _space(raw, "action_space")
     if space.get("type") != "Discrete":
-        return _box(raw, "action_space", "a one-dimensional Box or Discrete")
+        _check_vector(space, "action_space", "a one-dimensional Box or Discrete")
+        return _as_box(parts_of(space, "actions", "action_space"), "action_space")
     count, first = space.get("n"), space.get("start", 0)
     if type(count) is not int or type(first) is not int or count < 1 or max(count, abs(first)) > 2**31:
         raise DatasetError(
@@ -132,19 +139,20 @@ def _action_space(raw: dict[str, Any]) -> ActionSpace:
     return as_action_space(Discrete(count, start=first), "action_space")
 
 
-def _observation(raw: dict[str, Any], flatten: bool) -> tuple[Box, tuple[Part, ...]]:
+def _observation(raw: dict[str, Any], flatten: bool) -> tuple[tuple[Part, ...], bool]:
+    """Return the parts of an observation, and whether it is a vector."""
     space, name = _space(raw, "observation_space"), "observation_space"
-    shape = space.get("shape") if space.get("type") == "Box" else None
-    if isinstance(shape, list) and len(shape) == 1:
-        return _box(raw, name), ()
-    if not flatten:
-        try:
-            return _box(raw, name), ()
-        except DatasetError as error:
+    try:
+        _check_vector(space, name, "a one-dimensional Box")
+    except DatasetError as error:
+        if not flatten:
             raise DatasetError(f"{error} {_FLATTEN}") from error
-    parts = parts_of(space, "observations")
-    bounds = [np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high")]
-    return _as_box(bounds, name), parts
+        parts = parts_of(space, "observations", "observations")
+        columns = sum(len(part.names) for part in parts)
+        if not 0 < columns <= MOST_COLUMNS:
+            raise DatasetError(f"{name}: found {columns:,} columns, expected 1 to {MOST_COLUMNS:,}.") from error
+        return parts, False
+    return parts_of(space, "observations", name), True
 
 
 def _inner(raw: dict[str, Any], name: str) -> dict[str, Any]:
@@ -165,25 +173,17 @@ def _space(raw: dict[str, Any], name: str) -> dict[str, Any]:
     return _inner(raw, name)
 
 
-def _box(raw: dict[str, Any], name: str, expected: str = "a one-dimensional Box") -> Box:
-    space = _space(raw, name)
-    kind = space.get("type")
-    if kind != "Box":
-        raise DatasetError(f"{name}: found {kind or str(space)[:80]!r}, expected {expected}.")
-    described: list[Any] = [space.get(key) for key in ("shape", "low", "high")]
-    shape, low, high = described
-    # The lists are compared before an array is made, since a forged shape can ask for any amount of memory.
-    fits = isinstance(shape, list) and len(shape) == 1 and isinstance(low, list) and isinstance(high, list)
-    if not fits or not 0 < shape[0] == len(low) == len(high):
-        raise DatasetError(
-            f"{name}: found the shape {str(shape)[:80]}, expected one width, and as many bounds as this width."
-        )
-    return _as_box([low, high], name)
+def _check_vector(space: dict[str, Any], name: str, expected: str) -> None:
+    shape = space.get("shape")
+    if space.get("type") != "Box":
+        raise DatasetError(f"{name}: found {str(space.get('type') or space)[:80]!r}, expected {expected}.")
+    if not isinstance(shape, list) or len(shape) != 1:
+        raise DatasetError(f"{name}: found the shape {str(shape)[:80]}, expected one width.")
 
 
-def _as_box(bounds: Any, name: str) -> Box:
+def _as_box(parts: tuple[Part, ...], name: str) -> Box:
+    low, high = (np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high"))
     try:
-        low, high = np.array(bounds, dtype=np.float64)
         return as_float32_box(Box(low, high, dtype=np.float64), name)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, ValueError) as error:
         raise DatasetError(f"{name}: found invalid bounds: {error}.") from error

@@ -1,7 +1,5 @@
 """Read and write Minari datasets; reading never runs code that a file names."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Report the cells of tables that cannot be used, all in one message."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -10,7 +8,8 @@ from operator import itemgetter
 
 import numpy as np
 
-from mopo_env.datasets.tables.cells import Table
+from mopo_env.datasets.tables.cells import EXPECTED, is_missing
+from mopo_env.datasets.tables.files import Table
 from mopo_env.errors import DatasetError
 
 __all__ = ["refuse_bad_cells"]
@@ -30,14 +29,11 @@ class _BadCells:
     columns_of_text: dict[str, None] = field(default_factory=dict)
 
 
-def refuse_bad_cells(
-    tables: Sequence[Table], *, flags: Collection[str], states: Collection[str], drop_missing: bool
-) -> None:
+def refuse_bad_cells(tables: Sequence[Table], *, states: Collection[str], drop_missing: bool) -> None:
     """Check the cells of all files.
 
     Args:
         tables: The files.
-        flags: The columns that may hold only zeros and ones.
         states: The columns of the state, which may be categories.
         drop_missing: Whether missing values are allowed.
 
@@ -47,7 +43,7 @@ def refuse_bad_cells(
     """
     bad = _BadCells()
     for table in tables:
-        _check(table, flags, drop_missing, bad)
+        _check(table, drop_missing, bad)
     if bad.count:
         more = [f"… and {bad.count - len(bad.shown):,} more"] * (bad.count > len(bad.shown))
         title = f"{bad.count:,} cell{'s' * (bad.count != 1)} cannot be used:"
@@ -56,36 +52,29 @@ def refuse_bad_cells(
         )
 
 
-def _check(table: Table, flags: Collection[str], drop_missing: bool, bad: _BadCells) -> None:
+def _check(table: Table, drop_missing: bool, bad: _BadCells) -> None:
     first: list[tuple[int, str]] = []
-    for name, values, expected in _columns(table, flags):
-        missing = np.isnan(values)
-        wrong = np.isinf(values) | (~missing & (values != 0) & (values != 1) if name in flags else False)
+    for (kind, name), cells in table.columns.items():
+        missing = is_missing(cells)
+        values = np.zeros(len(cells)) if kind == "text" else cells
+        wrong = ~missing & (values != 0) & (values != 1) if kind == "flag" else np.isinf(values)
         rows = np.flatnonzero(wrong if drop_missing else wrong | missing)
         bad.count += len(rows)
         bad.missing += 0 if drop_missing else int(missing.sum())
-        first_text = next((text for (_, column), text in table.wrong.items() if column == name), "")
+        texts = table.wrong.get(name, {})
+        first_text = next(iter(texts.values()), "")
         is_text = bool(first_text) and not np.isfinite(values).any() and not _DECIMAL_COMMA.fullmatch(first_text)
         for row in rows[: 1 if is_text else _SHOWN]:
-            text = table.wrong.get((int(row), name))
+            text = texts.get(int(row))
             found = "no value" if missing[row] else f"{values[row]:g}" if text is None else repr(text)
             everywhere = ", and no number in any row" * is_text
             place = f"{table.path}: {table.place(int(row))}, column {name!r}"
-            first.append((int(row), f"{place}: found {found}{everywhere}, expected {expected}"))
+            first.append((int(row), f"{place}: found {found}{everywhere}, expected {EXPECTED[kind]}"))
         if is_text:
             bad.columns_of_text[name] = None
-    bad.texts.update((text, None) for (_, name), text in table.wrong.items() if name not in bad.columns_of_text)
+    others = [cell for name, texts in table.wrong.items() if name not in bad.columns_of_text for cell in texts.items()]
+    bad.texts.update((text, None) for _, text in sorted(others, key=itemgetter(0)))
     bad.shown += [text for _, text in sorted(first, key=itemgetter(0))][: _SHOWN - len(bad.shown)]
-
-
-def _columns(table: Table, flags: Collection[str]) -> Iterator[tuple[str, np.ndarray, str]]:
-    """Yield each column as numbers, with what its cells should be."""
-    for name, values in table.numbers.items():
-        yield name, values, "0, 1, true or false" if name in flags else "a number"
-    for name, texts in table.texts.items():
-        yield name, np.array([np.nan if text is None else 0.0 for text in texts]), "a text"
-    if table.times is not None:
-        yield table.time_column, table.times, "a number or an ISO 8601 timestamp"
 
 
 def _hints(bad: _BadCells, states: Collection[str]) -> Iterator[str]:

@@ -1,163 +1,158 @@
-"""Convert the cells of a table.
+"""Convert the cells of a table, column by column.
 
 A cell is a number, a missing value (NaN, or None in a column of texts), or wrong (infinite).
 """
 
-from __future__ import annotations
-
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["CellReader", "Table"]
+__all__ = ["EXPECTED", "CellReader", "Column", "Kind", "is_missing"]
+
+Kind = Literal["number", "flag", "text", "time"]
+EXPECTED: dict[Kind, str] = {
+    "number": "a number",
+    "flag": "0, 1, true or false",
+    "text": "a text",
+    "time": "a number or an ISO 8601 timestamp",
+}
+"""What a cell of a column should be, for messages."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Texts that are kept of one file, for messages.
+# Texts that are kept of one column of a file, for messages.
 _MOST_WRONG = 1000
 # Characters of a number or a time. No sound one is longer.
 _LONGEST_NUMBER = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """The columns of a file.
+class Column(NamedTuple):
+    """What the cells of a column are, and its name. One column of a file may be read as several kinds."""
 
-    Attributes:
-        path: The file.
-        numbers: The columns of numbers and flags by name, shape ``(rows,)``, float64.
-        texts: The columns of labels and categories by name.
-        time_column: The column of times, or the empty text.
-        times: Shape ``(rows,)``, float64, timestamps in seconds since 1970; None if no column of times was read.
-        timestamps: Whether the times were written as timestamps.
-        wrong: The texts of the first thousand cells that are no numbers, by row and column.
-        unit: The unit of places: ``"line"`` in a text file, ``"row"`` in others.
-        places: The place of each row, counted from 1.
-    """
-
-    path: Path
-    numbers: dict[str, np.ndarray]
-    texts: dict[str, list[str | None]]
-    time_column: str
-    times: np.ndarray | None
-    timestamps: bool
-    wrong: dict[tuple[int, str], str]
-    unit: str
-    places: Sequence[int]
-
-    def place(self, row: int) -> str:
-        """Return the place of a row as text."""
-        return f"{self.unit} {self.places[row]}"
+    kind: Kind
+    name: str
 
 
-@dataclass
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which cells of a column are missing, shape ``(rows,)``."""
+    missing: np.ndarray = values == np.array(None) if values.dtype == object else np.isnan(values)
+    return missing
+
+
 class CellReader:
     """Converts the cells of one file.
 
     Attributes:
-        na: Texts that mean a missing value, beside the empty text and ``nan``. A number stands for all its spellings.
-        decimal: The decimal mark.
-        wrong: As in `Table`.
-        time_kinds: How times were written: `float`, `datetime` or both.
+        wrong: The texts of the first thousand cells of a column that are no numbers, by its name and the row.
     """
 
-    na: Collection[str]
-    decimal: str = "."
-    wrong: dict[tuple[int, str], str] = field(default_factory=dict)
-    time_kinds: set[type] = field(default_factory=set)
+    def __init__(self, na: Collection[str], decimal: str) -> None:
+        """Prepare to read.
 
-    def __post_init__(self) -> None:
-        """Find the numbers among the missing values: -999 also means -999.0."""
-        self.na_numbers = [value for value in map(self._float, self.na) if value is not None]
+        Args:
+            na: Texts that mean a missing value, beside the empty text and ``nan``. A number stands for all its
+                spellings: -999 also means -999.0.
+            decimal: The decimal mark.
+        """
+        self.wrong: dict[str, dict[int, str]] = {}
+        self._na, self._decimal = na, decimal
+        self._na_numbers = [value for value in map(self._float, na) if value is not None]
+        self._time_kinds: set[type] = set()
         self._known: dict[str, str] = {}
 
-    def number(self, cell: str, row: int, name: str) -> float:
+    def read(self, column: Column, cells: Any, first: int) -> np.ndarray:
+        """Return cells as float64, timestamps in seconds since 1970, or as texts in an array of objects.
+
+        Args:
+            column: What the cells are.
+            cells: Texts, or an array of numbers or times.
+            first: The row of the first cell in the file.
+        """
+        if column.kind == "text":
+            return np.array([self._text(cell) for cell in cells], dtype=object)
+        is_time = column.kind == "time"
+        if isinstance(cells, np.ndarray):
+            return self._typed(cells, is_time=is_time)
+        if self._decimal == "." and not any("_" in cell for cell in cells):  # only Python reads 1_000 as a number
+            with suppress(ValueError):
+                return self._typed(np.array(cells, dtype=np.float64), is_time=is_time)
+        read = self._time if is_time else self._number
+        values = [read(cell, row, column.name) for row, cell in enumerate(cells, first)]
+        return np.array(values, dtype=np.float64)
+
+    def timestamps(self) -> bool | None:
+        """Return whether times were written as timestamps; None if there was no time.
+
+        Raises:
+            DatasetError: If some times were written as numbers, and others as timestamps.
+        """
+        if len(self._time_kinds) > 1:
+            raise DatasetError("the column of times holds numbers and timestamps; expected one or the other.")
+        return datetime in self._time_kinds if self._time_kinds else None
+
+    def _typed(self, cells: np.ndarray, *, is_time: bool) -> np.ndarray:
+        is_timestamp = cells.dtype.kind == "M"
+        if is_timestamp:
+            values = np.where(np.isnat(cells), np.nan, cells.astype("datetime64[us]").astype(np.float64) / 1e6)
+        else:
+            values = cells.astype(np.float64)
+            values[np.isin(values, self._na_numbers)] = np.nan
+        if is_time and np.isfinite(values).any():
+            self._time_kinds.add(datetime if is_timestamp else float)
+        return values
+
+    def _number(self, cell: str, row: int, name: str) -> float:
         """Read a number, or a flag, which may be a word."""
         value = self._float(cell)
         if value is not None:
-            return np.nan if value in self.na_numbers else value
+            return np.nan if value in self._na_numbers else value
         word = cell.strip()
-        if not word or word in self.na:
+        if not word or word in self._na:
             return np.nan
         if len(word) <= len("false") and word.lower() in ("false", "true"):
             return float(word.lower() == "true")
         return self._refuse(cell, row, name)
 
-    def time(self, cell: str, row: int, name: str) -> float:
+    def _time(self, cell: str, row: int, name: str) -> float:
         """Read a number, or an ISO 8601 timestamp; without an offset it is in UTC."""
         word = cell.strip()
-        if not word or word in self.na:
+        if not word or word in self._na:
             return np.nan
         value = self._float(word)
         if value is not None:
-            if value in self.na_numbers or np.isnan(value):
+            if value in self._na_numbers or np.isnan(value):
                 return np.nan
-            self.time_kinds.add(float)
+            self._time_kinds.add(float)
             return value
         try:
             moment = datetime.fromisoformat(word[:_LONGEST_NUMBER])
         except ValueError:
             return self._refuse(cell, row, name)
-        self.time_kinds.add(datetime)
+        self._time_kinds.add(datetime)
         return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
 
-    def numbers(self, cells: np.ndarray, name: str) -> np.ndarray:
-        """Read a column of numbers, or of objects of which each is read as a text; shape ``(rows,)``."""
-        if cells.dtype.kind not in "fiub":
-            return np.array(
-                [self.number(_as_text(cell), row, name) for row, cell in enumerate(cells)], dtype=np.float64
-            )
-        values = cells.astype(np.float64)
-        values[np.isin(values, self.na_numbers)] = np.nan
-        return values
-
-    def times(self, cells: np.ndarray, name: str) -> np.ndarray:
-        """Read a column of times, as `numbers` does."""
-        if cells.dtype.kind in "fiub":
-            self.time_kinds.add(float)
-            return self.numbers(cells, name)
-        if cells.dtype.kind != "M":
-            return np.array([self.time(_as_text(cell), row, name) for row, cell in enumerate(cells)], dtype=np.float64)
-        self.time_kinds.add(datetime)
-        seconds: np.ndarray = cells.astype("datetime64[us]").astype(np.float64) / 1e6
-        return np.where(np.isnat(cells), np.nan, seconds)
-
-    def are_timestamps(self) -> bool:
-        """Return whether times were written as timestamps.
-
-        Raises:
-            DatasetError: If some times were written as numbers, and others as timestamps.
-        """
-        if len(self.time_kinds) > 1:
-            raise DatasetError("the column of times holds numbers and timestamps; expected one or the other.")
-        return datetime in self.time_kinds
-
-    def text(self, cell: Any) -> str | None:
-        """Read a label or a category; a null is missing."""
-        word = _as_text(cell).strip()
+    def _text(self, cell: str) -> str | None:
+        """Read a label or a category."""
+        word = cell.strip()
         # A log has few different texts, and each is kept once.
-        return None if not word or word in self.na or word[:4].lower() == "nan" else self._known.setdefault(word, word)
+        return None if not word or word in self._na or word[:4].lower() == "nan" else self._known.setdefault(word, word)
 
     def _float(self, cell: str) -> float | None:
-        if self.decimal != ".":
-            cell = cell.replace(".", "_").replace(self.decimal, ".")
+        if self._decimal != ".":
+            cell = cell.replace(".", "_").replace(self._decimal, ".")
         if len(cell) > _LONGEST_NUMBER:
             return None  # each attempt would copy it into an error
         try:
-            return None if "_" in cell else float(cell)  # only Python reads 1_000 as a number
+            return None if "_" in cell else float(cell)
         except ValueError:
             return None
 
     def _refuse(self, cell: str, row: int, name: str) -> float:
-        if len(self.wrong) < _MOST_WRONG:
-            self.wrong[row, name] = cell
+        texts = self.wrong.setdefault(name, {})
+        if len(texts) < _MOST_WRONG:
+            texts[row] = cell
         return np.inf
-
-
-def _as_text(cell: Any) -> str:
-    return "" if cell is None else str(cell)

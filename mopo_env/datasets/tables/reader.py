@@ -1,7 +1,5 @@
 """Read logged data from CSV or Parquet tables with one row for each step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from mopo_env._utils.options import check_boolean, check_number
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.datasets.rows import transitions_from_rows
 from mopo_env.datasets.tables.bad_cells import refuse_bad_cells
-from mopo_env.datasets.tables.files import TableFormat, read_table, stem_of
-from mopo_env.datasets.tables.joined import TableRows
+from mopo_env.datasets.tables.files import read_table
+from mopo_env.datasets.tables.joined import TableRows, time_steps
 from mopo_env.datasets.tables.roles import Roles
-from mopo_env.datasets.tables.time_order import time_steps
+from mopo_env.datasets.tables.text_files import TableFormat, unpacked
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
@@ -106,11 +104,11 @@ def load_table(
     )
     table_format = TableFormat(delimiter=delimiter, decimal=decimal, encoding=encoding, na=na)
     tables = [read_table(file, roles.columns, table_format) for file in files]
-    states = [name for names in roles.states for name in names]
-    refuse_bad_cells(tables, flags=roles.flags, states=states, drop_missing=drop_missing)
-    metadata = {"name": stem_of(files[0]), "source": "table", "files": [file.name for file in files]}
+    states = [*observations, *(next_observations or [])]
+    refuse_bad_cells(tables, states=states, drop_missing=drop_missing)
+    metadata = {"name": unpacked(files[0]).stem, "source": "table", "files": [file.name for file in files]}
     try:
-        return _assemble(TableRows(tables, episode=episode), roles, time_tolerance, action_space, metadata)
+        return _assemble(TableRows(tables, roles), roles, time_tolerance, action_space, metadata)
     except DatasetError as error:
         more = f" and {len(files) - 1} more files" * (len(files) > 1)
         raise DatasetError(f"{files[0]}{more}: {error}") from error
@@ -133,24 +131,20 @@ def _assemble(
             "expected these columns to agree. Omit one of them, or repair the table."
         )
     cut |= last
-    complete = rows.known([*roles.columns.numbers, *roles.columns.texts])
+    complete = rows.known(roles.columns)
     # A row without an action or a reward can still be the next state of the row before it.
     used = rows.known(roles.placing)
-    log: dict[str, Any] = {"rows": len(rows), "rows_missing": 0}
+    log: dict[str, Any] = {"rows": len(rows), "rows_missing": int((~complete).sum())}
     if rows.times is not None:
-        timed = ~np.isnan(rows.times)
-        complete &= timed
-        used &= timed
-        steps = time_steps(rows.times, died | cut, tolerance=time_tolerance)
-        cut |= steps.gaps | steps.duplicates
+        usual, gaps, duplicates = time_steps(rows.times, died | cut, tolerance=time_tolerance)
+        cut |= gaps | duplicates
         log |= {
-            "time_step": steps.usual,
+            "time_step": usual,
             "timestamps": rows.timestamps,
-            "gaps": int(steps.gaps.sum()),
-            "duplicate_times": int(steps.duplicates.sum()),
+            "gaps": int(gaps.sum()),
+            "duplicate_times": int(duplicates.sum()),
             "out_of_order": rows.out_of_order,
         }
-    log["rows_missing"] = int((~complete).sum())
     # No transition leads across a row that is left out.
     cut[:-1] |= ~used[1:]
     names, states = _states(rows, roles)
@@ -172,20 +166,16 @@ def _assemble(
 
 def _states(rows: TableRows, roles: Roles) -> tuple[dict[str, list[str]], list[np.ndarray]]:
     """Return the names of all columns by role, and the states: now, and after the step if the table has them."""
-    names: list[list[str]] = [[] for _ in roles.states[0]]
-    blocks: list[list[np.ndarray]] = [[] for _ in roles.states[0]]
-    for columns in roles.states:
-        for side, name in enumerate(columns):
-            if roles.is_categorical(columns):
-                found, block = rows.one_hot(name, like=columns)
-            else:
-                found, block = [name], rows.numbers([name])
-            names[side] += found
-            blocks[side].append(block)
-    by_role = {"observations": names[0], "actions": list(roles.actions), "reward": [roles.reward]}
-    if len(names) > 1:
-        by_role["next_observations"] = names[1]
-    return by_role, [np.concatenate(side, axis=1) for side in blocks]
+    by_role = {"observations": [], "actions": list(roles.actions), "reward": [roles.reward]}
+    states = []
+    for role, columns in zip(("observations", "next_observations"), zip(*roles.states, strict=True), strict=False):
+        parts = [
+            rows.one_hot(name, like=part) if kind == "text" else ([name], rows.numbers([name]))
+            for (kind, name), part in zip(columns, roles.states, strict=True)
+        ]
+        by_role[role] = [name for names, _ in parts for name in names]
+        states.append(np.concatenate([block for _, block in parts], axis=1))
+    return by_role, states
 
 
 def _why_few(log: dict[str, Any]) -> str:

@@ -1,11 +1,10 @@
 """What the columns of a table are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mopo_env.datasets.tables.files import Columns, check_texts
+from mopo_env.datasets.tables.cells import Column
+from mopo_env.datasets.tables.text_files import check_texts
 from mopo_env.errors import ConfigError
 
 __all__ = ["Roles"]
@@ -43,38 +42,31 @@ class Roles:
                 "as in observations."
             )
         for name in self.one_hot:
-            if name not in [column for columns in self.states for column in columns]:
+            if name not in [*self.observations, *(self.next_observations or [])]:
                 is_action = name in self.actions
                 hint = " Number the actions from 0, and pass action_space=Discrete(n) (--discrete-actions)." * is_action
                 raise ConfigError(f"one_hot: found {name!r}, expected columns of observations.{hint}")
 
     @property
-    def states(self) -> list[tuple[str, ...]]:
+    def states(self) -> list[tuple[Column, ...]]:
         """Return the columns of each part of the state: now, and after the step if the table has them."""
         sides = [self.observations, *([] if self.next_observations is None else [self.next_observations])]
-        return list(zip(*sides, strict=True))
+        return [
+            tuple(Column("number" if set(names).isdisjoint(self.one_hot) else "text", name) for name in names)
+            for names in zip(*sides, strict=True)
+        ]
 
     @property
-    def flags(self) -> list[str]:
-        """Return the columns of zeros and ones."""
-        return [name for name in (self.terminated, self.truncated) if name is not None]
-
-    @property
-    def placing(self) -> list[str]:
+    def placing(self) -> list[Column]:
         """Return the columns without which a row cannot be the next state of the row before it."""
-        return [*self.observations, *([] if self.episode is None else [self.episode])]
+        episode = [] if self.episode is None else [Column("text", self.episode)]
+        time = [] if self.time is None else [Column("time", self.time)]
+        return [*(part[0] for part in self.states), *episode, *time]
 
     @property
-    def columns(self) -> Columns:
-        """Return the columns to read."""
-        numbers = [name for names in self.states if not self.is_categorical(names) for name in names]
-        texts = [name for names in self.states if self.is_categorical(names) for name in names]
-        return Columns(
-            numbers=tuple(dict.fromkeys([*numbers, *self.actions, self.reward, *self.flags])),
-            texts=tuple(dict.fromkeys([*texts, *([] if self.episode is None else [self.episode])])),
-            time=self.time,
-        )
-
-    def is_categorical(self, names: Sequence[str]) -> bool:
-        """Return whether a part of the state, in an entry of `states`, becomes one-hot."""
-        return not set(names).isdisjoint(self.one_hot)
+    def columns(self) -> list[Column]:
+        """Return each column to read, once for each kind."""
+        states = [column for part in self.states for column in part]
+        numbers = [Column("number", name) for name in (*self.actions, self.reward)]
+        flags = [Column("flag", name) for name in (self.terminated, self.truncated) if name is not None]
+        return list(dict.fromkeys([*states, *numbers, *flags, *self.placing]))

@@ -4,8 +4,6 @@ It needs no simulator. The judges are the hold-out, which the fit never saw, and
 follows with the recorded actions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -57,8 +55,10 @@ def model_card(
     if len(rows) == 0:
         raise ConfigError("the ensemble does not say which rows its fit never saw. Fit it again with `mopo fit`.")
     function, generator = get_penalty(penalty), torch.Generator(ensemble.device).manual_seed(seed)
-    prediction = ensemble.predict(*_inputs(ensemble, transitions, rows))
-    truth = _outcomes(ensemble, transitions, rows)
+    inputs = (transitions.observations, transitions.encoded_actions())
+    prediction = ensemble.predict(*(torch.tensor(array[rows], device=ensemble.device) for array in inputs))
+    outcomes = np.column_stack([transitions.next_observations, transitions.rewards])[rows]
+    truth = torch.tensor(outcomes, device=ensemble.device)
     error, std = prediction.mean[ensemble.elites] - truth, prediction.std[ensemble.elites]
     spread = ensemble.target_std
     penalties, distance = function(prediction), (error.mean(dim=0) / spread).norm(dim=1)
@@ -86,21 +86,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (counts.cumsum() - 0.5 * counts)[place]
     return ranks
-
-
-def _inputs(
-    ensemble: GaussianEnsemble, transitions: Transitions, rows: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
-    actions = transitions.encoded_actions()[rows]
-    return (
-        torch.tensor(transitions.observations[rows], device=ensemble.device),
-        torch.tensor(actions, device=ensemble.device),
-    )
-
-
-def _outcomes(ensemble: GaussianEnsemble, transitions: Transitions, rows: np.ndarray) -> torch.Tensor:
-    columns = [transitions.next_observations[rows], transitions.rewards[rows, None]]
-    return torch.tensor(np.concatenate(columns, axis=1), device=ensemble.device)
 
 
 def _units(penalty: Penalty, spread: torch.Tensor) -> torch.Tensor:

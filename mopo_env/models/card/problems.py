@@ -1,7 +1,5 @@
 """What looks wrong in a fitted model, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

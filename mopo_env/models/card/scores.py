@@ -1,7 +1,5 @@
 """What a model report card holds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 __all__ = ["ColumnScore", "ModelCard", "RolloutScore", "WorstRow"]

@@ -1,7 +1,5 @@
 """A model report card as text for a terminal."""
 
-from __future__ import annotations
-
 from mopo_env.datasets.card.text import printable
 from mopo_env.models.card.scores import ModelCard
 

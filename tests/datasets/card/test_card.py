@@ -13,9 +13,10 @@ from helpers.transitions import transitions
 
 from mopo_env import DatasetCard, Transitions, dataset_card, load_dataset
 from mopo_env.datasets.card import card as card_module
-from mopo_env.datasets.card.plot import plot_card
 from mopo_env.datasets.card.text import card_text
 from mopo_env.errors import StoreError, UnknownNameError
+from mopo_env.figures.canvas import save_figure
+from mopo_env.figures.data import draw_returns
 from mopo_env.tasks import get_task
 
 
@@ -151,7 +152,7 @@ class TestPicture:
 
     def test_png(self, bundled: DatasetCard, tmp_path: Path) -> None:
         pytest.importorskip("matplotlib")
-        path = plot_card(load_dataset("halfcheetah-mixed"), bundled, tmp_path / "card.png")
+        path = save_figure(draw_returns(load_dataset("halfcheetah-mixed"), bundled), tmp_path / "card.png")
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size > 10_000
 
@@ -159,10 +160,10 @@ class TestPicture:
         """One return, and a name that would be a formula."""
         pytest.importorskip("matplotlib")
         data = recorded(truncations=np.zeros(7), terminations=np.zeros(7), metadata={"name": "$\\frac{"})
-        assert plot_card(data, dataset_card(data), tmp_path / "card.png").is_file()
+        assert save_figure(draw_returns(data, dataset_card(data)), tmp_path / "card.png").is_file()
 
     @pytest.mark.parametrize("name", ["no/such/folder/card.png", "card.nonsense"])
     def test_what_cannot_be_written(self, tmp_path: Path, name: str) -> None:
         pytest.importorskip("matplotlib")
         with pytest.raises(StoreError, match=r"card\.(png|nonsense): the picture cannot be written"):
-            plot_card(recorded(), dataset_card(recorded()), tmp_path / name)
+            save_figure(draw_returns(recorded(), dataset_card(recorded())), tmp_path / name)

@@ -395,6 +395,16 @@ class TestBadCells:
             "Texts that mean a missing value are named by na=['-'] (--na -).",
         ]
 
+    def test_no_column_hides_the_texts_of_another(self, tmp_path: Path) -> None:
+        """The texts that are kept for messages are limited, and two sensors may fail for as long as they like."""
+        wrong = ["?", *["-"] * 2999]
+        with pytest.raises(DatasetError) as caught:
+            load(tmp_path, log_of(range(3001), x=[*wrong, 0], u=[*wrong, 0]))
+        title, *shown = str(caught.value).splitlines()
+        assert title == "6,000 cells cannot be used:"
+        assert all(line.endswith("found '?', expected a number") for line in shown[:2])
+        assert "na=['?', '-'] (--na '?' -)" in str(caught.value)
+
     def test_a_decimal_comma_is_recognised(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"If '0,5' has a decimal comma, pass decimal=',' \(--decimal ,\)"):
             load(tmp_path, log_of(range(3), u=["0,5"] * 3))

@@ -12,8 +12,9 @@ import torch
 from helpers.thermal_log import thermal_log
 
 from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError
+from mopo_env.figures.canvas import save_figure
+from mopo_env.figures.model import draw_model_card
 from mopo_env.models.card.card import model_card, rank_correlation
-from mopo_env.models.card.plot import plot_card
 from mopo_env.models.card.scores import ModelCard
 from mopo_env.models.card.text import card_text
 from mopo_env.models.ensemble import GaussianEnsemble
@@ -104,9 +105,9 @@ def test_rollouts_that_leave_the_data_are_counted(log: Transitions) -> None:
 def test_the_picture_has_a_bar_for_every_column(healthy: ModelCard, tmp_path: Path) -> None:
     """The file is a picture, and a folder that is not there is said to be the reason if it cannot be written."""
     pytest.importorskip("matplotlib")
-    assert plot_card(healthy, tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
+    assert save_figure(draw_model_card(healthy), tmp_path / "card.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(StoreError, match=r"nowhere.*the picture cannot be written"):
-        plot_card(healthy, tmp_path / "nowhere" / "card.png")
+        save_figure(draw_model_card(healthy), tmp_path / "nowhere" / "card.png")
 
 
 def test_other_data_are_refused(log: Transitions) -> None:
@@ -136,4 +137,4 @@ def test_names_from_strangers_files_do_not_reach_the_terminal(log: Transitions) 
     named = replace(log, metadata={"columns": {"observations": ["\x1b[2J", "reward", "$x$"]}})
     ensemble = fitted(named, max_epochs=1)
     assert "\x1b" not in card_text(model_card(ensemble, named))
-    plot_card(model_card(ensemble, named), "card.png")
+    save_figure(draw_model_card(model_card(ensemble, named)), "card.png")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from mopo_agents._utils.trees import flatten, unflatten
-from mopo_env._utils.store import json_ready, read_artifact, write_artifact
+from mopo_env._utils.json_files import json_ready
+from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
 __all__ = [
