@@ -66,12 +66,13 @@ def report_runs(
         return _report_trust(runs, trust, checkpoint or "last", others=[name for name in outputs if outputs[name]])
     if checkpoint is not None:
         raise ConfigError("--checkpoint: chooses the policy that --trust is about. Give --trust too, or leave it out.")
+    from mopo_agents._utils.csv_tables import csv_text
     from mopo_agents.figures import draw_learning_curves
     from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
     from mopo_agents.reports.curves import returns_panel
     from mopo_agents.reports.runs_page import runs_page
     from mopo_agents.reports.terminal import terminal_table
-    from mopo_agents.runs.results import csv_text, find_runs
+    from mopo_agents.runs.results import find_runs
     from mopo_env.figures.canvas import picture
 
     groups, left_out = group_runs(find_runs(runs or (Path("runs"),)))

@@ -47,15 +47,16 @@ def show_sweep(
         parquet: Also write the table to this file, as Parquet.
         overwrite: Replace the files.
     """
+    from mopo_agents._utils.csv_tables import csv_text
     from mopo_agents._utils.outputs import check_output, write_output
     from mopo_agents.sweeps.plan import read_plan
-    from mopo_agents.sweeps.status import csv_of, parquet_of
+    from mopo_agents.sweeps.status import parquet_of
 
     check_output(csv, "--csv", overwrite=overwrite)
     check_output(parquet, "--parquet", overwrite=overwrite)
     rows = _show(read_plan(plan))
     if csv is not None:
-        write_output(csv, csv_of(rows).encode())
+        write_output(csv, csv_text(rows).encode())
     if parquet is not None:
         write_output(parquet, parquet_of(rows))
     return rows

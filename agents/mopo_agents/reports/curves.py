@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_agents.figures import Curve, Panel, draw_curves, make_curve
 from mopo_agents.reports.comparison import Groups, Row
-from mopo_env.errors import StoreError
 from mopo_env.figures.canvas import GREY, legend_below, new_figure, plain
 
 if TYPE_CHECKING:
@@ -69,14 +68,11 @@ def read_progress(run: Path, column: str) -> Mapping[int, float]:
     Raises:
         StoreError: If the file is damaged.
     """
-    path = run / "progress.csv"
-    try:
-        with path.open(newline="") as stream:
-            return {int(row["mopo/epoch"]): float(row[column]) for row in csv.DictReader(stream) if row.get(column)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
+
+    def read(row: Mapping[str, str]) -> tuple[int, float | None]:
+        return int(row["mopo/epoch"]), float(row[column]) if row.get(column) else None
+
+    return {epoch: value for epoch, value in read_csv(run / "progress.csv", read) if value is not None}
 
 
 def _curves(groups: Groups, column: str) -> list[Curve]:

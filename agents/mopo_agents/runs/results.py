@@ -1,13 +1,11 @@
-"""Read finished training runs from ``config.json`` and ``result.json``, and write tables as CSV."""
+"""Read finished training runs from ``config.json`` and ``result.json``."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "csv_text", "find_runs", "has_fallen", "read_json", "read_run"]
+__all__ = ["Run", "find_runs", "has_fallen", "read_json", "read_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,15 +138,6 @@ def has_fallen(returns: Sequence[float], dataset_mean: float) -> bool:
     """Return whether the last return has lost two fifths of the best one's gain over the data and the first policy."""
     best = max(returns)
     return best - returns[-1] > 0.4 * (best - min(returns[0], dataset_mean))
-
-
-def csv_text(rows: Sequence[Any]) -> str:
-    """Return dataclass instances of one type as CSV, unrounded; None is an empty cell."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, [column.name for column in fields(rows[0])], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(vars(row) for row in rows)
-    return table.getvalue()
 
 
 def _label(config: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mopo_agents.agents import AGENTS
 from mopo_agents.runs.config import NEEDS, TrainConfig
-from mopo_agents.runs.folder import options_of, read_config
+from mopo_agents.runs.folder import check_unfinished, options_of, recorded_config
 from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import carry_out
@@ -58,11 +58,13 @@ def resume(
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If the run is finished, another process works on it, or its dataset or ensemble has changed.
+        ConfigError: If the run is finished, or its dataset or ensemble has changed.
+        BusyError: If another process works on it.
         StoreError: If there is no run, or a file is damaged.
         MopoError: As in `train`.
     """
-    config, record = read_config(Path(folder))
+    config, record = recorded_config(Path(folder))
+    check_unfinished(Path(folder), record)
     _check_code(record, {"penalty": penalty, "termination": termination, "real_env": real_env}, Path(folder))
     given = {"device": device, "threads": threads}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

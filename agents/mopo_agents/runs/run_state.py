@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mopo_agents._utils.trees import differing
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state, unsaved_state
@@ -95,12 +96,7 @@ class RunState:
                 self._log.keep_only(saved["oldest"], saved["newest"])
             _restore_rollouts(agent, state)
             set_global_generators(state["generators"])
-            before, now = state["computed_with"], computed_with(agent)
-            differences = [
-                f"{name}: {before.get(name)}, now {now.get(name)}"
-                for name in sorted(before.keys() | now.keys())
-                if before.get(name) != now.get(name)
-            ]
+            differences = differing(state["computed_with"], computed_with(agent))
             if agent.device.type != "cpu":
                 differences.append(f"device: on {agent.device.type}, sums are not always in the same order")
             return state.get("notes", {}), differences

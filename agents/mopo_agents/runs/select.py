@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_agents.runs.policy_files import checkpoint_folder
 from mopo_agents.runs.rows import ScoreRow
 from mopo_env._utils.json_files import read_json
-from mopo_env.errors import ConfigError, StoreError
+from mopo_env.errors import ConfigError
 
 __all__ = ["Candidate", "read_scores", "select"]
 
@@ -63,16 +63,8 @@ def read_scores(run: Path) -> Sequence[ScoreRow]:
     Raises:
         StoreError: If the file is damaged.
     """
-    path = run / "scores.csv"
-    try:
-        with path.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
-        return [
-            ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers if name in row})
-            for row in rows
-        ]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
+    numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
+    return read_csv(
+        run / "scores.csv",
+        lambda row: ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers if name in row}),
+    )

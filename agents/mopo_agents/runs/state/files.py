@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mopo_agents._utils.trees import flatten, unflatten
+from mopo_agents._utils.trees import differing, flatten, unflatten
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
@@ -45,13 +45,7 @@ def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
             raise ConfigError(f"{folder} holds files that are not of unfinished work. Choose another folder.")
         write_artifact(folder, _CONFIGURATION, {}, configuration)
         return
-    begun, now = flatten(read_artifact(folder, _CONFIGURATION)[1]), flatten(json_ready(configuration))
-    differences = [
-        f"{name}: begun with {begun.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted(begun.keys() | now.keys())
-        if begun.get(name) != now.get(name)
-    ]
-    if differences:
+    if differences := differing(read_artifact(folder, _CONFIGURATION)[1], json_ready(configuration)):
         raise ConfigError(
             f"{folder} holds unfinished work with other options ({'; '.join(differences)}). Use the original options "
             "to resume it, choose another folder, or remove this one to start anew."
