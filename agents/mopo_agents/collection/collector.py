@@ -128,8 +128,8 @@ class Collector:
             raise ConfigError(f"{self.task.name}: {self.task.agent} has no replay buffer, so it cannot collect data.")
         return agent_class
 
-    def roll_out(self, policy: Path | None, *, rows: int, name: str) -> list[Episode]:
-        """Roll out a policy, or uniform random actions for None, to this number of rows."""
+    def roll_out(self, policy: Path, *, rows: int, name: str) -> list[Episode]:
+        """Roll out a policy to this number of rows."""
         return roll_out(
             functools.partial(make_behaviour_env, self.task.name, disable_env_checker=True),
             policy=policy,

@@ -36,7 +36,7 @@ _COLUMNS = ("observations", "actions", "rewards")
 def roll_out(
     make_env: MakeEnv,
     *,
-    policy: Path | None,
+    policy: Path,
     rows: int,
     seed: int,
     stream: int = 0,
@@ -51,7 +51,7 @@ def roll_out(
     Args:
         make_env: Builds the environment. Its episodes must have a time limit. With several workers, it must be
             something that other processes can import.
-        policy: The folder of a policy of SAC. None: uniform random actions.
+        policy: The folder of a policy of SAC.
         rows: The number of transitions.
         seed: The seed of all random numbers. Episode k derives its own seeds from this seed, the stream and k.
         stream: Distinguishes rollouts with the same seed.
@@ -72,9 +72,10 @@ def roll_out(
     log = None
     episodes: list[Episode] = []
     if folder is not None:
-        loaded: Any = None if policy is None else load_policy(policy)
-        digest = "random" if loaded is None else module_digest(loaded)
-        claim_folder(folder, {"policy": digest, "seed": seed, "stream": stream, "versions": library_versions()})
+        loaded: Any = load_policy(policy)
+        claim_folder(
+            folder, {"policy": module_digest(loaded), "seed": seed, "stream": stream, "versions": library_versions()}
+        )
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)
@@ -96,7 +97,7 @@ def roll_out(
     return _cut(episodes, rows)
 
 
-_RunnerArguments = tuple[MakeEnv, Path | None, int, int]
+_RunnerArguments = tuple[MakeEnv, Path, int, int]
 _runner: EpisodeRunner | None = None  # of a worker process
 
 
