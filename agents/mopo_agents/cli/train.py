@@ -9,7 +9,7 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes
 
 from mopo_agents._utils.outputs import refuse_other_files
-from mopo_agents.cli.arguments import arranged, find_modules_here, typed_value
+from mopo_agents.cli.arguments import Arranged, find_modules_here, typed_value
 from mopo_agents.cli.messages import option_of
 from mopo_agents.cli.sweep import train_seeds
 from mopo_agents.runs.config import TrainConfig
@@ -48,7 +48,7 @@ def _recorded(arguments: Sequence[str]) -> dict[str, Any]:
     return {"config": recorded_options(Path(path), **typed)}
 
 
-@arranged(groups=_GROUPS, defaults=_recorded)
+@Arranged(groups=_GROUPS, defaults=_recorded)
 def train_agent(
     *,
     config: OmitArgPrefixes[TrainConfig],
