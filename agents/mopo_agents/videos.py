@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from mopo_agents._utils.outputs import write_output
 from mopo_agents.evaluation import Policy, check_spaces, episode_seed
 from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rendering import Renderer
-from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, require_extra
+from mopo_env.errors import ConfigError, SpaceMismatchError, require_extra
 from mopo_env.real.real_env import drawing_without_screen, make_real_env
 from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import Task
@@ -105,20 +105,10 @@ def write_video(frames: Iterable[np.ndarray], path: Path) -> Path:
     check_video(path)
     stream = iter(frames)
     first = next(stream)
-    try:
-        descriptor, name = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    try:
-        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(chain([first], stream), name, first.shape)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / f"video{path.suffix}"
+        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(chain([first], stream), str(drawn), first.shape)
+        write_output(path, drawn.read_bytes())
     return path
 
 

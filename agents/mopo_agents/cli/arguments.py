@@ -81,9 +81,9 @@ def read_call(name: str, command: Command, arguments: Sequence[str]) -> Callable
     values = dict(vars(_parse(name, command, arguments)))
     for title in [name for name in values if name.startswith(_GROUP)]:
         values |= vars(values.pop(title))
-    for key, kind in ((key, _plain(hints[key])) for key in parameters):
-        if is_dataclass(kind):
-            values[key] = kind(**{option.name: values.pop(option.name) for option in fields(kind)})
+    configs: dict[str, Any] = {key: kind for key in parameters if is_dataclass(kind := _plain(hints[key]))}
+    for key, kind in configs.items():
+        values[key] = kind(**{option.name: values.pop(option.name) for option in fields(kind)})
     words = [values.pop(key) for key, found in parameters.items() if found.kind is found.POSITIONAL_ONLY]
     more = [values.pop(key) for key, found in parameters.items() if found.kind is found.VAR_POSITIONAL]
     return partial(command, *words, *(word for group in more for word in group), **values)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mopo_agents.cli.results import Failed
+from mopo_agents.cli.messages import Failed
 from mopo_env.datasets.folders import cache_folder, user_folder
 
 __all__ = ["diagnose"]

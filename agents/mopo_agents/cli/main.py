@@ -24,10 +24,9 @@ from mopo_agents.cli.doctor import diagnose
 from mopo_agents.cli.evaluate import evaluate_policy
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, show_model
 from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
-from mopo_agents.cli.messages import in_words_of, message_of, near, show_warning
+from mopo_agents.cli.messages import Failed, as_json, in_words_of, message_of, near, show_warning
 from mopo_agents.cli.overview import Family, Table, command_help, completion, family_help, first_steps, full_help
 from mopo_agents.cli.report import report_runs, select_policy
-from mopo_agents.cli.results import Failed, as_json
 from mopo_agents.cli.share import export, pull_shared, push_shared
 from mopo_agents.cli.sweep import reproduce_table, run_sweep, search_options, show_sweep
 from mopo_agents.cli.tasks import list_methods, list_tasks

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.results import Failed
+from mopo_agents.cli.messages import Failed
 from mopo_agents.sweeps.backends import Backend
 from mopo_env.errors import ConfigError
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
-from mopo_agents._utils.threads import torch_threads
+from mopo_agents._utils.machine import torch_threads
 from mopo_agents.agents import agent_name
 from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES, BehaviourCallback, TrainingFinished
 from mopo_agents.collection.checkpoint import Checkpoint

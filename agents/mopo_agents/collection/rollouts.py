@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mopo_agents._utils.machine import torch_threads
 from mopo_agents._utils.processes import follow_parent
-from mopo_agents._utils.threads import torch_threads
 from mopo_agents.collection.episodes import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.identity import module_digest

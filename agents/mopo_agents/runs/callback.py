@@ -15,13 +15,12 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from mopo_agents._utils.csv_tables import csv_text
 from mopo_agents.evaluation import Evaluation, Policy, evaluate, evaluation_seed
 from mopo_agents.policies import SavedPolicy, copy_policy
-from mopo_agents.runs.divergence import non_finite_quantity
 from mopo_agents.runs.logs import ProgressTable
 from mopo_agents.runs.policy_files import checkpoint_folder, policy_metadata, remove_checkpoints_after
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.rows import EvaluationRow, ModelRow
 from mopo_agents.runs.run_state import RunState
-from mopo_agents.runs.watch import Watch
+from mopo_agents.runs.watch import Watch, non_finite_quantity
 from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import write_file
