@@ -122,11 +122,7 @@ def evaluation_seed(run_seed: int, epoch: int) -> int:
 
 
 def check_spaces(policy: Policy | BaseAlgorithm | Transitions, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
-    """Refuse a policy or data whose spaces differ from those of an environment; without spaces, nothing is checked.
-
-    Raises:
-        SpaceMismatchError: If the widths of observations or actions differ.
-    """
+    """Refuse a policy or data whose spaces differ from those of an environment; without spaces, nothing is checked."""
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(env, name)
         if found is not None and _width(found) != _width(expected):

@@ -98,9 +98,7 @@ def write_video(frames: Iterable[np.ndarray], path: Path) -> Path:
     """Write pictures into a file, one at a time; if one fails, there is no file.
 
     Raises:
-        ConfigError: If the ending names no format.
-        MissingExtraError: If MP4 is wanted and imageio-ffmpeg is not installed.
-        StoreError: If the file cannot be written.
+        StoreError: If the file cannot be written, and as in `check_video`.
     """
     check_video(path)
     stream = iter(frames)

@@ -115,9 +115,6 @@ class BEAR(RegularisedActorCritic):
             sigma: σ of the kernel, see `mopo_agents.baselines.divergences`.
             vae_units: Width of the two hidden layers of encoder and decoder.
             **options: As in `RegularisedActorCritic`.
-
-        Raises:
-            ConfigError: If an option is wrong.
         """
         if kernel not in KERNELS:
             raise UnknownNameError("kernel", kernel, KERNELS)

@@ -61,9 +61,6 @@ class BRAC(RegularisedActorCritic):
                 Wu et al.'s code, but at most as many as the run has.
             policy_kwargs: Options of the policy; default: actors of 2×200, critics of 2×300.
             **options: As in `RegularisedActorCritic`.
-
-        Raises:
-            ConfigError: If an option is wrong.
         """
         self.alpha = check_number("alpha", alpha, minimum=0.0)
         if cloning_updates is not None:

@@ -139,11 +139,10 @@ def _self_test() -> _Lines:
         model = make_penalized_model(folder)
         agent = make_agent("SAC", model, horizon=5, rollout_batch_size=20, gradient_steps=20)
         agent.learn(100, log_interval=None)  # type: ignore[arg-type]
-    yield True, f"fitted a model to {len(few):,} rows and trained SAC in it for one epoch: {_seconds(started)}"
-
-
-def _seconds(started: float) -> str:
-    return f"{time.monotonic() - started:.1f} s"
+    yield (
+        True,
+        f"fitted a model to {len(few):,} rows and trained SAC in it for one epoch: {time.monotonic() - started:.1f} s",
+    )
 
 
 _CHECKS: dict[str, Callable[[], _Lines]] = {

@@ -90,11 +90,7 @@ def search_options(
 def train_seeds(
     config: TrainConfig, seeds: Sequence[int], *, workers: int | None, out: Path | None, resume: Path | None
 ) -> list[dict[str, Any]]:
-    """Train one run for each seed, as a plan would.
-
-    Raises:
-        ConfigError: If another option says something else about seeds or folders.
-    """
+    """Train one run for each seed, as a plan would. Refuse options that say something else of seeds or folders."""
     from mopo_agents.sweeps.plan import Plan, make_job
 
     if not seeds:

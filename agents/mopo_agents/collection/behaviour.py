@@ -116,7 +116,7 @@ def train_behaviour(
         agent_options: Arguments of the class, such as ``{"learning_starts": 10_000}``.
         folder: The folder of the checkpoints. None: an interruption loses the run.
         checkpoint_minutes: Minutes between checkpoints; 0: after every step. The run does not depend on it.
-        title: The title of the progress bar, which `progress` shows.
+        title: The title of the progress bar.
         progress: Whether to show it.
 
     Raises:

@@ -23,12 +23,7 @@ class TrainingFinished(Exception):
 
 
 class BehaviourCallback(BaseCallback):
-    """Reads the returns, saves checkpoints and ends the run between two steps. It does not change the agent.
-
-    Attributes:
-        threshold_step: The step at which the mean return first reached the threshold, or None.
-        bar: The progress bar.
-    """
+    """Reads the returns, saves checkpoints and ends the run between two steps. It does not change the agent."""
 
     model: OffPolicyAlgorithm
 

@@ -38,12 +38,7 @@ class CollectConfig:
     checkpoint_minutes: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UnknownNameError: If the task does not exist.
-            ConfigError: If an option has the wrong type or is outside its range; the message names it.
-        """
+        """Refuse every option of a wrong type or outside its range, by a `ConfigError` that names it."""
         get_task(self.task)
         check_fields(self, check_integer, "steps", optional=True, minimum=2)
         check_fields(self, check_integer, "behaviour_steps", "workers")

@@ -24,9 +24,6 @@ def check_environment(env: gym.Env[Any, Any]) -> None:
 
     It can save MuJoCo's environments and Gymnasium's classic control, with the wrappers that `gymnasium.make` and
     Stable-Baselines3 add.
-
-    Raises:
-        ConfigError: If the environment or a wrapper is of another kind.
     """
     for wrapper in _wrappers(env):
         if not isinstance(wrapper, (TimeLimit, Monitor, *_STATELESS)):

@@ -39,11 +39,7 @@ def returns_panel(groups: Groups) -> Panel | None:
 
 
 def draw_model_numbers(groups: Groups) -> Figure | None:
-    """Draw r̂, u and the scores of all methods of one task over the epochs; None if no run has a model.
-
-    Raises:
-        StoreError: If a run's ``progress.csv`` is damaged.
-    """
+    """Draw r̂, u and the scores of all methods of one task over the epochs; None if no run has a model."""
     panels = [
         ("reward of the model, a step", _curves(groups, "mopo/model_reward_mean")),
         ("penalty", _curves(groups, "mopo/penalty_mean")),
@@ -63,11 +59,7 @@ def draw_model_numbers(groups: Groups) -> Figure | None:
 
 
 def read_progress(run: Path, column: str) -> Mapping[int, float]:
-    """Return a column of a run's ``progress.csv`` by epoch; nothing if there is no such file or column.
-
-    Raises:
-        StoreError: If the file is damaged.
-    """
+    """Return a column of a run's ``progress.csv`` by epoch; nothing if there is no such file or column."""
 
     def read(row: Mapping[str, str]) -> tuple[int, float | None]:
         return int(row["mopo/epoch"]), float(row[column]) if row.get(column) else None

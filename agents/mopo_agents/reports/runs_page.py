@@ -32,16 +32,7 @@ _NOTES = (
 
 
 def runs_page(groups: Sequence[Sequence[Run]], left_out: Sequence[str] = ()) -> str:
-    """Return the page.
-
-    Args:
-        groups: The runs of each identity, as `group_runs` returns them.
-        left_out: Why other runs are left out.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-        StoreError: If the progress of a run is damaged.
-    """
+    """Return the page about the runs of each identity, as `group_runs` returns them, and why others are left out."""
     tasks = by_task(groups)
     parts = [_task(part) for part in tasks]
     overall = over_tasks(groups)
@@ -62,13 +53,7 @@ def runs_page(groups: Sequence[Sequence[Run]], left_out: Sequence[str] = ()) -> 
 
 def _overall(overall: Sequence[Overall]) -> Html:
     rows = [
-        (
-            row.method if row.agent == "SAC" else f"{row.method} ({row.agent})",
-            ", ".join(row.tasks),
-            row.runs,
-            f"{row.iqm:.1f} [{row.low:.1f}, {row.high:.1f}]",
-        )
-        for row in overall
+        (row.name, ", ".join(row.tasks), row.runs, f"{row.iqm:.1f} [{row.low:.1f}, {row.high:.1f}]") for row in overall
     ]
     head = ("method", "tasks", "runs", "IQM [95 %], normalised, last 10")
     return page.section("Over tasks", page.table(head, rows, texts=2))

@@ -71,15 +71,7 @@ class EpochCallback(BaseCallback):
         interrupted: Callable[[], bool],
         progress: bool,
     ) -> None:
-        """Set up a run.
-
-        Args:
-            run: The run.
-            folder: The folder of its files.
-            state: Where the run is saved; None: nowhere.
-            interrupted: Whether the run is to stop after the present epoch.
-            progress: Whether to show a progress bar.
-        """
+        """Set up a run, saved in `state` (None: nowhere), that stops after an epoch in which it is `interrupted`."""
         super().__init__()
         self.epoch = self.updates = 0
         self.rows: list[EvaluationRow] = []
@@ -98,11 +90,7 @@ class EpochCallback(BaseCallback):
         self._saved_at = time.monotonic()
 
     def restore(self, agent: Any) -> None:
-        """Continue from the saved state, or from the start if there is none. Later files of the run are removed.
-
-        Raises:
-            StoreError: If the state is damaged or belongs to another kind of run.
-        """
+        """Continue from the saved state, or from the start if there is none. Later files of the run are removed."""
         found = None if self._state is None else self._state.restore(agent)
         notes, differences = ({}, []) if found is None else found
         self.epoch, self.seconds = notes.get("epoch", 0), notes.get("seconds", 0.0)

@@ -167,11 +167,7 @@ class TrainConfig:
     threads: int = field(default=1, metadata=_is("how"))
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            ConfigError: If an option has the wrong type or is outside its range; the message names it.
-        """
+        """Refuse every option of a wrong type or outside its range, by a `ConfigError` that names it."""
         check_fields(self, check_text, "task", "device")
         check_fields(self, check_text, "method", "agent", "penalty", "termination", optional=True)
         check_fields(self, check_text, "dataset", "ensemble", "real_env", optional=True)

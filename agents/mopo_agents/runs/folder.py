@@ -1,4 +1,7 @@
-"""The folder of a run: found or made for one process at a time, and read again to resume the run."""
+"""The folder of a run: found or made for one process at a time, and read again to resume the run.
+
+What is refused raises a `ConfigError` that says what to do; what is missing or damaged, a `StoreError`.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +42,7 @@ def is_finished(run: Path) -> bool:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds a run.
-
-    Raises:
-        ConfigError: If it holds one; the message says what to do with it.
-    """
+    """Refuse a folder that holds a run."""
     if not (folder / "config.json").exists():
         if state_folder(folder).is_dir() and any(state_folder(folder).glob("*.json")):
             raise ConfigError(f"{folder} holds a run, but no config.json. Choose another folder, or remove this one.")
@@ -87,11 +86,7 @@ def running(run: Path) -> Iterator[None]:
 
 
 def check_unfinished(run: Path, record: Mapping[str, Any]) -> None:
-    """Refuse to resume a run that has its result.
-
-    Raises:
-        ConfigError: If it has.
-    """
+    """Refuse to resume a run that has its result."""
     if is_finished(run):
         remove_folder(state_folder(run))  # from a crash right after the result was written
         raise ConfigError(
@@ -101,12 +96,7 @@ def check_unfinished(run: Path, record: Mapping[str, Any]) -> None:
 
 
 def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the options of a run, finished or not, and all that its ``config.json`` says.
-
-    Raises:
-        ConfigError: If an option is missing or wrong.
-        StoreError: If there is no run, or its file is damaged.
-    """
+    """Return the options of a run, finished or not, and all that its ``config.json`` says."""
     if not (run / "config.json").is_file():
         raise StoreError(f"{run}: found no config.json, expected the folder of a training run.")
     record = read_json(run / "config.json")
@@ -126,11 +116,7 @@ def options_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume a run whose dataset, ensemble or anything else that changes its result is another one now.
-
-    Raises:
-        ConfigError: If there is a difference; the message names it.
-    """
+    """Refuse to resume a run whose dataset, ensemble or anything else that changes its result is another one now."""
     now = json_ready(now)
     if record.get("identity") == now["identity"]:
         return

@@ -169,11 +169,7 @@ METHODS: dict[str, Method] = {
 
 
 def get_method(name: str) -> Method:
-    """Return the method of this name.
-
-    Raises:
-        UnknownNameError: If there is none; the message lists the nearest names.
-    """
+    """Return the method of this name."""
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     return METHODS[name]

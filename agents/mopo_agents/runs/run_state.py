@@ -78,9 +78,6 @@ class RunState:
         Returns:
             The notes, and what is different on this machine: if there is anything, the resumed run may differ in the
             last digits from the uninterrupted one. None: there is no state.
-
-        Raises:
-            StoreError: If the files are damaged or belong to another kind of run.
         """
         state = read_state(self._folder, _NAME)
         if state is None:

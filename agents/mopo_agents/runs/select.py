@@ -18,13 +18,7 @@ __all__ = ["Candidate", "read_scores", "select"]
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A policy that was scored.
-
-    Attributes:
-        run: The folder of its run.
-        folder: The folder of the policy; None if it was not kept.
-        row: Its score.
-    """
+    """A policy that was scored: its run, its own folder (None: it was not kept), and its score."""
 
     run: Path
     folder: Path | None
@@ -58,11 +52,7 @@ def select(runs: Iterable[Path]) -> list[Candidate]:
 
 
 def read_scores(run: Path) -> Sequence[ScoreRow]:
-    """Return the rows of a run's ``scores.csv``; none if there is no such file.
-
-    Raises:
-        StoreError: If the file is damaged.
-    """
+    """Return the rows of a run's ``scores.csv``; none if there is no such file."""
     numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
     return read_csv(
         run / "scores.csv",

@@ -68,9 +68,6 @@ def off_policy_options(
     """Return MOPO's options for an off-policy agent.
 
     The arguments are those of `make_agent`. ``replay_buffer_kwargs`` moves from `agent_options` to the result.
-
-    Raises:
-        ConfigError: If a number is not a positive integer, or the buffer is not a `MixedReplayBuffer`.
     """
     gradient_steps = 1000 if gradient_steps is None else check_integer("gradient_steps", gradient_steps)
     retain_epochs = 5 if retain_epochs is None else check_integer("retain_epochs", retain_epochs)

@@ -41,11 +41,7 @@ class JobStatus:
 
 
 def status_of(job: Job) -> JobStatus:
-    """Look at a job's folder.
-
-    Raises:
-        StoreError: If a file of the run is damaged.
-    """
+    """Look at a job's folder."""
     state: State = "begun" if (job.folder / "config.json").is_file() else "open"
     epoch = len(read_csv(job.folder / "progress.csv", dict))
     if is_finished(job.folder):
@@ -74,11 +70,7 @@ def result_rows(plan: Plan) -> list[dict[str, Any]]:
 
 
 def parquet_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows as a Parquet file.
-
-    Raises:
-        MissingExtraError: If pyarrow is not installed.
-    """
+    """Return rows as a Parquet file."""
     pyarrow, parquet = require_extra("pyarrow", "tables"), require_extra("pyarrow.parquet", "tables")
     stream = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(list(rows)), stream)

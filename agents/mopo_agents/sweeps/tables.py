@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import get_method
@@ -20,14 +20,8 @@ EPOCHS = 500
 ROLLOUT_BATCH_SIZE = 50_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperTable:
-    """Rows of a table of the paper.
-
-    Attributes:
-        tasks: The tasks.
-        methods: The methods; `mopo-no-lip` is what the paper's code ran as MOPO.
-    """
+class PaperTable(NamedTuple):
+    """The tasks of a table of the paper, and its methods; `mopo-no-lip` is what the paper's code ran as MOPO."""
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
@@ -72,13 +66,7 @@ def plan_of(
 ) -> tuple[Plan, list[str]]:
     """Return the runs of a table, and the tasks that are left out because nobody has collected their data here.
 
-    Args:
-        name: A key of `TABLES`.
-        scale: Share of the paper's 500 epochs and, up to 1, of its b = 50,000; b is at least 20,000.
-        seeds: One run each; the paper has three.
-        out: The folder of the runs.
-        tasks: Only these tasks; default: the table's.
-        methods: These methods; default: the table's.
+    The arguments are those of `mopo reproduce`.
 
     Raises:
         UnknownNameError: If there is no such table, task or method.

@@ -56,11 +56,7 @@ class Search:
     space: Mapping[str, BaseDistribution]
 
     def job(self, values: Mapping[str, Any]) -> Job:
-        """Return the run of a trial; ``agent_options.learning_rate`` is an option of the agent.
-
-        Raises:
-            ConfigError: If a value is wrong.
-        """
+        """Return the run of a trial; ``agent_options.learning_rate`` is an option of the agent."""
         options = {**self.options, "agent_options": dict(self.options.get("agent_options", {}))}
         for name, value in values.items():
             first, _, inner = name.partition(".")
@@ -121,12 +117,7 @@ def tune(search: Search, backend: Backend, *, notify: Callable[[str], None] = la
     """Carry out a search, or continue it. It ends as if it had not been interrupted.
 
     Every suggestion depends on the seed, its number and the batches before. So it matters neither how many jobs are
-    done at once nor in which order they end.
-
-    Args:
-        search: The search.
-        backend: Where the runs are done.
-        notify: Gets a line for each run that begins or ends, and for each trial.
+    done at once nor in which order they end. `notify` gets a line for each run that begins or ends, and for each trial.
 
     Raises:
         ConfigError: If the first runs fail, as all would.
@@ -156,11 +147,7 @@ def tune(search: Search, backend: Backend, *, notify: Callable[[str], None] = la
 
 
 def best_job(study: Study, search: Search) -> tuple[Job, float]:
-    """Return the run of the best trial, and its value.
-
-    Raises:
-        ConfigError: If no trial has a value.
-    """
+    """Return the run of the best trial, and its value."""
     complete = [trial for trial in study.trials if trial.value is not None]
     if not complete:
         raise ConfigError(f"{search.path}: no trial has a {search.objective}. {search.out / 'logs'} says why.")

@@ -30,9 +30,7 @@ _ENVIRONMENT = ("MOPO_", "MINARI_", "MUJOCO_")
 def attempt(file: Path, log: Path | None = None) -> int:
     """Do the job of a file; return 0 when it is done, otherwise how this process could not do it.
 
-    Args:
-        file: What `write_job` wrote.
-        log: Gets everything that this process prints from now on; None: it is printed.
+    The log gets everything that this process prints from now on; None: it is printed.
     """
     content = json.loads(file.read_text())
     if log is not None:

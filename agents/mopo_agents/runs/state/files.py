@@ -1,4 +1,7 @@
-"""The files of an unfinished run: a folder that belongs to one configuration, a log of rows, and one state file."""
+"""The files of an unfinished run: a folder that belongs to one configuration, a log of rows, and one state file.
+
+Files that are missing, damaged or of another version raise a `StoreError`.
+"""
 
 from __future__ import annotations
 
@@ -104,15 +107,7 @@ class AppendLog:
                 path.unlink(missing_ok=True)
 
     def read(self, *, start: int = 0, until: int | None = None) -> list[dict[str, np.ndarray]]:
-        """Return the parts from one position to another. The next `append` continues after them.
-
-        Args:
-            start: The position at which the first part starts.
-            until: The position at which to stop. None: after the last part.
-
-        Raises:
-            StoreError: If a part before that position is damaged or missing.
-        """
+        """Return the parts from one position to another; None: to the last. The next `append` continues after them."""
         self.position, self._starts = start, []
         parts = []
         while self.position < until if until is not None else (self._folder / f"{self._part}.json").is_file():
@@ -148,11 +143,7 @@ def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the state of this name, or None if there is none. Empty dictionaries are not preserved.
-
-    Raises:
-        StoreError: If the files are damaged, or of another version.
-    """
+    """Return the state of this name, or None if there is none. Empty dictionaries are not preserved."""
     if not (folder / f"{name}.json").is_file():
         return None
     arrays, metadata = read_artifact(folder, name)
