@@ -20,8 +20,6 @@ from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
-__all__ = ["Evaluation", "Policy", "check_spaces", "episode_seed", "evaluate", "evaluation_seed"]
-
 # Added to seeds, so that no evaluation episode starts like an episode of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
 # A limit that keeps the seeds of all episodes below 2³², the maximum of some environments.

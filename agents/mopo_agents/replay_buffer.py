@@ -20,8 +20,6 @@ from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.transitions import Transitions
 
-__all__ = ["MixedReplayBuffer"]
-
 
 class MixedReplayBuffer(ReplayBuffer):
     """A first-in-first-out buffer of model rows that adds real rows to every batch (paper, Algorithm 2, line 11).

@@ -18,8 +18,6 @@ from mopo_env._utils.store import read_artifact, write_file
 from mopo_env.datasets.folders import find_folder
 from mopo_env.errors import ConfigError, StoreError, require_extra
 
-__all__ = ["Shared", "pull", "push"]
-
 _HUB = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
 _ARTIFACTS = ("dataset", "ensemble", "termination", "policy")
 _RECORDS = ("config.json", "result.json")

@@ -24,8 +24,6 @@ from mopo_env.real.real_env import drawing_without_screen, make_real_env
 from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import Task
 
-__all__ = ["CAPTION", "FPS", "check_video", "video_frames", "write_video"]
-
 FPS = 25
 """Pictures in a second. Environments with more steps in a second are drawn at some of them."""
 CAPTION = 22

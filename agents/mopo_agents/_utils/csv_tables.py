@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 from mopo_env.errors import StoreError
 
-__all__ = ["csv_text", "read_csv"]
-
 _T = TypeVar("_T")
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["machine", "processor", "torch_threads"]
-
 
 def machine(device: torch.device) -> str:
     """Describe a device of this machine and its threads: ``"AMD EPYC 7B13, 2 cores, 1 thread"``."""

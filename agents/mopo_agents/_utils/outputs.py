@@ -14,8 +14,6 @@ from pathlib import Path
 from mopo_env._utils.store import write_file
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["check_output", "check_room", "refuse_other_files", "refuse_to_replace", "save_or_rescue", "write_output"]
-
 
 def refuse_to_replace(folder: Path, artifact: str, *, overwrite: bool, what: str | None = None) -> None:
     """Refuse a folder that holds an artifact, unless it may be replaced; `what` is its name in the message."""

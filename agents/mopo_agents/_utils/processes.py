@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-__all__ = ["environment_variable", "follow_parent"]
-
 
 @contextmanager
 def environment_variable(name: str, value: str) -> Iterator[None]:

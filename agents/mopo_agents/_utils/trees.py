@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["differing", "flatten", "unflatten"]
-
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Name every leaf by its path: ``{"a": {"b": 1}}`` becomes ``{"a/b": 1}``. Empty dictionaries are lost."""

@@ -22,8 +22,6 @@ from mopo_agents.sb3.squashed_gaussian import draw, squash
 from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["BEAR", "ActionVAE", "BEARPolicy", "kl_to_standard_normal", "vae_loss"]
-
 _NUM_MMD_SAMPLES = 4
 _NUM_TARGET_SAMPLES = 10
 _MINIMUM_SHARE = 0.75

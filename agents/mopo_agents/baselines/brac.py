@@ -14,8 +14,6 @@ from mopo_agents.baselines.regularised import RegularisedActorCritic
 from mopo_agents.sb3.squashed_gaussian import draw
 from mopo_env._utils.options import check_integer, check_number
 
-__all__ = ["BRAC", "BRACp", "BRACv"]
-
 _NUM_KL_SAMPLES = 4
 _CLONING_LEARNING_RATE = 5e-4
 _CLONING_UPDATES = 300_000

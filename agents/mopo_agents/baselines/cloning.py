@@ -16,8 +16,6 @@ from mopo_agents.baselines.offline import OfflineAgent, descend
 from mopo_agents.sb3.squashed_gaussian import draw, log_prob, unsquash
 from mopo_env._utils.options import check_number
 
-__all__ = ["BC", "BoundedActor", "BoundedActorCriticPolicy", "BoundedActorPolicy", "Cloner"]
-
 # From Wu et al.'s code. With Stable-Baselines3's bounds, −20 and 2, one outlier can have a log density of −10¹⁵.
 _LOWEST_LOG_STD, _HIGHEST_LOG_STD = -5.0, 0.0
 # Recorded actions at a bound are moved inwards by this distance, because no finite number has the tanh 1.

@@ -22,8 +22,6 @@ from torch import Tensor
 from mopo_agents.baselines.offline import OfflineAgent, descend
 from mopo_env._utils.options import check_integer, check_number
 
-__all__ = ["RegularisedActorCritic"]
-
 
 class RegularisedActorCritic(OfflineAgent):
     """An actor-critic agent on a fixed dataset, with a term that keeps the actor near the behaviour policy.

@@ -26,17 +26,6 @@ from mopo_agents.cli.messages import near, option_of, reason_of
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError
 
-__all__ = [
-    "Arranged",
-    "Command",
-    "find_modules_here",
-    "form_of",
-    "parameters_of",
-    "read_call",
-    "typed_value",
-    "words_of",
-]
-
 Command = Callable[..., Any]
 
 _WIDE = "10000"  # columns, so that no line of a message of tyro is broken

@@ -15,8 +15,6 @@ from mopo_env.datasets.locate import load_dataset
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["collect_dataset", "count", "show_dataset", "sizes_of", "summary"]
-
 
 def show_dataset(
     dataset: Positional[str], /, *, task: str | None = None, plot: Path | None = None, overwrite: bool = False

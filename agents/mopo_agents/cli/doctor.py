@@ -16,8 +16,6 @@ from typing import Any
 from mopo_agents.cli.messages import Failed
 from mopo_env.datasets.folders import cache_folder, user_folder
 
-__all__ = ["diagnose"]
-
 _PACKAGES = ("mopo-env", "torch", "gymnasium", "stable-baselines3", "minari", "numpy", "mujoco")
 _ROOM = 2**30  # bytes: less than this and a dataset or a run may not fit
 _RENDER = "import gymnasium; e = gymnasium.make('HalfCheetah-v5', render_mode='rgb_array'); e.reset(); e.render()"

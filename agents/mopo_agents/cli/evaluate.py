@@ -20,8 +20,6 @@ from mopo_env.tasks import Task
 if TYPE_CHECKING:
     from mopo_env.envs.penalized_model import PenalizedModel
 
-__all__ = ["evaluate_policy"]
-
 
 def evaluate_policy(
     folder: Positional[Path],

@@ -24,8 +24,6 @@ from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["fit_dataset", "fit_termination_rule", "show_model"]
-
 Preset = Literal["default", "paper"]
 
 # Bytes for an ensemble or a rule, which have at most a few.

@@ -20,8 +20,6 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["import_d4rl", "import_minari", "import_table"]
-
 # A share of the rows. With more gaps, the usual step is hardly usual.
 _MANY_GAPS = 0.1
 

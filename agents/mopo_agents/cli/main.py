@@ -36,8 +36,6 @@ from mopo_env import __version__
 from mopo_env._utils.text import harmless
 from mopo_env.errors import ConfigError
 
-__all__ = ["COMMANDS", "main"]
-
 
 def show_completion(shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]], /) -> dict[str, str]:
     """Print a script that lets a shell complete commands.

@@ -18,8 +18,6 @@ import numpy as np
 from mopo_env._utils.text import harmless
 from mopo_env.errors import MopoError
 
-__all__ = ["Failed", "as_json", "in_words_of", "message_of", "near", "option_of", "reason_of", "show_warning"]
-
 _NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 _KINDS = {"INT": "an integer", "FLOAT": "a number"}
 

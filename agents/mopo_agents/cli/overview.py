@@ -15,8 +15,6 @@ import tyro
 
 from mopo_agents.cli.arguments import Command, form_of, words_of
 
-__all__ = ["Family", "Table", "command_help", "completion", "family_help", "first_steps", "full_help"]
-
 _EVERYWHERE = "Every command also has --json, --quiet, -v and --debug: see `mopo --help`."
 
 

@@ -12,8 +12,6 @@ from tyro.conf import Positional
 from mopo_agents._utils.outputs import check_output, write_output
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["report_runs", "select_policy"]
-
 
 def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
     """Rank policies by the model alone, without the real system.

@@ -9,8 +9,6 @@ from tyro.conf import Positional
 
 from mopo_agents._utils.outputs import check_output
 
-__all__ = ["export", "pull_shared", "push_shared"]
-
 
 def push_shared(source: Positional[Path], destination: Positional[str], /) -> Any:
     """Share a run, or a dataset and its ensemble, as one folder.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mopo_agents.runs.config import TrainConfig
     from mopo_agents.sweeps.plan import Plan
 
-__all__ = ["command_of", "reproduce_table", "run_sweep", "search_options", "show_sweep", "train_seeds"]
-
 
 def run_sweep(plan: Positional[Path], /, *, backend: OmitArgPrefixes[Backend] = Backend()) -> list[dict[str, Any]]:  # noqa: B008
     """Do the jobs of a plan, on this machine, on Ray or on Slurm.

@@ -17,8 +17,6 @@ from mopo_env._utils.json_files import read_json
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError, MopoError
 
-__all__ = ["train_agent"]
-
 # What most users need stands above these. An option that is in no group stands there too.
 _GROUPS = {
     "epoch": ("gradient_steps", "rollout_batch_size", "horizon"),

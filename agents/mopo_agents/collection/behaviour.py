@@ -27,8 +27,6 @@ from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
-__all__ = ["Behaviour", "hyperparameters", "train_behaviour"]
-
 # An agent finishes its rollout, so it may take more steps than asked. The replay buffer has room for this many.
 _LONGEST_ROLLOUT = 10_000
 # An agent has only some of these. The size of the replay buffer is omitted because the buffer never overflows here.

@@ -13,8 +13,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_env._utils.progress import Bar
 
-__all__ = ["THRESHOLD_EPISODES", "BehaviourCallback", "TrainingFinished"]
-
 THRESHOLD_EPISODES = 10
 
 

@@ -20,8 +20,6 @@ from mopo_agents.runs.state.files import AppendLog, read_state, restoring, write
 from mopo_agents.runs.state.generators import global_generators, set_global_generators
 from mopo_env.errors import ConfigError
 
-__all__ = ["Checkpoint"]
-
 _NAME = "training"
 _ROWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 

@@ -26,8 +26,6 @@ from mopo_env.real.real_env import make_behaviour_env
 from mopo_env.tasks import Task, get_task
 from mopo_env.transitions import Episode, Transitions
 
-__all__ = ["Collector"]
-
 # From RL Baselines3 Zoo for CartPole. With Stable-Baselines3's defaults, DQN learns nothing in so few steps.
 _DQN_OPTIONS: dict[str, Any] = {
     "learning_rate": 2.3e-3,

@@ -9,8 +9,6 @@ from tyro.conf import Positional
 from mopo_env._utils.options import check_fields, check_integer, check_number
 from mopo_env.tasks import get_task
 
-__all__ = ["CollectConfig"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:

@@ -13,8 +13,6 @@ from stable_baselines3.common.monitor import Monitor
 
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["check_environment", "environment_state", "set_environment_state"]
-
 _STATELESS = (OrderEnforcing, PassiveEnvChecker, TransformAction, TransformObservation, TransformReward)
 _MONITOR_COLUMNS = {"rewards": np.float64, "episode_returns": np.float64, "episode_lengths": np.int64}
 

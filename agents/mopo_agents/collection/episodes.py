@@ -16,8 +16,6 @@ from mopo_agents.sb3.squashed_gaussian import squash
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
-__all__ = ["EPISODES_SIDE_BY_SIDE", "EpisodeRunner", "MakeEnv", "make_rollout_policy", "squashed_gaussian"]
-
 # The policy's network computes the actions of all of them in one batch. The data depend on this number: sums in a batch
 # of another size differ in the last bit.
 EPISODES_SIDE_BY_SIDE = 16

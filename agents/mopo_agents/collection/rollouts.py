@@ -28,8 +28,6 @@ from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
-__all__ = ["roll_out"]
-
 _COLUMNS = ("observations", "actions", "rewards")
 
 

@@ -15,8 +15,6 @@ from mopo_agents.runs.results import Run, read_run
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS
 
-__all__ = ["Groups", "Overall", "Row", "by_task", "compare", "group_runs", "last_ten", "make_row", "over_tasks"]
-
 _LAST = 10
 # What all runs of an identity share.
 _OF_DATA = ("dataset", "dataset_mean", "dataset_max", "dataset_reward")

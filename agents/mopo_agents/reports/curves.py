@@ -15,8 +15,6 @@ from mopo_env.figures.canvas import GREY, legend_below, new_figure, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_model_numbers", "read_progress", "returns_panel"]
-
 
 def returns_panel(groups: Groups) -> Panel | None:
     """Return the returns of all methods of one task over the updates; None if nothing was evaluated."""

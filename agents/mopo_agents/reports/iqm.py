@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-__all__ = ["interquartile_mean", "iqm_interval"]
-
 
 def interquartile_mean(values: np.ndarray | Sequence[float]) -> np.ndarray:
     """Return the mean without the lowest and the highest quarter, along the last axis.

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Html", "columns", "details", "figure", "html_page", "items", "section", "swatch", "table", "tag", "tiles"]
-
 _PIXELS = 110
 """Largest width of a figure's inch on a screen."""
 

@@ -14,8 +14,6 @@ from mopo_agents.reports.terminal import shown
 from mopo_agents.runs.results import Run
 from mopo_env.figures.canvas import COLOURS
 
-__all__ = ["runs_page"]
-
 _NOTES = (
     "Last 10 is the mean of the last ten evaluations, or of all if there are fewer; last is the last one. No number is "
     "that of the best seed or of the best evaluation.",

@@ -8,8 +8,6 @@ from itertools import groupby
 
 from mopo_agents.reports.comparison import Overall, Row
 
-__all__ = ["shown", "terminal_table"]
-
 _WIDTH = 80
 _NAME = 13
 

@@ -14,8 +14,6 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["AgentOptions", "as_data"]
-
 _WORD = re.compile("[A-Za-z_][\\w.-]*")
 _OF_PYTHON = {"True": "true", "False": "false", "None": "null"}
 

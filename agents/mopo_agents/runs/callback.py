@@ -27,8 +27,6 @@ from mopo_env._utils.store import write_file
 from mopo_env.envs.envelope import EXITS
 from mopo_env.errors import DivergenceError
 
-__all__ = ["EpochCallback", "Watcher"]
-
 
 class Watcher(CallbackList):
     """Calls the user's callback, and trains on whatever it returns: the number of epochs is the run's."""

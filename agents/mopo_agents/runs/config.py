@@ -27,8 +27,6 @@ from mopo_env._utils.options import (
 )
 from mopo_env.errors import ConfigError
 
-__all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig"]
-
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """What an option means for a run.
 

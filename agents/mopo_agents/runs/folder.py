@@ -18,18 +18,6 @@ from mopo_env._utils.locks import lock_file
 from mopo_env._utils.store import json_ready
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = [
-    "check_free",
-    "check_same_run",
-    "check_unfinished",
-    "is_finished",
-    "new_folder",
-    "options_of",
-    "recorded_config",
-    "running",
-    "state_folder",
-]
-
 
 def state_folder(run: Path) -> Path:
     """Return where a run keeps what it needs to resume. The folder is removed when the run ends."""

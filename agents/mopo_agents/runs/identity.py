@@ -18,8 +18,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["describe", "digest", "module_digest"]
-
 _CODE = ("penalty", "termination")
 
 # The options that define the network. A method does not define how long or how fast it is optimised.

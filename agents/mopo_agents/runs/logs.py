@@ -14,8 +14,6 @@ from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputF
 from mopo_agents._utils.csv_tables import csv_text
 from mopo_env._utils.store import write_file
 
-__all__ = ["ProgressTable", "make_logger"]
-
 
 class ProgressTable(KVWriter):
     """A CSV file that is replaced as a whole after each row, so that a crash leaves all of the last row or none of it.

@@ -21,8 +21,6 @@ from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["ensemble_with"]
-
 # Seconds that a process waits for another one that fits the same ensemble.
 _LONGEST_FIT = 86_400.0
 

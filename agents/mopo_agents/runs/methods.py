@@ -13,8 +13,6 @@ from mopo_agents.runs.published import MBPO_HORIZONS, MOPO_RETURNS, OF_MOBILE, O
 from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "get_method", "method_of_agent"]
-
 DEFAULT_METHOD = "ours"
 """MOPO with what was measured to be better than the paper's choices; the paper's own code ran `mopo-no-lip`."""
 

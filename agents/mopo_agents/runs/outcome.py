@@ -27,8 +27,6 @@ from mopo_env._utils.store import json_text, write_file
 from mopo_env.errors import DivergenceError, StoreError
 from mopo_env.transitions import Transitions
 
-__all__ = ["TrainResult", "learn_and_save"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:

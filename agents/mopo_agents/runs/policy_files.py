@@ -10,8 +10,6 @@ from mopo_env._utils.store import read_artifact
 from mopo_env.errors import ConfigError
 from mopo_env.tasks import Task
 
-__all__ = ["checkpoint_folder", "find_policy", "policy_metadata", "remove_checkpoints_after"]
-
 _CHECKPOINTS = "checkpoints"
 _BEST_OF = {"best": ("evaluations.csv", "return_mean"), "best-score": ("scores.csv", "score")}
 

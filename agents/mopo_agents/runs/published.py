@@ -6,8 +6,6 @@ from typing import Any
 
 from mopo_env.tasks import TASKS
 
-__all__ = ["MBPO_HORIZONS", "MOPO_RETURNS", "OF_MOBILE", "OF_THE_KIT", "column", "of_table_3"]
-
 
 def of_table_3(mixed: float, jump: float) -> dict[str, float]:
     """Return a row of Table 3."""

@@ -11,8 +11,6 @@ from mopo_agents.runs.outcome import TrainResult
 from mopo_env.figures.canvas import save_figure
 from mopo_env.tasks import Task
 
-__all__ = ["plot_learning_curve", "result_table"]
-
 
 def result_table(task: Task, result: TrainResult) -> str:
     """Return a Markdown table: returns if there is a real environment, otherwise the rewards in the model."""

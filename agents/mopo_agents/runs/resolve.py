@@ -23,9 +23,6 @@ from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, get_penalty
 from mopo_env.penalties.oracle import OraclePenalty
 from mopo_env.tasks import Task
 
-__all__ = ["ResolvedRun", "resolve"]
-
-
 # Arguments that the training decides, not the user.
 _DECIDED = {"self", "env", "args", "kwargs", "observation_space", "action_space", "lr_schedule"}
 

@@ -18,8 +18,6 @@ from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "find_runs", "has_fallen", "read_run"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:

@@ -20,8 +20,6 @@ from mopo_env._utils.json_files import read_json
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["recorded_options", "resume"]
-
 _UNNAMED = "{name}: {run} names the code {value!r}, which a file alone does not start. Name it again: {name}={value!r}."
 
 # Options that can name code, as module:name.

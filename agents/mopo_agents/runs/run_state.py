@@ -29,8 +29,6 @@ from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.store import library_versions
 
-__all__ = ["RunState", "obstacle_to_resume"]
-
 _NAME = "training"
 
 

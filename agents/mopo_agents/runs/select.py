@@ -13,8 +13,6 @@ from mopo_agents.runs.rows import ScoreRow
 from mopo_env._utils.json_files import read_json
 from mopo_env.errors import ConfigError
 
-__all__ = ["Candidate", "read_scores", "select"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:

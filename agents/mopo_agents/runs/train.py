@@ -44,8 +44,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
 
-__all__ = ["build_penalized_model", "carry_out", "train"]
-
 _NOTICE = "The run stops when this epoch is finished and saved. Interrupt it again to stop at once without saving."
 
 

@@ -19,8 +19,6 @@ from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.progress import announce
 from mopo_env.errors import InputError
 
-__all__ = ["Watch", "cause_of_failure", "non_finite_quantity"]
-
 # The explained variance of returns that are all equal is not a number, and this is no sign of divergence.
 _MAY_BE_NAN = "train/explained_variance"
 

@@ -16,8 +16,6 @@ from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, ValueAgent, is_val
 from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
 
-__all__ = ["compose", "off_policy_options"]
-
 
 def compose(
     agent_class: type[BaseAlgorithm], *, fast: bool = True, random_rollouts: bool = False, overlap: bool = False

@@ -10,8 +10,6 @@ from typing import Literal, Protocol
 from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number
 from mopo_env.errors import ConfigError
 
-__all__ = ["Attempt", "Backend", "Start"]
-
 Name = Literal["local", "ray", "slurm"]
 
 

@@ -15,8 +15,6 @@ from mopo_agents.sweeps.backends import Attempt, Backend, Start
 from mopo_agents.sweeps.plan import Job
 from mopo_agents.sweeps.work import BUSY, REFUSED, SAVED, write_job
 
-__all__ = ["run_jobs"]
-
 _NOTICE = "The runs finish their epoch and save; the same command continues them."
 
 

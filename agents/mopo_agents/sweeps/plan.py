@@ -14,8 +14,6 @@ from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["Job", "Plan", "config_of", "make_job", "read_plan", "read_toml"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

@@ -16,8 +16,6 @@ from mopo_agents.sweeps.backends import Backend, Start
 from mopo_agents.sweeps.work import CRASHED, SAVED, attempt
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["ray_cluster"]
-
 
 @contextmanager
 def ray_cluster(backend: Backend) -> Iterator[Start]:

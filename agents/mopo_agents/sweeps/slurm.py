@@ -10,8 +10,6 @@ from mopo_agents.sweeps.backends import Backend, Start
 from mopo_agents.sweeps.work import CRASHED, attempt
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["slurm_queue"]
-
 
 def slurm_queue(backend: Backend, folder: Path, *, cluster: str = "slurm") -> Start:
     """Prepare to send jobs to Slurm. All machines see the folder, which is for submitit's files.

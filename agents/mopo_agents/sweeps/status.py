@@ -16,8 +16,6 @@ from mopo_agents.sweeps.plan import Job, Plan
 from mopo_env._utils.json_files import read_json
 from mopo_env.errors import require_extra
 
-__all__ = ["JobStatus", "parquet_of", "result_rows", "status_of"]
-
 State = Literal["done", "diverged", "begun", "open"]
 
 

@@ -14,8 +14,6 @@ from mopo_env.datasets.folders import find_folder
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.tasks import TASKS
 
-__all__ = ["TABLES", "PaperTable", "plan_of"]
-
 EPOCHS = 500
 ROLLOUT_BATCH_SIZE = 50_000
 

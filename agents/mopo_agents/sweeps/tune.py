@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["Search", "best_job", "read_search", "tune"]
-
 Objective = Literal["score", "return"]
 _PARTS = ("out", "objective", "trials", "seed", "batch", "options", "search")
 _TUNABLE = ("method", "size")

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopo_agents.sweeps.plan import Job
 
-__all__ = ["BUSY", "CRASHED", "REFUSED", "SAVED", "attempt", "do_job", "write_job"]
-
 CRASHED = 1
 REFUSED = 2  # the same attempt would end the same way
 BUSY = 3  # another process works on the run

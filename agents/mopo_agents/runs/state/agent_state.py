@@ -23,8 +23,6 @@ from torch.optim import Optimizer
 from mopo_agents.runs.state.generators import generator_state, set_generator_state
 from mopo_agents.runs.state.jax_state import is_jax_agent, jax_parts, jax_state, set_jax_state
 
-__all__ = ["agent_state", "set_agent_state", "unsaved_state"]
-
 # They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
 # Of the clock, or of the length of the run, which may be another one after a resume.

@@ -18,16 +18,6 @@ from mopo_agents._utils.trees import differing, flatten, unflatten
 from mopo_env._utils.store import json_ready, read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
-__all__ = [
-    "AppendLog",
-    "claim_folder",
-    "read_state",
-    "remove_folder",
-    "remove_strays",
-    "restoring",
-    "write_state",
-]
-
 _CONFIGURATION = "configuration"
 # Increase it when the same names in a state get another meaning.
 _STATE_VERSION = 1

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-__all__ = ["is_jax_agent", "jax_parts", "jax_state", "set_jax_state"]
-
 
 def is_jax_agent(agent: BaseAlgorithm) -> bool:
     """Return whether an agent is one of SBX's."""
