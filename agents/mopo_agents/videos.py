@@ -150,10 +150,11 @@ def _episode(
     fps = env.metadata.get("render_fps", FPS) if renderer is None else renderer.fps
     every = max(1, round(fps / FPS))
     observation, _ = env.reset(seed=episode_seed(seed))
+    simulator: Any = env.unwrapped
     step, total, ended = 0, 0.0, False
     while True:
         # Where the robot stands is no part of the observation.
-        place = np.zeros(0) if renderer is None else _simulator(env).data.qpos[: len(renderer.origin)].copy()
+        place = np.zeros(0) if renderer is None else simulator.data.qpos[: len(renderer.origin)].copy()
         if step % every == 0 or ended:
             with drawing_without_screen():
                 drawn: Any = env.render() if renderer is None else renderer.draw(observation, place)
@@ -168,10 +169,6 @@ def _episode(
             believed.step(observation, place, action)
         observation, reward, terminated, truncated, _ = env.step(action)
         step, total, ended = step + 1, total + float(reward), terminated or truncated
-
-
-def _simulator(env: gym.Env[Any, Any]) -> Any:
-    return env.unwrapped
 
 
 def _captioned(picture: np.ndarray, text: str, *, framed: bool) -> np.ndarray:

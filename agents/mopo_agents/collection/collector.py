@@ -67,6 +67,10 @@ class Collector:
         return get_task(self.config.task)
 
     @property
+    def _agent_class(self) -> Any:  # all tasks have off-policy agents
+        return get_agent_class(self.task.agent)
+
+    @property
     def threshold(self) -> float | None:
         """The return at which the behaviour policy is half trained, or None."""
         return self.task.behaviour_threshold if self.config.threshold is None else self.config.threshold
@@ -75,7 +79,7 @@ class Collector:
         """Save the policy of the task's agent as it is before any training."""
         self._unfinished("random")  # refuses another collection's folder before anything is written
         env, seed = make_behaviour_env(self.task.name), self.config.seed
-        agent = self._agent_class()("MlpPolicy", env, seed=seed, buffer_size=1, device="cpu", **self.agent_options)
+        agent = self._agent_class("MlpPolicy", env, seed=seed, buffer_size=1, device="cpu", **self.agent_options)
         self.save_policy(agent, self.behaviour_folder)
 
     def train(
@@ -98,7 +102,7 @@ class Collector:
             seed=self.config.seed,
             threshold=threshold,
             at_threshold=at_threshold,
-            agent_class=self._agent_class(),
+            agent_class=self._agent_class,
             agent_options={**(_DQN_OPTIONS if task.agent == "DQN" else {}), **options},
             folder=self._unfinished("training"),
             checkpoint_minutes=self.config.checkpoint_minutes,
@@ -119,12 +123,6 @@ class Collector:
     def save_policy(self, agent: OffPolicyAlgorithm, folder: Path) -> None:
         """Save a behaviour policy with its task, for `mopo evaluate`."""
         save_policy(agent, folder, metadata={"task": self.task.name, "steps": agent.num_timesteps})
-
-    def _agent_class(self) -> type[OffPolicyAlgorithm]:
-        agent_class = get_agent_class(self.task.agent)
-        if not issubclass(agent_class, OffPolicyAlgorithm):
-            raise ConfigError(f"{self.task.name}: {self.task.agent} has no replay buffer, so it cannot collect data.")
-        return agent_class
 
     def roll_out(self, policy: Path, *, rows: int, name: str) -> list[Episode]:
         """Roll out a policy to this number of rows."""

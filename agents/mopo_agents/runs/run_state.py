@@ -59,7 +59,7 @@ class RunState:
             oldest = newest - buffer.size()
             new = min(newest - self._log.position, buffer.size())
             if new:
-                self._log.skip_to(newest - new)
+                self._log.position = newest - new
                 self._log.append({"steps": buffer.newest_steps(new)}, length=new)
             oldest = self._log.start_of(oldest)
             state["buffer"] = {

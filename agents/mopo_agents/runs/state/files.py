@@ -61,7 +61,8 @@ class AppendLog:
     therefore needs no clean-up.
 
     Attributes:
-        position: The length of what was appended or read so far, in the caller's unit, such as rows.
+        position: The length of what was appended or read so far, in the caller's unit, such as rows. If the caller
+            sets it to a later one, what lies between is never read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,10 +79,6 @@ class AppendLog:
         write_artifact(self._folder, self._part, arrays, {"length": length})
         self._starts.append(self.position)
         self.position += length
-
-    def skip_to(self, position: int) -> None:
-        """Continue at a later position; what lies between is never read."""
-        self.position = position
 
     def start_of(self, position: int) -> int:
         """Return where the part with this position starts."""
