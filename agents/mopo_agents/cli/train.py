@@ -24,7 +24,7 @@ _GROUPS = {
         *("agent_options", "target_entropy", "standardise", "random_rollouts", "real_ratio", "retain_epochs"),
         "fast",
     ),
-    "penalty": (*("penalty", "penalty_coef", "mean_penalty", "penalty_members", "penalty_reward", "penalty_units"),),
+    "penalty": ("penalty", "penalty_coef", "mean_penalty", "penalty_members", "penalty_reward", "penalty_units"),
     "envelope": ("envelope", "envelope_margin", "envelope_quantile", "exit_reward", "on_exit"),
     "model": ("ensemble", "allow_other_data", "termination", "member_per", "deterministic", "precision"),
     "evaluation": ("real_env", "evaluate_every", "evaluation_episodes", "score_every", "stop_when_collapsing"),

@@ -31,21 +31,9 @@ from mopo_env.errors import ConfigError
 _LONGEST_ROLLOUT = 10_000
 # An agent has only some of these. The size of the replay buffer is omitted because the buffer never overflows here.
 _HYPERPARAMETERS = (
-    "learning_rate",
-    "learning_starts",
-    "batch_size",
-    "tau",
-    "gamma",
-    "train_freq",
-    "gradient_steps",
-    "ent_coef",
-    "target_entropy",
-    "target_update_interval",
-    "use_sde",
-    "exploration_fraction",
-    "exploration_initial_eps",
-    "exploration_final_eps",
-    "policy_kwargs",
+    *("learning_rate", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps", "ent_coef"),
+    *("target_entropy", "target_update_interval", "use_sde"),
+    *("exploration_fraction", "exploration_initial_eps", "exploration_final_eps", "policy_kwargs"),
 )
 
 

@@ -42,7 +42,9 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
         "counters": {
-            name: value for name, value in vars(agent).items() if name not in _OF_THIS_PROCESS and _is_number(value)
+            name: value
+            for name, value in vars(agent).items()
+            if name not in _OF_THIS_PROCESS and isinstance(value, bool | int | float) and math.isfinite(value)
         },
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
         "generators": {name: generator_state(generator) for name, generator in _generators_of(agent).items()},
@@ -107,10 +109,6 @@ def _is_covered(value: Any, saved: set[int]) -> bool:
 
 def _tensors_of(module: nn.Module) -> Iterable[torch.Tensor]:
     return (*module.parameters(), *module.buffers())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float) and math.isfinite(value)
 
 
 def _generators_of(agent: BaseAlgorithm) -> dict[str, np.random.Generator | torch.Generator]:
