@@ -48,11 +48,8 @@ class Collector:
     """Carries out one collection.
 
     Attributes:
-        config: The options of the collection.
         behaviour_folder: The folder of the behaviour policy and its training curve.
         unfinished: The folder from which an interrupted collection resumes. None: it cannot resume.
-        agent_options: Arguments of the agent's class.
-        progress: Whether to show progress bars.
     """
 
     config: CollectConfig

@@ -46,11 +46,8 @@ class EpochCallback(BaseCallback):
     Evaluations draw no random numbers from the agent's generators, so the run ends with the same weights without them.
 
     Attributes:
-        epoch: Number of finished epochs.
-        updates: Number of updates in these epochs.
-        policy: A copy of the policy after these epochs, in which everything is finite.
+        policy: A copy of the policy after the finished epochs, in which everything is finite.
         rows: The evaluations so far.
-        watch: Scores and alarms so far, from data and model alone.
         model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.
         last_evaluation: The latest evaluation of this process, with every episode.
         resumed: A record of each resume of the run: after which epoch, and what was different on that machine.

@@ -83,13 +83,8 @@ def recorded_options(
     """Return the options that make a new run like a recorded one, by name.
 
     What the method, the task or the agent decided then is left open, so that another one decides anew. What another
-    agent has no use for is left out.
-
-    Args:
-        path: The folder of a run, or its ``config.json``.
-        method: The method of the new run. None: the same.
-        agent: The agent of the new run. None: the same, or the method's.
-        **named: Options of the new run that may name code, ``penalty``, ``termination`` and ``real_env``.
+    agent has no use for is left out. `named` are the options of the new run that may name code: ``penalty``,
+    ``termination`` and ``real_env``.
 
     Raises:
         StoreError: If there is no such file, or it is damaged.

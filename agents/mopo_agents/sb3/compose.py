@@ -22,12 +22,7 @@ def compose(
 ) -> type[BaseAlgorithm]:
     """Return an agent's class with the mixins it needs; the name of the new class lists them.
 
-    Args:
-        agent_class: Any off-policy or on-policy class.
-        fast: Whether faster code with the same results may run rollouts and updates. A class that overrides the
-            methods in question keeps its own.
-        random_rollouts: Whether rollouts take uniform random actions.
-        overlap: Whether rollouts run at the same time as the updates.
+    The options are those of `make_agent`. A class that overrides what `fast` would replace keeps its own methods.
 
     Raises:
         ConfigError: If the class does not support one of the options.

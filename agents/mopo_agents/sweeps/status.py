@@ -21,14 +21,12 @@ State = Literal["done", "diverged", "begun", "open"]
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """How far a job is.
+    """How far a job is: its state, its finished epochs, and what it gave until now; None: nothing.
 
     Attributes:
         state: done, diverged, begun (running or interrupted), or open.
-        epoch: Finished epochs.
-        last_return: The latest return in the real environment; None without one.
-        last_10_return: The mean of the last ten, or of all if there are fewer; None without one.
-        best_score: The best score by the model alone; None without one.
+        last_10_return: The mean of the last ten returns in the real environment, or of all if there are fewer.
+        best_score: The best score by the model alone.
     """
 
     state: State

@@ -34,11 +34,9 @@ class Search:
     """What is searched.
 
     Attributes:
-        path: The plan.
         out: Where the runs go, and ``study.db``, the study of Optuna.
         objective: score for the best score by the model alone; return for the mean of the last ten real returns.
         trials: Number of trials in all.
-        seed: Of the search.
         batch: Trials that are chosen before any of them is done, so that they can be done at once.
         options: What all runs share.
         space: What is searched, as Optuna's distributions.
