@@ -173,21 +173,19 @@ class TrainConfig:
         check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
         check_fields(self, check_integer, "evaluate_every", "score_every", "seed", minimum=0)
         check_fields(self, check_integer, "checkpoint_every", optional=True, minimum=0)
-        check_fields(self, check_number, "save_every", optional=True, minimum=0.0)
         check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
-        check_fields(self, check_number, "mean_penalty", optional=True, minimum=0.0)
+        check_fields(self, check_number, "save_every", "mean_penalty", "envelope_margin", optional=True, minimum=0.0)
         if self.penalty_coef != CONFORMAL:
             check_fields(self, check_number, "penalty_coef", optional=True, minimum=0.0)
         if self.penalty_coef is not None and self.mean_penalty is not None:
             raise ConfigError("penalty_coef, mean_penalty: found both. Each decides λ; leave one out.")
         check_fields(self, check_number, "exit_reward", "target_entropy", optional=True)
-        check_fields(self, check_number, "envelope_margin", optional=True, minimum=0.0)
-        check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
+        check_fields(self, check_number, "envelope_quantile", "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_choice, "on_exit", optional=True, choices=OnExit)
-        check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "envelope", "random_rollouts", "standardise", "penalty_reward", optional=True)
-        check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
-        check_fields(self, check_boolean, "stop_when_collapsing")
+        check_fields(
+            self, check_boolean, "deterministic", "allow_other_data", "stop_when_collapsing", "overlap", "fast"
+        )
         check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)
