@@ -35,10 +35,6 @@ class ConfigError(MopoError, ValueError):
     """Raised when an option has the wrong type or lies outside its range."""
 
 
-class BusyError(ConfigError):
-    """Raised when another process works on a run."""
-
-
 class UnknownNameError(ConfigError):
     """Raised when no task, agent, penalty or termination rule has the given name."""
 
@@ -70,6 +66,10 @@ class SpaceMismatchError(DatasetError):
 
 class StoreError(MopoError, RuntimeError):
     """Raised when a file of ours is missing, damaged, of a newer format, or cannot be written."""
+
+
+class BusyError(StoreError):
+    """Raised when another process works in a folder."""
 
 
 class DivergenceError(MopoError, RuntimeError):

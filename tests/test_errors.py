@@ -15,7 +15,7 @@ CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Er
 
 # What a user who knows nothing of this project would write after `except`.
 BUILTIN_BASES = {
-    "BusyError": ValueError,
+    "BusyError": RuntimeError,
     "ConfigError": ValueError,
     "DatasetError": ValueError,
     "DivergenceError": RuntimeError,

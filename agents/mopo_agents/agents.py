@@ -15,7 +15,8 @@ from stable_baselines3.common.policies import BasePolicy
 from mopo_agents.baselines.offline import DatasetEnv, OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.sb3.compose import compose, off_policy_options
-from mopo_agents.sb3.mixins import fast_path, plain_class
+from mopo_agents.sb3.mixins import fast_path as fast_path
+from mopo_agents.sb3.mixins import plain_class
 from mopo_agents.sb3.standardise import standardised
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.devices import check_device
@@ -23,8 +24,6 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError, require_extra
 from mopo_env.transitions import Transitions
-
-__all__ = ["AGENTS", "AgentSource", "agent_name", "fast_path", "get_agent_class", "make_agent", "make_offline_agent"]
 
 
 @dataclass(frozen=True)

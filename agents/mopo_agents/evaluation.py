@@ -20,8 +20,6 @@ from mopo_env.real.real_env import make_real_env
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
-__all__ = ["Evaluation", "Policy", "check_spaces", "episode_seed", "evaluate", "evaluation_seed"]
-
 # Added to seeds, so that no evaluation episode starts like an episode of a dataset collected with seed 0, 1, …
 _SEED_OFFSET = 1_000_000
 # A limit that keeps the seeds of all episodes below 2³², the maximum of some environments.
@@ -122,11 +120,7 @@ def evaluation_seed(run_seed: int, epoch: int) -> int:
 
 
 def check_spaces(policy: Policy | BaseAlgorithm | Transitions, env: gym.Env[Any, Any] | VecEnv, task: Task) -> None:
-    """Refuse a policy or data whose spaces differ from those of an environment; without spaces, nothing is checked.
-
-    Raises:
-        SpaceMismatchError: If the widths of observations or actions differ.
-    """
+    """Refuse a policy or data whose spaces differ from those of an environment; without spaces, nothing is checked."""
     for name in ("observation_space", "action_space"):
         found, expected = getattr(policy, name, None), getattr(env, name)
         if found is not None and _width(found) != _width(expected):

@@ -28,8 +28,6 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env._utils.store import library_versions, read_artifact
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["ExportFormat", "export_policy"]
-
 ExportFormat = Literal["onnx", "torch"]
 _LARGEST_ERROR = 1e-5  # of the width of the action space
 

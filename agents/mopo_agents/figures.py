@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Curve", "Panel", "draw_curves", "draw_learning_curves", "draw_return_against_uncertainty", "make_curve"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:

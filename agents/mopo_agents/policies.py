@@ -26,8 +26,6 @@ from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env._utils.tensors import fill_module
 from mopo_env.errors import ConfigError, MopoError, StoreError
 
-__all__ = ["SavedPolicy", "copy_policy", "load_policy", "policy_weights", "save_policy"]
-
 _NAME = "policy"
 _EXTRACTOR = "features_extractor_class"
 # What a file may ask for. A policy has a few layers and some hundred thousand weights.

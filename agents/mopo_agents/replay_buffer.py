@@ -20,8 +20,6 @@ from mopo_env._utils.options import check_integer, check_number
 from mopo_env.errors import ConfigError, SpaceMismatchError
 from mopo_env.transitions import Transitions
 
-__all__ = ["MixedReplayBuffer"]
-
 
 class MixedReplayBuffer(ReplayBuffer):
     """A first-in-first-out buffer of model rows that adds real rows to every batch (paper, Algorithm 2, line 11).
@@ -47,18 +45,10 @@ class MixedReplayBuffer(ReplayBuffer):
         real_ratio: float = 0.05,
         seed: int = 0,
     ) -> None:
-        """Allocate the model rows; the first seven arguments are Stable-Baselines3's.
+        """Allocate the model rows.
 
-        Args:
-            buffer_size: Model rows to keep: retain_epochs·b·h.
-            observation_space: Of the environment.
-            action_space: Of the environment.
-            device: Device of buffer and batches.
-            n_envs: b.
-            optimize_memory_usage: Must be False, because neighbouring rows can belong to different rollouts.
-            handle_timeout_termination: Whether agents bootstrap at the end of a truncated rollout; leave it True.
-            real_ratio: f, the share of real rows, from 0 to 1.
-            seed: Seed of the draws.
+        The first seven arguments are Stable-Baselines3's: `buffer_size` is retain_epochs·b·h, and `n_envs` is b.
+        `real_ratio` is f, the share of real rows, from 0 to 1, and `seed` that of the draws.
 
         Raises:
             ConfigError: If `real_ratio` is outside 0…1, or `optimize_memory_usage` is True.

@@ -18,8 +18,6 @@ from mopo_env._utils.store import read_artifact, write_file
 from mopo_env.datasets.folders import find_folder
 from mopo_env.errors import ConfigError, StoreError, require_extra
 
-__all__ = ["Shared", "pull", "push"]
-
 _HUB = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
 _ARTIFACTS = ("dataset", "ensemble", "termination", "policy")
 _RECORDS = ("config.json", "result.json")
@@ -152,14 +150,13 @@ def _copy(source: Path, destination: Path) -> None:
     _check_empty(destination)
     if not source.is_dir():
         raise StoreError(f"{source}: no such folder.")
-    files = sorted({path for kind in _PATTERNS for path in source.glob(kind) if path.is_file()} - _links(source))
+    files = sorted(
+        {path for kind in _PATTERNS for path in source.glob(kind) if path.is_file()}
+        - {path for path in source.iterdir() if path.is_symlink()}
+    )
     check_room(destination, sum(path.stat().st_size for path in files))
     for path in files:
         write_file(destination / path.name, path.read_bytes())
-
-
-def _links(folder: Path) -> set[Path]:
-    return {path for path in folder.iterdir() if path.is_symlink()}
 
 
 def _check_empty(folder: Path) -> None:

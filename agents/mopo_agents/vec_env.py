@@ -19,8 +19,6 @@ from mopo_env.envs.envelope import EXITS
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts, RolloutStep
 
-__all__ = ["PenalizedModelVecEnv", "RolloutInfos"]
-
 
 class RolloutInfos(Sequence[dict[str, Any]]):
     """The ``info`` dictionary of each rollout, made from the columns of `step` at the first access."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,15 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from mopo_agents._utils.outputs import write_output
 from mopo_agents.evaluation import Policy, check_spaces, episode_seed
 from mopo_env._utils.devices import new_generator
 from mopo_env.envs.penalized_model import PenalizedModel
-from mopo_env.errors import ConfigError, SpaceMismatchError, StoreError, require_extra
+from mopo_env.errors import ConfigError, SpaceMismatchError, require_extra
 from mopo_env.real.drawing import StateRenderer
 from mopo_env.real.real_env import drawing_without_screen, make_real_env
 from mopo_env.real.robots import ROBOTS
 from mopo_env.tasks import Task
-
-__all__ = ["CAPTION", "FPS", "check_video", "video_frames", "write_video"]
 
 FPS = 25
 """Pictures in a second. Environments with more steps in a second are drawn at some of them."""
@@ -96,27 +94,15 @@ def write_video(frames: Iterable[np.ndarray], path: Path) -> Path:
     """Write pictures into a file, one at a time; if one fails, there is no file.
 
     Raises:
-        ConfigError: If the ending names no format.
-        MissingExtraError: If MP4 is wanted and imageio-ffmpeg is not installed.
-        StoreError: If the file cannot be written.
+        StoreError: If the file cannot be written, and as in `check_video`.
     """
     check_video(path)
     stream = iter(frames)
     first = next(stream)
-    try:
-        descriptor, name = tempfile.mkstemp(suffix=path.suffix, prefix=".", dir=path.parent)
-        os.close(descriptor)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    try:
-        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(chain([first], stream), name, first.shape)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder) / f"video{path.suffix}"
+        (_write_mp4 if path.suffix == ".mp4" else _write_gif)(chain([first], stream), str(drawn), first.shape)
+        write_output(path, drawn.read_bytes())
     return path
 
 
@@ -162,10 +148,11 @@ def _episode(
     fps = env.metadata.get("render_fps", FPS) if renderer is None else renderer.fps
     every = max(1, round(fps / FPS))
     observation, _ = env.reset(seed=episode_seed(seed))
+    simulator: Any = env.unwrapped
     step, total, ended = 0, 0.0, False
     while True:
         # Where the robot stands is no part of the observation.
-        place = np.zeros(0) if renderer is None else _simulator(env).data.qpos[: len(renderer.origin)].copy()
+        place = np.zeros(0) if renderer is None else simulator.data.qpos[: len(renderer.origin)].copy()
         if step % every == 0 or ended:
             with drawing_without_screen():
                 drawn: Any = env.render() if renderer is None else renderer.draw(observation, place)
@@ -180,10 +167,6 @@ def _episode(
             believed.step(observation, place, action)
         observation, reward, terminated, truncated, _ = env.step(action)
         step, total, ended = step + 1, total + float(reward), terminated or truncated
-
-
-def _simulator(env: gym.Env[Any, Any]) -> Any:
-    return env.unwrapped
 
 
 def _captioned(picture: np.ndarray, text: str, *, framed: bool) -> np.ndarray:

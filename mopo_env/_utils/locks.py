@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from mopo_env.errors import StoreError
+from mopo_env.errors import BusyError, StoreError
 
 _FOLDER = "mopo"
 
@@ -23,7 +23,8 @@ def folder_lock(folder: Path | str) -> Iterator[None]:
     The folder is created if it is missing, and removed again if it is still empty at the end.
 
     Raises:
-        StoreError: If another process has reserved it, which the message names, or the folder cannot be written.
+        BusyError: If another process has reserved it, which the message names.
+        StoreError: If the folder cannot be written.
     """
     with lock_file(Path(folder), _FOLDER, seconds=0):
         yield
@@ -39,7 +40,8 @@ def lock_file(folder: Path, name: str, *, seconds: float) -> Iterator[None]:
         seconds: How long to wait for another process.
 
     Raises:
-        StoreError: If another process still holds the lock, or the folder cannot be written.
+        BusyError: If another process still holds the lock.
+        StoreError: If the folder cannot be written.
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
@@ -50,7 +52,7 @@ def lock_file(folder: Path, name: str, *, seconds: float) -> Iterator[None]:
         lock = FileLock(path, timeout=seconds, poll_interval=0.01)
         lock.acquire()
     except Timeout as error:
-        raise StoreError(
+        raise BusyError(
             f"{folder}: {_holder(path)} works in this folder. Wait until it has ended, or choose another folder."
         ) from error
     except (OSError, NotImplementedError) as error:

@@ -112,8 +112,9 @@ def test_a_video_that_fails_leaves_no_file(squares: list[np.ndarray], tmp_path: 
 
     with pytest.raises(ConfigError, match="no more"):
         write_video(broken(), tmp_path / "a.gif")
+    (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
-        write_video(squares, tmp_path / "nowhere" / "a.gif")
+        write_video(squares, tmp_path / "file" / "a.gif")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".gif"]
 
 

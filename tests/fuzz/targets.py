@@ -29,7 +29,7 @@ from helpers.runs import leave_run
 from helpers.transitions import transitions
 
 from mopo_agents.policies import load_policy, save_policy
-from mopo_agents.runs.folder import read_config
+from mopo_agents.runs.folder import recorded_config
 from mopo_agents.runs.policy_files import find_policy
 from mopo_agents.runs.results import read_run
 from mopo_agents.runs.state.files import AppendLog, read_state, write_state
@@ -107,7 +107,7 @@ def _make_run(folder: Path) -> None:
 
 
 def _read_run(folder: Path) -> Any:
-    found = [read_run(folder / "run"), read_config(folder / "begun")]
+    found = [read_run(folder / "run"), recorded_config(folder / "begun")]
     try:
         return [*found, str(find_policy(folder / "run", "best"))]
     except MopoError as error:

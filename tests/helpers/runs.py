@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mopo_agents._utils.csv_tables import csv_text
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.identity import digest
 from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
-from mopo_agents.runs.results import csv_text
 from mopo_agents.runs.rows import ScoreRow
 from mopo_agents.runs.train import train
 from mopo_env._utils.json_files import json_text
@@ -51,6 +51,11 @@ def resolved(task: str = TASK, **options: Any) -> TrainConfig:
 
 def run(data: Path, folder: Path, **changes: Any) -> TrainResult:
     return train(config(data, **changes), folder=folder, progress=False)
+
+
+def process_of(folder: Path) -> int:
+    """Return the process that works on a run, as its lock says."""
+    return int((folder / "unfinished" / ".run.lock").read_text().removeprefix("process ").partition(" ")[0])
 
 
 def recorded(folder: Path) -> dict[str, Any]:

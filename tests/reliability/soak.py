@@ -25,6 +25,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers.interrupted import outcome
+from helpers.runs import process_of
 
 _MOPO = [sys.executable, "-c", "from mopo_agents.cli.main import main; main()"]
 # What a run ends with when it was sent a signal while it trained.
@@ -102,15 +103,14 @@ def second_is_refused(folder: Path, first: subprocess.Popen[str]) -> None:
     second = start("train", "--resume", folder)
     said = second.communicate()[1]
     finished = first.poll() is not None and "the run is finished" in said
-    if second.returncode != 2 or not (f"process {first.pid} works on this run" in said or finished):
+    if second.returncode != 2 or not (f"process {first.pid} on " in said or finished):
         sys.exit(f"a second process on {folder} ended with {second.returncode}: {said}")
 
 
 def is_training(folder: Path, process: subprocess.Popen[str]) -> bool:
-    lock = folder / "unfinished" / "lock"
     try:
-        return lock.read_text() == str(process.pid)
-    except OSError:
+        return process_of(folder) == process.pid
+    except (OSError, ValueError):
         return False
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from mopo_env.envs.rollouts import Array
 
-__all__ = ["scale_actions", "unscale_actions"]
-
 
 def scale_actions(actions: Array, space: Box) -> Array:
     """Scale actions to −1…1, as Stable-Baselines3's policies do."""

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from mopo_env.transitions import Transitions
 
-__all__ = ["terminal_rows_hint"]
-
 
 def terminal_rows_hint(transitions: Transitions, dataset: Path | str) -> str:
     """Return a hint that data with terminal states need a termination rule; empty for other data."""

@@ -1,14 +1,14 @@
-"""What a run was computed on."""
+"""What a run was computed on, and with how many threads."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-
-__all__ = ["machine", "processor"]
 
 
 def machine(device: torch.device) -> str:
@@ -25,3 +25,17 @@ def processor() -> str:
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Compute with this number of threads, and restore the previous number at the end.
+
+    On shared cores, two threads are ten times slower than one. Another number may also change the order of sums.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

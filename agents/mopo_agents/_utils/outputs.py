@@ -1,4 +1,7 @@
-"""What a command writes: nothing of the user's is replaced unasked, and what cannot be written is refused at once."""
+"""What a command writes: nothing of the user's is replaced unasked, and what cannot be written is refused at once.
+
+A place that may not be written raises a `ConfigError` that says how to go on; one that cannot, a `StoreError`.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,9 @@ from pathlib import Path
 from mopo_env._utils.store import write_file
 from mopo_env.errors import ConfigError, StoreError
 
-__all__ = ["check_output", "check_room", "refuse_other_files", "refuse_to_replace", "save_or_rescue", "write_output"]
-
 
 def refuse_to_replace(folder: Path, artifact: str, *, overwrite: bool, what: str | None = None) -> None:
-    """Refuse a folder that holds an artifact, unless it may be replaced.
-
-    Args:
-        folder: The folder.
-        artifact: The name of the artifact, such as ``"dataset"``.
-        overwrite: Whether it may be replaced.
-        what: Its name in the message; None: the same.
-
-    Raises:
-        ConfigError: If it may not; the message says how to go on.
-    """
+    """Refuse a folder that holds an artifact, unless it may be replaced; `what` is its name in the message."""
     if (folder / f"{artifact}.json").exists() and not overwrite:
         name = what or artifact
         raise ConfigError(
@@ -35,11 +26,7 @@ def refuse_to_replace(folder: Path, artifact: str, *, overwrite: bool, what: str
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Refuse a folder for a run that holds something else, because a run writes many files.
-
-    Raises:
-        ConfigError: If the folder holds files, but no run.
-    """
+    """Refuse a folder for a run that holds something else, because a run writes many files."""
     if folder.is_dir() and not (folder / "config.json").exists():
         for path in folder.iterdir():
             if not path.name.startswith("."):  # such as the lock of a process that was killed
@@ -47,11 +34,7 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Refuse a folder whose disk is too full, before the work whose result needs these bytes.
-
-    Raises:
-        StoreError: If there is less room; the message says how much.
-    """
+    """Refuse a folder whose disk is too full, before the work whose result needs these bytes."""
     existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
@@ -87,9 +70,6 @@ def check_output(path: Path | None, option: str, *, overwrite: bool) -> None:
     """Refuse a file that the user names and that exists already, unless it may be replaced. None: there is no file.
 
     What is no file, such as a pipe or ``/dev/stdout``, is written to.
-
-    Raises:
-        ConfigError: If it exists, or is a folder; the message names the option.
     """
     if path is None:
         return
@@ -100,11 +80,7 @@ def check_output(path: Path | None, option: str, *, overwrite: bool) -> None:
 
 
 def write_output(path: Path, body: bytes) -> None:
-    """Write a file that the user names: a link stays a link, and a pipe or a device gets the content.
-
-    Raises:
-        StoreError: If it cannot be written.
-    """
+    """Write a file that the user names: a link stays a link, and a pipe or a device gets the content."""
     try:
         target = path.resolve()
         is_special = target.exists() and not stat.S_ISREG(target.stat().st_mode)

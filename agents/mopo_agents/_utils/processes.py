@@ -1,4 +1,7 @@
-"""The start of a worker process. This module is small because a worker imports it before the slow packages."""
+"""The environment of this process, and the start of a worker process.
+
+This module is small because a worker imports it before the slow packages.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,21 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-__all__ = ["follow_parent"]
+
+@contextmanager
+def environment_variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable, and restore it at the end."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        os.environ |= {} if before is None else {name: before}
 
 
 def follow_parent() -> None:

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["lasting_streams"]
-
 _READER_GONE = 141  # what a shell reports of a program that SIGPIPE has ended
 _OUTPUT_LOST = 2
 # What tables and help texts use, for terminals that lack it. Other characters become escapes such as \u0394.

@@ -1,11 +1,9 @@
-"""Convert nested dictionaries to flat ones, so that they fit into files of named tensors."""
+"""Convert nested dictionaries to flat ones, so that they fit into files of named tensors, and compare them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-__all__ = ["flatten", "unflatten"]
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -27,3 +25,13 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             inner = inner.setdefault(parent, {})
         inner[name] = value
     return nested
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a line for each leaf that is another one now."""
+    begun, found = flatten(before), flatten(now)
+    return [
+        f"{name}: begun with {begun.get(name)!r}, now {found.get(name)!r}"
+        for name in sorted(begun.keys() | found.keys())
+        if begun.get(name) != found.get(name)
+    ]

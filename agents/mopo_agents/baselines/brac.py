@@ -14,8 +14,6 @@ from mopo_agents.baselines.regularised import RegularisedActorCritic
 from mopo_agents.sb3.squashed_gaussian import draw
 from mopo_env._utils.options import check_integer, check_number
 
-__all__ = ["BRAC", "BRACp", "BRACv"]
-
 _NUM_KL_SAMPLES = 4
 _CLONING_LEARNING_RATE = 5e-4
 _CLONING_UPDATES = 300_000
@@ -61,9 +59,6 @@ class BRAC(RegularisedActorCritic):
                 Wu et al.'s code, but at most as many as the run has.
             policy_kwargs: Options of the policy; default: actors of 2×200, critics of 2×300.
             **options: As in `RegularisedActorCritic`.
-
-        Raises:
-            ConfigError: If an option is wrong.
         """
         self.alpha = check_number("alpha", alpha, minimum=0.0)
         if cloning_updates is not None:

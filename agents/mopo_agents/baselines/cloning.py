@@ -16,8 +16,6 @@ from mopo_agents.baselines.offline import OfflineAgent, descend
 from mopo_agents.sb3.squashed_gaussian import draw, log_prob, unsquash
 from mopo_env._utils.options import check_number
 
-__all__ = ["BC", "BoundedActor", "BoundedActorCriticPolicy", "BoundedActorPolicy", "Cloner"]
-
 # From Wu et al.'s code. With Stable-Baselines3's bounds, −20 and 2, one outlier can have a log density of −10¹⁵.
 _LOWEST_LOG_STD, _HIGHEST_LOG_STD = -5.0, 0.0
 # Recorded actions at a bound are moved inwards by this distance, because no finite number has the tanh 1.
@@ -60,12 +58,7 @@ class Cloner:
     """Fit an actor to recorded actions, with an entropy of at least −dim(A).
 
     The loss is −E[log π(a|s)] over the data plus α·E[log π(ã|s)] over the actor's own actions ã, where α is the
-    multiplier of the entropy constraint. This is "bc" in Wu et al.'s code.
-
-    Attributes:
-        actor: π.
-        optimizer: The actor's optimizer.
-        entropy_weight: α.
+    multiplier of the entropy constraint, `entropy_weight`. This is "bc" in Wu et al.'s code.
     """
 
     def __init__(self, actor: Actor, *, learning_rate: float) -> None:
@@ -120,9 +113,6 @@ class BC(OfflineAgent):
             policy_kwargs: Options of the policy; default: two layers of 200.
             _init_setup_model: For Stable-Baselines3's `load`.
             **options: As in `OfflineAgent` and Stable-Baselines3's off-policy agents.
-
-        Raises:
-            ConfigError: If an option is wrong.
         """
         if not callable(learning_rate):
             learning_rate = check_number("learning_rate", learning_rate, above=0.0)

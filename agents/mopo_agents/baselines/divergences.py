@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mopo_agents.sb3.squashed_gaussian import log_prob
 
-__all__ = ["KERNELS", "gaussian_kernel", "kl_estimate", "laplacian_kernel", "mmd"]
-
 Samples = Float[Tensor, "batch sample action"]
 # Added under the square root, whose slope at zero is infinite.
 _ROOT_MARGIN = 1e-6

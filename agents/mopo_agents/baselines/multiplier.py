@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from mopo_agents.baselines.offline import descend
 
-__all__ = ["LinearMultiplier", "Multiplier"]
-
 # BEAR's bounds of log α, so that the constraint always counts and never dominates.
 _LOWEST_LOG, _HIGHEST_LOG = -5.0, 10.0
 

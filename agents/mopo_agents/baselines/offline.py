@@ -23,8 +23,6 @@ from mopo_env._utils.spaces import finite_box
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["DatasetEnv", "OfflineAgent", "OfflineSAC", "descend"]
-
 
 class DatasetEnv(gym.Env[np.ndarray, Any]):
     """A dataset in the form of an environment; it has spaces and a start state, but it cannot be stepped."""

@@ -22,13 +22,12 @@ from torch import Tensor
 from mopo_agents.baselines.offline import OfflineAgent, descend
 from mopo_env._utils.options import check_integer, check_number
 
-__all__ = ["RegularisedActorCritic"]
-
 
 class RegularisedActorCritic(OfflineAgent):
     """An actor-critic agent on a fixed dataset, with a term that keeps the actor near the behaviour policy.
 
-    During the first `warmup_updates` the critic learns, but the actor only imitates the behaviour policy.
+    During the first `warmup_updates` the critic learns, but the actor only imitates the behaviour policy. A wrong
+    option of an agent raises a `ConfigError`.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": SACPolicy}
@@ -59,9 +58,6 @@ class RegularisedActorCritic(OfflineAgent):
                 of the run.
             _init_setup_model: For Stable-Baselines3's `load`.
             **options: As in `OfflineAgent` and Stable-Baselines3's off-policy agents.
-
-        Raises:
-            ConfigError: If an option is wrong.
         """
         self.actor_learning_rate = check_number("actor_learning_rate", actor_learning_rate, above=0.0)
         if warmup_updates is not None:

@@ -5,75 +5,53 @@ The function's signature and docstring say everything once. A parameter that is 
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import io
-import os
 import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 from tyro.constructors import PrimitiveConstructorSpec
 
+from mopo_agents._utils.processes import environment_variable
 from mopo_agents.cli.messages import near, option_of, reason_of
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError
 
-__all__ = [
-    "Command",
-    "arranged",
-    "completion",
-    "find_modules_here",
-    "parameters_of",
-    "read_call",
-    "summary_of",
-    "typed_value",
-]
-
 Command = Callable[..., Any]
-_C = TypeVar("_C", bound=Command)
 
-_EVERYWHERE = "Every command also has --json, --quiet, -v and --debug: see `mopo --help`."
-_WIDE = "10000"  # columns
+_WIDE = "10000"  # columns, so that no line of a message of tyro is broken
 _GROUP = "group_"
 
 
-@dataclass(frozen=True)
-class _Extras:
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    defaults: Callable[[Sequence[str]], Mapping[str, Any]] = lambda _: {}
+@dataclass(frozen=True, kw_only=True)
+class Arranged:
+    """A decorator that says more of a command's options than its signature does.
 
-
-_EXTRAS: dict[Command, _Extras] = {}
-
-
-def arranged(
-    *,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    defaults: Callable[[Sequence[str]], Mapping[str, Any]] = lambda _: {},
-) -> Callable[[_C], _C]:
-    """Say more of a command's options than its signature does.
-
-    Args:
+    Attributes:
         groups: Titles, and the names of the options below them. The others stand at the top.
         defaults: A function from the words that were typed to other defaults, by parameter. Those of a parameter that
             is a configuration are by option.
     """
 
-    def keep(command: _C) -> _C:
-        _EXTRAS[command] = _Extras(groups or {}, defaults)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    defaults: Callable[[Sequence[str]], Mapping[str, Any]] = lambda _: {}
+
+    def __call__(self, command: Command) -> Command:
+        """Keep what was said."""
+        _ARRANGED[command] = self
         return command
 
-    return keep
+
+_ARRANGED: dict[Command, Arranged] = {}
 
 
 def read_call(name: str, command: Command, arguments: Sequence[str]) -> Callable[[], Any]:
@@ -86,20 +64,13 @@ def read_call(name: str, command: Command, arguments: Sequence[str]) -> Callable
 
     Raises:
         ConfigError: If the arguments are wrong; the message is in the words of the command line.
-        SystemExit: After --help.
     """
     parameters = inspect.signature(command).parameters
     hints = get_type_hints(command, include_extras=True)
-    kinds: dict[str, Any] = {key: _plain(hints[key]) for key in parameters}
-    configs: dict[str, Any] = {key: kind for key, kind in kinds.items() if is_dataclass(kind)}
-    form = _form(command, hints, _EXTRAS.get(command, _Extras()).defaults(arguments))
-    if {"-h", "--help"} & set(arguments):
-        _show_help(name, command, form)
-        raise SystemExit(0)
-    typed = _parse(name, command, form, arguments)
-    values = dict(vars(typed))
+    values = dict(vars(_parse(name, command, arguments)))
     for title in [name for name in values if name.startswith(_GROUP)]:
         values |= vars(values.pop(title))
+    configs: dict[str, Any] = {key: kind for key in parameters if is_dataclass(kind := _plain(hints[key]))}
     for key, kind in configs.items():
         values[key] = kind(**{option.name: values.pop(option.name) for option in fields(kind)})
     words = [values.pop(key) for key, found in parameters.items() if found.kind is found.POSITIONAL_ONLY]
@@ -107,37 +78,25 @@ def read_call(name: str, command: Command, arguments: Sequence[str]) -> Callable
     return partial(command, *words, *(word for group in more for word in group), **values)
 
 
-def summary_of(command: Command) -> str:
-    """Return the first line of a command's docstring."""
-    return (inspect.getdoc(command) or "").partition("\n")[0]
-
-
 def parameters_of(command: Command) -> dict[str, str]:
     """Return how each parameter of a command is typed: an option, or the word that stands for it in the usage."""
-    form = _form(command, get_type_hints(command, include_extras=True), {})
     return {
         option.name: _word(option.name, option.type).removesuffix(" ...")
-        if any(mark is Positional for mark in _marks(option.type))
+        if _is_word(option.type)
         else option_of(option.name)
-        for option in _options(form)
+        for option in _options(form_of(command))
     }
 
 
-def completion(table: Mapping[str, Any], shell: str) -> str:
-    """Return tyro's script that lets a shell complete commands and options."""
-    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
-        _app(table).cli(prog="mopo", args=["--tyro-print-completion", shell])
-    return shown.getvalue().rstrip()
-
-
-def _app(table: Mapping[str, Any]) -> tyro.extras.SubcommandApp:
-    app = tyro.extras.SubcommandApp()
-    for name, entry in table.items():
-        if callable(entry):
-            app.command(name=name, help=summary_of(entry))(_form(entry, get_type_hints(entry, include_extras=True), {}))
-        else:
-            app.command(_app(entry.commands), name=name, help=entry.summary)
-    return app
+def words_of(form: Any) -> Iterator[str]:
+    """Yield what the usage of a command shows: words, and options that must be given."""
+    for option in fields(form):
+        is_required = option.default_factory is MISSING and not option.name.startswith(_GROUP)
+        word = _word(option.name, option.type)
+        if _is_word(option.type):
+            yield word if is_required else f"[{word}]"
+        elif is_required:
+            yield f"{option_of(option.name)} {word}"
 
 
 def find_modules_here(*names: str | None) -> None:
@@ -156,9 +115,10 @@ def typed_value(arguments: Sequence[str], option: str) -> str | None:
     return None
 
 
-def _form(command: Command, hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    """Return a class whose fields are groups of options; its instance holds what was typed."""
-    titles = _EXTRAS.get(command, _Extras()).groups
+def form_of(command: Command, arguments: Sequence[str] = ()) -> Any:
+    """Return a class whose fields are options and groups of them; its instance holds what was typed."""
+    arranged, hints = _ARRANGED.get(command, Arranged()), get_type_hints(command, include_extras=True)
+    titles, defaults = arranged.groups, arranged.defaults(arguments)
     title_of = {name: title for title, names in titles.items() for name in names}
     groups: dict[str, list[Any]] = {title: [] for title in ("", *titles)}
     helps = _helps(command)
@@ -196,8 +156,7 @@ def _described(
     options: dict[str, Any] = {"help": text}
     if plain is not bool and not any(isinstance(mark, PrimitiveConstructorSpec) for mark in _marks(hint)):
         options["metavar"] = _word(name, hint)
-    is_word = any(mark is Positional for mark in _marks(hint))
-    if is_word or default is None or default is False or default in ("", (), {}):
+    if _is_word(hint) or default is None or default is False or default in ("", (), {}):
         options["help_behavior_hint"] = ""
     if name.endswith("_"):  # a word of Python, such as from
         options["name"] = name.strip("_")
@@ -224,6 +183,11 @@ def _marks(hint: Any) -> tuple[Any, ...]:
     return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
+def _is_word(hint: Any) -> bool:
+    """Return whether a value is typed without the name of an option."""
+    return any(mark is Positional for mark in _marks(hint))
+
+
 def _helps(documented: Any) -> dict[str, str]:
     """Return what a Google docstring says of each argument or attribute, with options as they are typed."""
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", inspect.getdoc(documented) or "", re.MULTILINE)
@@ -234,50 +198,24 @@ def _helps(documented: Any) -> dict[str, str]:
     }
 
 
-def _show_help(name: str, command: Command, form: Any) -> None:
-    """Print the options of a command, as wide as the terminal."""
-    width = min(100, shutil.get_terminal_size().columns)
-    about = (inspect.getdoc(command) or "").partition("\nArgs:")[0].strip()
-    paragraphs = [textwrap.fill(" ".join(text.split()), width) for text in (*about.split("\n\n"), _EVERYWHERE)]
-    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
-        tyro.cli(form, prog=name, description="", args=["--help"])
-    typed: list[str] = [name]
-    for option in fields(form):
-        is_required = option.default_factory is MISSING and not option.name.startswith(_GROUP)
-        word = _word(option.name, option.type)
-        if any(mark is Positional for mark in _marks(option.type)):
-            typed.append(word if is_required else f"[{word}]")
-        elif is_required:
-            typed.append(f"{option_of(option.name)} {word}")
-    usage = textwrap.fill(f"usage: {' '.join(typed)} [options]", width, subsequent_indent=" " * 7)
-    options = "\n".join(line.rstrip() for line in shown.getvalue().splitlines()[1:]).strip("\n")
-    print(usage, *paragraphs, options, sep="\n\n")
-
-
 def _word(name: str, hint: Any) -> str:
     """Return what stands for the value of an option."""
     plain = _plain(hint)
-    if any(mark is Positional for mark in _marks(hint)):
+    if _is_word(hint):
         return f"{name.upper().removesuffix('S')} ..." if get_origin(plain) in (list, tuple) else name.upper()
     return _metavar(next((kind for kind in get_args(plain) if NoneType in get_args(plain)), plain))
 
 
-def _parse(name: str, command: Command, form: Any, arguments: Sequence[str]) -> Any:
+def _parse(name: str, command: Command, arguments: Sequence[str]) -> Any:
     """Return an instance of the form. What tyro refuses is refused in one sentence."""
-    columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = _WIDE  # so that no line of its message is broken
+    form, shown = form_of(command, arguments), io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as shown:
+        with environment_variable("COLUMNS", _WIDE), redirect_stdout(io.StringIO()), redirect_stderr(shown):
             typed, unknown = tyro.cli(form, prog=name, args=list(arguments), return_unknown_args=True)
     except SystemExit as end:
         if not shown.getvalue():
             raise
         raise ConfigError(f"{reason_of(shown.getvalue())} `{name} --help` lists the options.") from end
-    finally:
-        if columns is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = columns
     if unknown:
         first = unknown[0].partition("=")[0]
         options = [word for word in parameters_of(command).values() if word.startswith("--")]

@@ -14,8 +14,6 @@ from mopo_env._utils.text import harmless
 from mopo_env.datasets.folders import cache_folder
 from mopo_env.errors import StoreError
 
-__all__ = ["clear_cache", "list_cache", "show_cache_path"]
-
 # Folders of the cache, and what the entries are.
 _KINDS = {"ensembles": "ensemble.json", "minari": "dataset.json"}
 _KEY = re.compile("[0-9a-f]{16}")

@@ -13,10 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mopo_agents.cli.results import Failed
+from mopo_agents.cli.messages import Failed
 from mopo_env.datasets.folders import cache_folder, user_folder
-
-__all__ = ["diagnose"]
 
 _PACKAGES = ("mopo-env", "torch", "gymnasium", "stable-baselines3", "minari", "numpy", "mujoco")
 _ROOM = 2**30  # bytes: less than this and a dataset or a run may not fit
@@ -139,11 +137,10 @@ def _self_test() -> _Lines:
         model = make_penalized_model(folder)
         agent = make_agent("SAC", model, horizon=5, rollout_batch_size=20, gradient_steps=20)
         agent.learn(100, log_interval=None)  # type: ignore[arg-type]
-    yield True, f"fitted a model to {len(few):,} rows and trained SAC in it for one epoch: {_seconds(started)}"
-
-
-def _seconds(started: float) -> str:
-    return f"{time.monotonic() - started:.1f} s"
+    yield (
+        True,
+        f"fitted a model to {len(few):,} rows and trained SAC in it for one epoch: {time.monotonic() - started:.1f} s",
+    )
 
 
 _CHECKS: dict[str, Callable[[], _Lines]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ from mopo_env.tasks import Task
 
 if TYPE_CHECKING:
     from mopo_env.envs.penalized_model import PenalizedModel
-
-__all__ = ["evaluate_policy"]
 
 
 def evaluate_policy(
@@ -135,14 +133,22 @@ def _evaluate_offline(
 
 def _model_of(policy: Path, task: Task) -> PenalizedModel | None:
     """Return the model of the run to which a policy belongs; None if there is none, or it cannot be drawn."""
-    from mopo_agents.runs.run_model import model_of_run
+    from mopo_agents.agents import AGENTS
+    from mopo_agents.runs.folder import recorded_config
+    from mopo_agents.runs.resolve import resolve
+    from mopo_agents.runs.train import build_penalized_model
     from mopo_env.real.robots import ROBOTS
 
     run = next((path for path in (policy, policy.parent.parent) if (path / "config.json").is_file()), None)
     if run is None or task.real_env_id not in ROBOTS:
         return None
     try:
-        return model_of_run(run)
+        config, record = recorded_config(run)
+        if record["lambda"] is None:
+            return None
+        # The model does not depend on the agent, whose class may have no name here.
+        agent = config.agent if config.agent in AGENTS else "SAC"
+        return build_penalized_model(resolve(replace(config, agent=agent, device="cpu")), progress=False)
     except MopoError as error:
         print(f"The video is without the model: {error}", file=sys.stderr)
         return None

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from mopo_agents._utils.hints import terminal_rows_hint
 from mopo_agents._utils.outputs import check_output, check_room, refuse_to_replace, save_or_rescue
-from mopo_agents.cli.arguments import arranged, find_modules_here, typed_value
+from mopo_agents.cli.arguments import Arranged, find_modules_here, typed_value
 from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import DEFAULT_PENALTY, Units
 from mopo_env.datasets.files import load_transitions, save_transitions
@@ -23,8 +23,6 @@ from mopo_env.models.fit_config import PRESETS, FitConfig
 from mopo_env.tasks import ID_PREFIX, TASKS
 from mopo_env.terminations.config import TerminationConfig
 from mopo_env.transitions import Transitions
-
-__all__ = ["fit_dataset", "fit_termination_rule", "show_model"]
 
 Preset = Literal["default", "paper"]
 
@@ -37,7 +35,7 @@ def _of_preset(arguments: Sequence[str]) -> dict[str, Any]:
     return {"config": PRESETS.get(typed_value(arguments, "--preset") or "default", {})}
 
 
-@arranged(
+@Arranged(
     groups={
         "network": ("num_members", "num_elites", "hidden_sizes", "lipschitz", "weight_decay"),
         "optimisation": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,12 @@ from gymnasium.spaces import Box, Discrete
 from tyro.conf import Positional
 
 from mopo_agents._utils.outputs import check_room, refuse_to_replace
+from mopo_agents.cli.data import count, sizes_of, summary
 from mopo_env._utils.locks import folder_lock
 from mopo_env._utils.options import check_integer
 from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
-
-__all__ = ["import_d4rl", "import_minari", "import_table", "sizes_of", "summary"]
 
 # A share of the rows. With more gaps, the usual step is hardly usual.
 _MANY_GAPS = 0.1
@@ -126,46 +126,12 @@ def import_table(
     """
     from mopo_env.datasets.tables.reader import load_table
 
+    known = inspect.signature(load_table).parameters
+    options: dict[str, Any] = {name: given for name, given in locals().items() if name in known}
     with _import_into(out, *files, overwrite=overwrite):
-        transitions = load_table(
-            files,
-            observations=observations,
-            actions=actions,
-            reward=reward,
-            next_observations=next_observations,
-            terminated=terminated,
-            truncated=truncated,
-            episode=episode,
-            time=time,
-            time_tolerance=time_tolerance,
-            one_hot=one_hot,
-            na=na,
-            drop_missing=drop_missing,
-            delimiter=delimiter,
-            decimal=decimal,
-            encoding=encoding,
-            action_space=_action_space(len(actions), action_low, action_high, discrete_actions),
-        )
+        space = _action_space(len(actions), action_low, action_high, discrete_actions)
+        transitions = load_table(files, action_space=space, **options)
         return _save_import(transitions, out)
-
-
-def summary(transitions: Transitions) -> str:
-    """Describe a dataset in one line."""
-    returns = transitions.episode_returns
-    sizes = f"{len(transitions):,} transitions in {_count(len(returns), 'episode')}"
-    return f"{sizes}; episode returns: mean {returns.mean():.1f}, max {returns.max():.1f}"
-
-
-def sizes_of(transitions: Transitions) -> dict[str, Any]:
-    """Return what `summary` says, for --json."""
-    returns = transitions.episode_returns
-    return {
-        "transitions": len(transitions),
-        "episodes": len(returns),
-        "return_mean": returns.mean(),
-        "return_max": returns.max(),
-        "fingerprint": transitions.fingerprint,
-    }
 
 
 def _provenance(file: Path, transitions: Transitions) -> str:
@@ -203,10 +169,6 @@ def _save_import(transitions: Transitions, folder: Path, *, note: str | None = N
     return {"folder": folder, "rows_dropped": dropped, **sizes_of(transitions)}
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def _log_report(log: Mapping[str, Any] | None) -> Iterator[str]:
     """Describe what ended episodes in a log, and what was left out."""
     if log is None:
@@ -216,14 +178,14 @@ def _log_report(log: Mapping[str, Any] | None) -> Iterator[str]:
     if "gaps" not in log:
         return
     if log["out_of_order"]:
-        yield f"The rows were out of order at {_count(log['out_of_order'], 'place')}, and were sorted by time."
+        yield f"The rows were out of order at {count(log['out_of_order'], 'place')}, and were sorted by time."
     if log["time_step"] is None:
         yield "No two rows of an episode differ in time, so gaps cannot be found."
         return
     unit = " s" if log["timestamps"] else ""
     yield (
-        f"The usual time step is {log['time_step']:g}{unit}. {_count(log['gaps'], 'gap')} in time and "
-        f"{_count(log['duplicate_times'], 'duplicate time')} ended episodes."
+        f"The usual time step is {log['time_step']:g}{unit}. {count(log['gaps'], 'gap')} in time and "
+        f"{count(log['duplicate_times'], 'duplicate time')} ended episodes."
     )
     if log["gaps"] > _MANY_GAPS * log["rows"]:
         yield (

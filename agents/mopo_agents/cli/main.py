@@ -15,21 +15,19 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
+from mopo_agents._utils.processes import environment_variable
 from mopo_agents._utils.streams import lasting_streams
-from mopo_agents.cli.arguments import Command, completion, parameters_of, read_call
+from mopo_agents.cli.arguments import Command, parameters_of, read_call
 from mopo_agents.cli.cache import clear_cache, list_cache, show_cache_path
-from mopo_agents.cli.collect import collect_dataset
-from mopo_agents.cli.data import show_dataset
+from mopo_agents.cli.data import collect_dataset, show_dataset
 from mopo_agents.cli.doctor import diagnose
 from mopo_agents.cli.evaluate import evaluate_policy
-from mopo_agents.cli.export import export
 from mopo_agents.cli.fit import fit_dataset, fit_termination_rule, show_model
 from mopo_agents.cli.imports import import_d4rl, import_minari, import_table
-from mopo_agents.cli.messages import in_words_of, message_of, near, show_warning
-from mopo_agents.cli.overview import Family, Table, family_help, first_steps, full_help
+from mopo_agents.cli.messages import Failed, as_json, in_words_of, message_of, near, show_warning
+from mopo_agents.cli.overview import Family, Table, command_help, completion, family_help, first_steps, full_help
 from mopo_agents.cli.report import report_runs, select_policy
-from mopo_agents.cli.results import Failed, as_json
-from mopo_agents.cli.share import pull_shared, push_shared
+from mopo_agents.cli.share import export, pull_shared, push_shared
 from mopo_agents.cli.sweep import reproduce_table, run_sweep, search_options, show_sweep
 from mopo_agents.cli.tasks import list_methods, list_tasks
 from mopo_agents.cli.train import train_agent
@@ -38,8 +36,6 @@ from mopo_env import __version__
 from mopo_env._utils.text import harmless
 from mopo_env.errors import ConfigError
 
-__all__ = ["COMMANDS", "main"]
-
 
 def show_completion(shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]], /) -> dict[str, str]:
     """Print a script that lets a shell complete commands.
@@ -47,8 +43,7 @@ def show_completion(shell: Positional[Literal["bash", "zsh", "fish", "tcsh"]], /
     Args:
         shell: Your shell.
     """
-    entries = {name: entry for group in COMMANDS.values() for name, entry in group.items()}
-    script = completion(entries, shell)
+    script = completion(COMMANDS, shell)
     print(script)
     return {"script": script}
 
@@ -138,6 +133,9 @@ def _run(arguments: Sequence[str], given: set[str], typed: dict[str, str]) -> No
     else:
         name, command, rest = _find(arguments)
         typed |= parameters_of(command)
+        if {"-h", "--help"} & set(rest):
+            print(command_help(name, command, rest))
+            return
         call = read_call(name, command, rest)
         started = time.monotonic()
         aside = io.StringIO() if "quiet" in given else sys.stderr
@@ -167,22 +165,17 @@ def _find(arguments: Sequence[str]) -> tuple[str, Command, Sequence[str]]:
 @contextlib.contextmanager
 def _as_asked(given: set[str]) -> Iterator[None]:
     """Show more or less than usual on standard error."""
-    log, before = logging.getLogger("mopo"), os.environ.get("TQDM_DISABLE")
-    handler = logging.StreamHandler()
+    log, handler = logging.getLogger("mopo"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("mopo: %(message)s"))
     if "verbose" in given:
         log.setLevel(logging.INFO)
         log.addHandler(handler)
-    if "quiet" in given:
-        os.environ["TQDM_DISABLE"] = "1"
     try:
-        yield
+        with environment_variable("TQDM_DISABLE", "1") if "quiet" in given else contextlib.nullcontext():
+            yield
     finally:
         log.removeHandler(handler)
         log.setLevel(logging.NOTSET)
-        if "quiet" in given:
-            os.environ.pop("TQDM_DISABLE")
-            os.environ.update({} if before is None else {"TQDM_DISABLE": before})
 
 
 def _print_result(result: Any, given: set[str]) -> None:

@@ -1,21 +1,39 @@
-"""What a command says when something went wrong, in the words of the command line."""
+"""What a command says: its result as JSON, and in the words of the command line what went wrong."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mopo_env._utils.text import harmless
 from mopo_env.errors import MopoError
 
-__all__ = ["in_words_of", "message_of", "near", "option_of", "reason_of", "show_warning"]
-
 _NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)
 _KINDS = {"INT": "an integer", "FLOAT": "a number"}
+
+
+class Failed(Exception):
+    """Ends a command with exit code 1, after it has said what failed; `result` is what --json prints."""
+
+    def __init__(self, result: Any) -> None:
+        """Keep the result."""
+        super().__init__()
+        self.result = result
+
+
+def as_json(result: Any) -> str:
+    """Return a command's result as JSON in ASCII. Numbers that are not finite become null, which all readers accept."""
+    return json.dumps(_plain(result), indent=2, allow_nan=False)
 
 
 def option_of(name: str) -> str:
@@ -99,3 +117,17 @@ def message_of(error: Exception) -> str | None:
         file = f"{error.filename}: " if error.filename is not None else ""
         return f"{file}{error.strerror or str(error) or type(error).__name__}. {again}"
     return None
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

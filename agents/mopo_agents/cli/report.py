@@ -12,8 +12,6 @@ from tyro.conf import Positional
 from mopo_agents._utils.outputs import check_output, write_output
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["report_runs", "select_policy"]
-
 
 def select_policy(folders: Positional[list[Path]], /, *, rows: int = 10) -> list[Any]:
     """Rank policies by the model alone, without the real system.
@@ -70,12 +68,13 @@ def report_runs(
     for option, value in {"--checkpoint": checkpoint, "--ensemble": ensemble}.items():
         if value is not None:
             raise ConfigError(f"{option}: is about the policy of --trust. Give --trust too, or leave it out.")
+    from mopo_agents._utils.csv_tables import csv_text
     from mopo_agents.figures import draw_learning_curves
     from mopo_agents.reports.comparison import by_task, group_runs, make_row, over_tasks
     from mopo_agents.reports.curves import returns_panel
     from mopo_agents.reports.runs_page import runs_page
     from mopo_agents.reports.terminal import terminal_table
-    from mopo_agents.runs.results import csv_text, find_runs
+    from mopo_agents.runs.results import find_runs
     from mopo_env.figures.canvas import picture
 
     groups, left_out = group_runs(find_runs(runs or (Path("runs"),)))

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from mopo_agents.cli.results import Failed
+from mopo_agents.cli.messages import Failed
 from mopo_agents.sweeps.backends import Backend
 from mopo_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from mopo_agents.runs.config import TrainConfig
     from mopo_agents.sweeps.plan import Plan
-
-__all__ = ["command_of", "reproduce_table", "run_sweep", "search_options", "show_sweep", "train_seeds"]
 
 
 def run_sweep(plan: Positional[Path], /, *, backend: OmitArgPrefixes[Backend] = Backend()) -> list[dict[str, Any]]:  # noqa: B008
@@ -47,15 +45,16 @@ def show_sweep(
         parquet: Also write the table to this file, as Parquet.
         overwrite: Replace the files.
     """
+    from mopo_agents._utils.csv_tables import csv_text
     from mopo_agents._utils.outputs import check_output, write_output
     from mopo_agents.sweeps.plan import read_plan
-    from mopo_agents.sweeps.status import csv_of, parquet_of
+    from mopo_agents.sweeps.status import parquet_of
 
     check_output(csv, "--csv", overwrite=overwrite)
     check_output(parquet, "--parquet", overwrite=overwrite)
     rows = _show(read_plan(plan))
     if csv is not None:
-        write_output(csv, csv_of(rows).encode())
+        write_output(csv, csv_text(rows).encode())
     if parquet is not None:
         write_output(parquet, parquet_of(rows))
     return rows
@@ -89,11 +88,7 @@ def search_options(
 def train_seeds(
     config: TrainConfig, seeds: Sequence[int], *, workers: int | None, out: Path | None, resume: Path | None
 ) -> list[dict[str, Any]]:
-    """Train one run for each seed, as a plan would.
-
-    Raises:
-        ConfigError: If another option says something else about seeds or folders.
-    """
+    """Train one run for each seed, as a plan would. Refuse options that say something else of seeds or folders."""
     from mopo_agents.sweeps.plan import Plan, make_job
 
     if not seeds:

@@ -9,8 +9,6 @@ from mopo_agents.runs.methods import METHODS, Method
 from mopo_env.datasets.folders import bundled_folder, find_folder
 from mopo_env.tasks import TASKS
 
-__all__ = ["list_methods", "list_tasks"]
-
 
 def list_tasks() -> list[dict[str, Any]]:
     """List the tasks: ids, settings and data."""

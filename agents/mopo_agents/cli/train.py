@@ -9,15 +9,13 @@ from typing import Any
 from tyro.conf import OmitArgPrefixes
 
 from mopo_agents._utils.outputs import refuse_other_files
-from mopo_agents.cli.arguments import arranged, find_modules_here, typed_value
+from mopo_agents.cli.arguments import Arranged, find_modules_here, typed_value
 from mopo_agents.cli.messages import option_of
 from mopo_agents.cli.sweep import train_seeds
 from mopo_agents.runs.config import TrainConfig
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError, MopoError
-
-__all__ = ["train_agent"]
 
 # What most users need stands above these. An option that is in no group stands there too.
 _GROUPS = {
@@ -26,7 +24,7 @@ _GROUPS = {
         *("agent_options", "target_entropy", "standardise", "random_rollouts", "real_ratio", "retain_epochs"),
         "fast",
     ),
-    "penalty": (*("penalty", "penalty_coef", "mean_penalty", "penalty_members", "penalty_reward", "penalty_units"),),
+    "penalty": ("penalty", "penalty_coef", "mean_penalty", "penalty_members", "penalty_reward", "penalty_units"),
     "envelope": ("envelope", "envelope_margin", "envelope_quantile", "exit_reward", "on_exit"),
     "model": ("ensemble", "allow_other_data", "termination", "member_per", "deterministic", "precision"),
     "evaluation": ("real_env", "evaluate_every", "evaluation_episodes", "score_every", "stop_when_collapsing"),
@@ -48,7 +46,7 @@ def _recorded(arguments: Sequence[str]) -> dict[str, Any]:
     return {"config": recorded_options(Path(path), **typed)}
 
 
-@arranged(groups=_GROUPS, defaults=_recorded)
+@Arranged(groups=_GROUPS, defaults=_recorded)
 def train_agent(
     *,
     config: OmitArgPrefixes[TrainConfig],

@@ -15,7 +15,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit
 
-from mopo_agents._utils.threads import torch_threads
+from mopo_agents._utils.machine import torch_threads
 from mopo_agents.agents import agent_name
 from mopo_agents.collection.behaviour_callback import THRESHOLD_EPISODES, BehaviourCallback, TrainingFinished
 from mopo_agents.collection.checkpoint import Checkpoint
@@ -27,27 +27,13 @@ from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 
-__all__ = ["Behaviour", "hyperparameters", "train_behaviour"]
-
 # An agent finishes its rollout, so it may take more steps than asked. The replay buffer has room for this many.
 _LONGEST_ROLLOUT = 10_000
 # An agent has only some of these. The size of the replay buffer is omitted because the buffer never overflows here.
 _HYPERPARAMETERS = (
-    "learning_rate",
-    "learning_starts",
-    "batch_size",
-    "tau",
-    "gamma",
-    "train_freq",
-    "gradient_steps",
-    "ent_coef",
-    "target_entropy",
-    "target_update_interval",
-    "use_sde",
-    "exploration_fraction",
-    "exploration_initial_eps",
-    "exploration_final_eps",
-    "policy_kwargs",
+    *("learning_rate", "learning_starts", "batch_size", "tau", "gamma", "train_freq", "gradient_steps", "ent_coef"),
+    *("target_entropy", "target_update_interval", "use_sde"),
+    *("exploration_fraction", "exploration_initial_eps", "exploration_final_eps", "policy_kwargs"),
 )
 
 
@@ -116,7 +102,7 @@ def train_behaviour(
         agent_options: Arguments of the class, such as ``{"learning_starts": 10_000}``.
         folder: The folder of the checkpoints. None: an interruption loses the run.
         checkpoint_minutes: Minutes between checkpoints; 0: after every step. The run does not depend on it.
-        title: The title of the progress bar, which `progress` shows.
+        title: The title of the progress bar.
         progress: Whether to show it.
 
     Raises:

@@ -13,8 +13,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from mopo_agents.collection.checkpoint import Checkpoint
 from mopo_env._utils.progress import Bar
 
-__all__ = ["THRESHOLD_EPISODES", "BehaviourCallback", "TrainingFinished"]
-
 THRESHOLD_EPISODES = 10
 
 
@@ -23,12 +21,7 @@ class TrainingFinished(Exception):
 
 
 class BehaviourCallback(BaseCallback):
-    """Reads the returns, saves checkpoints and ends the run between two steps. It does not change the agent.
-
-    Attributes:
-        threshold_step: The step at which the mean return first reached the threshold, or None.
-        bar: The progress bar.
-    """
+    """Reads the returns, saves checkpoints and ends the run between two steps. It does not change the agent."""
 
     model: OffPolicyAlgorithm
 

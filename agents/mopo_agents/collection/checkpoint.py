@@ -20,8 +20,6 @@ from mopo_agents.runs.state.files import AppendLog, read_state, restoring, write
 from mopo_agents.runs.state.generators import global_generators, set_global_generators
 from mopo_env.errors import ConfigError
 
-__all__ = ["Checkpoint"]
-
 _NAME = "training"
 _ROWS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
@@ -61,12 +59,7 @@ class Checkpoint:
         write_state(self._folder, _NAME, state)
 
     def restore(self, agent: OffPolicyAlgorithm, env: gym.Env[Any, Any]) -> dict[str, Any] | None:
-        """Restore the checkpoint in a new agent and its new environment, and return the notes; None: there is none.
-
-        Raises:
-            ConfigError: If the agent's replay buffer is too small for the rows.
-            StoreError: If the files are damaged or belong to another kind of run.
-        """
+        """Restore the checkpoint in a new agent and its new environment, and return the notes; None: there is none."""
         state, buffer = read_state(self._folder, _NAME), _buffer_of(agent)
         if state is None:
             return None

@@ -26,8 +26,6 @@ from mopo_env.real.real_env import make_behaviour_env
 from mopo_env.tasks import Task, get_task
 from mopo_env.transitions import Episode, Transitions
 
-__all__ = ["Collector"]
-
 # From RL Baselines3 Zoo for CartPole. With Stable-Baselines3's defaults, DQN learns nothing in so few steps.
 _DQN_OPTIONS: dict[str, Any] = {
     "learning_rate": 2.3e-3,
@@ -50,11 +48,8 @@ class Collector:
     """Carries out one collection.
 
     Attributes:
-        config: The options of the collection.
         behaviour_folder: The folder of the behaviour policy and its training curve.
         unfinished: The folder from which an interrupted collection resumes. None: it cannot resume.
-        agent_options: Arguments of the agent's class.
-        progress: Whether to show progress bars.
     """
 
     config: CollectConfig
@@ -69,6 +64,10 @@ class Collector:
         return get_task(self.config.task)
 
     @property
+    def _agent_class(self) -> Any:  # all tasks have off-policy agents
+        return get_agent_class(self.task.agent)
+
+    @property
     def threshold(self) -> float | None:
         """The return at which the behaviour policy is half trained, or None."""
         return self.task.behaviour_threshold if self.config.threshold is None else self.config.threshold
@@ -77,7 +76,7 @@ class Collector:
         """Save the policy of the task's agent as it is before any training."""
         self._unfinished("random")  # refuses another collection's folder before anything is written
         env, seed = make_behaviour_env(self.task.name), self.config.seed
-        agent = self._agent_class()("MlpPolicy", env, seed=seed, buffer_size=1, device="cpu", **self.agent_options)
+        agent = self._agent_class("MlpPolicy", env, seed=seed, buffer_size=1, device="cpu", **self.agent_options)
         self.save_policy(agent, self.behaviour_folder)
 
     def train(
@@ -100,7 +99,7 @@ class Collector:
             seed=self.config.seed,
             threshold=threshold,
             at_threshold=at_threshold,
-            agent_class=self._agent_class(),
+            agent_class=self._agent_class,
             agent_options={**(_DQN_OPTIONS if task.agent == "DQN" else {}), **options},
             folder=self._unfinished("training"),
             checkpoint_minutes=self.config.checkpoint_minutes,
@@ -122,14 +121,8 @@ class Collector:
         """Save a behaviour policy with its task, for `mopo evaluate`."""
         save_policy(agent, folder, metadata={"task": self.task.name, "steps": agent.num_timesteps})
 
-    def _agent_class(self) -> type[OffPolicyAlgorithm]:
-        agent_class = get_agent_class(self.task.agent)
-        if not issubclass(agent_class, OffPolicyAlgorithm):
-            raise ConfigError(f"{self.task.name}: {self.task.agent} has no replay buffer, so it cannot collect data.")
-        return agent_class
-
-    def roll_out(self, policy: Path | None, *, rows: int, name: str) -> list[Episode]:
-        """Roll out a policy, or uniform random actions for None, to this number of rows."""
+    def roll_out(self, policy: Path, *, rows: int, name: str) -> list[Episode]:
+        """Roll out a policy to this number of rows."""
         return roll_out(
             functools.partial(make_behaviour_env, self.task.name, disable_env_checker=True),
             policy=policy,

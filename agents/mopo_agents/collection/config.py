@@ -9,8 +9,6 @@ from tyro.conf import Positional
 from mopo_env._utils.options import check_fields, check_integer, check_number
 from mopo_env.tasks import get_task
 
-__all__ = ["CollectConfig"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
@@ -38,12 +36,7 @@ class CollectConfig:
     checkpoint_minutes: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            UnknownNameError: If the task does not exist.
-            ConfigError: If an option has the wrong type or is outside its range; the message names it.
-        """
+        """Refuse every option of a wrong type or outside its range, by a `ConfigError` that names it."""
         get_task(self.task)
         check_fields(self, check_integer, "steps", optional=True, minimum=2)
         check_fields(self, check_integer, "behaviour_steps", "workers")

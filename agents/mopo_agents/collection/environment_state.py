@@ -13,8 +13,6 @@ from stable_baselines3.common.monitor import Monitor
 
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["check_environment", "environment_state", "set_environment_state"]
-
 _STATELESS = (OrderEnforcing, PassiveEnvChecker, TransformAction, TransformObservation, TransformReward)
 _MONITOR_COLUMNS = {"rewards": np.float64, "episode_returns": np.float64, "episode_lengths": np.int64}
 
@@ -24,9 +22,6 @@ def check_environment(env: gym.Env[Any, Any]) -> None:
 
     It can save MuJoCo's environments and Gymnasium's classic control, with the wrappers that `gymnasium.make` and
     Stable-Baselines3 add.
-
-    Raises:
-        ConfigError: If the environment or a wrapper is of another kind.
     """
     for wrapper in _wrappers(env):
         if not isinstance(wrapper, (TimeLimit, Monitor, *_STATELESS)):

@@ -9,15 +9,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Space
 from stable_baselines3.sac.policies import SACPolicy
 
 from mopo_agents.policies import load_policy
 from mopo_agents.sb3.squashed_gaussian import squash
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
-
-__all__ = ["EPISODES_SIDE_BY_SIDE", "EpisodeRunner", "MakeEnv", "make_rollout_policy", "squashed_gaussian", "uniform"]
 
 # The policy's network computes the actions of all of them in one batch. The data depend on this number: sums in a batch
 # of another size differ in the last bit.
@@ -32,10 +29,10 @@ RolloutPolicy = Callable[[np.ndarray, Sequence[np.random.Generator], Sequence[in
 class EpisodeRunner:
     """Runs numbered groups of episodes. The result of a group does not depend on earlier groups."""
 
-    def __init__(self, make_env: MakeEnv, policy: Path | None, seed: int, stream: int) -> None:
+    def __init__(self, make_env: MakeEnv, policy: Path, seed: int, stream: int) -> None:
         """Build the policy and an environment for each episode of a group; the arguments are those of `roll_out`."""
         self._envs = [make_env() for _ in range(EPISODES_SIDE_BY_SIDE)]
-        self._act = make_rollout_policy(policy, self._envs[0].action_space)
+        self._act = make_rollout_policy(policy)
         self._seed, self._stream = seed, stream
 
     def run(self, group: int) -> list[Episode]:
@@ -67,19 +64,6 @@ class EpisodeRunner:
         ]
 
 
-def uniform(space: Box) -> RolloutPolicy:
-    """Return a policy that draws uniform random actions from a box."""
-
-    def act(observations: np.ndarray, generators: Sequence[np.random.Generator], running: Sequence[int]) -> np.ndarray:
-        shares = np.zeros((len(observations), *space.shape), dtype=np.float32)
-        for index in running:
-            generators[index].random(dtype=np.float32, out=shares[index])
-        actions: np.ndarray = space.low + shares * (space.high - space.low)
-        return actions
-
-    return act
-
-
 def squashed_gaussian(policy: SACPolicy) -> RolloutPolicy:
     """Return SAC's stochastic policy: the tanh of a Gaussian (Haarnoja et al., 2018, Appendix C), scaled to the box."""
 
@@ -95,12 +79,8 @@ def squashed_gaussian(policy: SACPolicy) -> RolloutPolicy:
     return act
 
 
-def make_rollout_policy(folder: Path | None, action_space: Space[Any]) -> RolloutPolicy:
-    """Load the policy of SAC in a folder; None: uniform random actions."""
-    if folder is None:
-        if not isinstance(action_space, Box) or not action_space.is_bounded():
-            raise ConfigError(f"random actions need a box with finite bounds, found {action_space}.")
-        return uniform(action_space)
+def make_rollout_policy(folder: Path) -> RolloutPolicy:
+    """Load the policy of SAC in a folder."""
     policy = load_policy(folder)
     if not isinstance(policy, SACPolicy) or policy.actor.use_sde:
         raise ConfigError(f"{folder}: only policies of SAC without gSDE can be rolled out, found {type(policy)}.")

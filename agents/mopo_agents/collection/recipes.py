@@ -21,8 +21,6 @@ from mopo_env.rewards import RewardFunction, ant_angle, halfcheetah_jump
 from mopo_env.tasks import get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["RECIPES", "collect"]
-
 _ROLLED_OUT_ROWS = 1_000_000
 # Of the dataset and of the unfinished work together; the robots have up to 27 observations.
 _BYTES_PER_ROW = 300

@@ -13,8 +13,6 @@ from mopo_env._utils.spaces import ActionSpace, as_action_space
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["transitions_from_replay_buffer"]
-
 
 def transitions_from_replay_buffer(
     buffer: ReplayBuffer,

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mopo_agents._utils.machine import torch_threads
 from mopo_agents._utils.processes import follow_parent
-from mopo_agents._utils.threads import torch_threads
 from mopo_agents.collection.episodes import EPISODES_SIDE_BY_SIDE, EpisodeRunner, MakeEnv
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.identity import module_digest
@@ -28,15 +28,13 @@ from mopo_env._utils.store import library_versions
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Episode
 
-__all__ = ["roll_out"]
-
 _COLUMNS = ("observations", "actions", "rewards")
 
 
 def roll_out(
     make_env: MakeEnv,
     *,
-    policy: Path | None,
+    policy: Path,
     rows: int,
     seed: int,
     stream: int = 0,
@@ -51,7 +49,7 @@ def roll_out(
     Args:
         make_env: Builds the environment. Its episodes must have a time limit. With several workers, it must be
             something that other processes can import.
-        policy: The folder of a policy of SAC. None: uniform random actions.
+        policy: The folder of a policy of SAC.
         rows: The number of transitions.
         seed: The seed of all random numbers. Episode k derives its own seeds from this seed, the stream and k.
         stream: Distinguishes rollouts with the same seed.
@@ -72,9 +70,10 @@ def roll_out(
     log = None
     episodes: list[Episode] = []
     if folder is not None:
-        loaded: Any = None if policy is None else load_policy(policy)
-        digest = "random" if loaded is None else module_digest(loaded)
-        claim_folder(folder, {"policy": digest, "seed": seed, "stream": stream, "versions": library_versions()})
+        loaded: Any = load_policy(policy)
+        claim_folder(
+            folder, {"policy": module_digest(loaded), "seed": seed, "stream": stream, "versions": library_versions()}
+        )
         log = AppendLog(folder)
         for part in log.read():
             episodes += _unpacked(part)
@@ -96,7 +95,7 @@ def roll_out(
     return _cut(episodes, rows)
 
 
-_RunnerArguments = tuple[MakeEnv, Path | None, int, int]
+_RunnerArguments = tuple[MakeEnv, Path, int, int]
 _runner: EpisodeRunner | None = None  # of a worker process
 
 

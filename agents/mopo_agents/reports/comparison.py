@@ -15,9 +15,10 @@ from mopo_agents.runs.results import Run, read_run
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS
 
-__all__ = ["Groups", "Overall", "Row", "by_task", "compare", "group_runs", "last_ten", "make_row", "over_tasks"]
-
 _LAST = 10
+# What all runs of an identity share.
+_OF_DATA = ("dataset", "dataset_mean", "dataset_max", "dataset_reward")
+_SHARED = ("agent", *_OF_DATA, "rollout_batch_size", "epochs", "paper", "identity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class Row:
     @property
     def name(self) -> str:
         """The method, and the agent if it is not SAC."""
-        return self.method if self.agent == "SAC" else f"{self.method} ({self.agent})"
+        return _name(self.method, self.agent)
 
     @property
     def failures(self) -> str:
@@ -121,6 +122,11 @@ class Overall:
     iqm: float
     low: float
     high: float
+
+    @property
+    def name(self) -> str:
+        """The method, and the agent if it is not SAC."""
+        return _name(self.method, self.agent)
 
 
 def compare(folders: Iterable[Path]) -> tuple[list[Row], list[str]]:
@@ -169,16 +175,11 @@ def make_row(runs: Sequence[Run]) -> Row:
     return Row(
         task=first.setting,
         method=first.label,
-        agent=first.agent,
-        dataset=first.dataset,
-        rollout_batch_size=first.rollout_batch_size,
-        epochs=first.epochs,
+        **{name: getattr(first, name) for name in _SHARED},
         updates=max(run.updates for run in runs),
         seeds=len(runs),
         diverged=sum(run.diverged for run in runs),
         collapsed=sum(run.collapsed for run in runs),
-        dataset_mean=first.dataset_mean,
-        dataset_max=first.dataset_max,
         last=last,
         last_std=last_std,
         last_10=last_10,
@@ -188,15 +189,12 @@ def make_row(runs: Sequence[Run]) -> Row:
         iqm_high=high,
         normalised_last=None if task is None or last is None else task.normalised(last),
         normalised_last_10=None if task is None or last_10 is None else task.normalised(last_10),
-        paper=first.paper,
-        dataset_reward=first.dataset_reward,
         model_reward=_mean_and_std([run.model_reward for run in runs if run.model_reward is not None])[0],
         penalty=_mean_and_std([run.penalty for run in runs if run.penalty is not None])[0],
         score=_mean_and_std([run.scores[-1].score for run in runs if run.scores])[0],
         left=_mean_and_std([run.scores[-1].left for run in runs if run.scores])[0],
         seconds=statistics.fmean(run.seconds for run in runs),
         machine="; ".join(machines) or None,
-        identity=first.identity,
     )
 
 
@@ -231,6 +229,10 @@ def over_tasks(groups: Iterable[Sequence[Run]]) -> list[Overall]:
                 )
             )
     return rows
+
+
+def _name(method: str, agent: str) -> str:
+    return method if agent == "SAC" else f"{method} ({agent})"
 
 
 def _mean_and_std(values: Sequence[float]) -> tuple[float | None, float | None]:

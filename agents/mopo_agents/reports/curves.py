@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_agents.figures import Curve, Panel, draw_curves, make_curve
 from mopo_agents.reports.comparison import Groups, Row
-from mopo_env.errors import StoreError
+from mopo_agents.runs.results import Run
 from mopo_env.figures.canvas import GREY, legend_below, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["draw_model_numbers", "read_progress", "returns_panel"]
 
 
 def returns_panel(groups: Groups) -> Panel | None:
@@ -40,15 +38,12 @@ def returns_panel(groups: Groups) -> Panel | None:
 
 
 def draw_model_numbers(groups: Groups) -> Figure | None:
-    """Draw r̂, u and the scores of all methods of one task over the epochs; None if no run has a model.
-
-    Raises:
-        StoreError: If a run's ``progress.csv`` is damaged.
-    """
+    """Draw r̂, u and the scores of all methods of one task over the epochs; None if no run has a model."""
+    rewards = _curves(groups, lambda run: read_progress(run.folder, "mopo/model_reward_mean"))
     panels = [
-        ("reward of the model, a step", _curves(groups, "mopo/model_reward_mean")),
-        ("penalty", _curves(groups, "mopo/penalty_mean")),
-        ("score by the model alone", _score_curves(groups)),
+        ("reward of the model, a step", rewards),
+        ("penalty", _curves(groups, lambda run: read_progress(run.folder, "mopo/penalty_mean"))),
+        ("score by the model alone", _curves(groups, lambda run: {row.epoch: row.score for row in run.scores})),
     ]
     panels = [(title, curves) for title, curves in panels if curves]
     if not panels:
@@ -64,30 +59,17 @@ def draw_model_numbers(groups: Groups) -> Figure | None:
 
 
 def read_progress(run: Path, column: str) -> Mapping[int, float]:
-    """Return a column of a run's ``progress.csv`` by epoch; nothing if there is no such file or column.
+    """Return a column of a run's ``progress.csv`` by epoch; nothing if there is no such file or column."""
 
-    Raises:
-        StoreError: If the file is damaged.
-    """
-    path = run / "progress.csv"
-    try:
-        with path.open(newline="") as stream:
-            return {int(row["mopo/epoch"]): float(row[column]) for row in csv.DictReader(stream) if row.get(column)}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
+    def read(row: Mapping[str, str]) -> tuple[int, float | None]:
+        return int(row["mopo/epoch"]), float(row[column]) if row.get(column) else None
+
+    return {epoch: value for epoch, value in read_csv(run / "progress.csv", read) if value is not None}
 
 
-def _curves(groups: Groups, column: str) -> list[Curve]:
+def _curves(groups: Groups, numbers: Callable[[Run], Mapping[int, float]]) -> list[Curve]:
     # A method without numbers keeps its place, and so its colour.
-    curves = [make_curve(_label(row), [read_progress(run.folder, column) for run in runs]) for row, runs in groups]
-    return curves if any(len(curve.updates) for curve in curves) else []
-
-
-def _score_curves(groups: Groups) -> list[Curve]:
-    series = [[{row.epoch: row.score for row in run.scores} for run in runs] for _, runs in groups]
-    curves = [make_curve(_label(row), found) for (row, _), found in zip(groups, series, strict=True)]
+    curves = [make_curve(_label(row), [numbers(run) for run in runs]) for row, runs in groups]
     return curves if any(len(curve.updates) for curve in curves) else []
 
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Html", "columns", "details", "figure", "html_page", "items", "section", "swatch", "table", "tag", "tiles"]
-
 _PIXELS = 110
 """Largest width of a figure's inch on a screen."""
 
@@ -32,14 +30,7 @@ def tag(name: str, *content: object, **attributes: str) -> Html:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, texts: int = 1, caption: str = "") -> Html:
-    """Return a table.
-
-    Args:
-        head: The names of the columns.
-        rows: The cells.
-        texts: How many columns hold texts, aligned to the left; the others hold numbers.
-        caption: What the table holds.
-    """
+    """Return a table, whose first `texts` columns hold texts, aligned to the left; the others hold numbers."""
 
     def cells(name: str, row: Sequence[object]) -> Html:
         return tag("tr", *(tag(name, cell, class_="text" if at < texts else "number") for at, cell in enumerate(row)))
@@ -59,13 +50,7 @@ def tiles(numbers: Iterable[tuple[str, str, str]]) -> Html:
 
 
 def figure(drawing: Figure, *, alt: str, caption: str = "") -> Html:
-    """Inline a figure as an SVG picture.
-
-    Args:
-        drawing: The figure.
-        alt: What it shows, for those who do not see it.
-        caption: The text below it.
-    """
+    """Inline a figure as an SVG picture; `alt` says what it shows, for those who do not see it."""
     stream = io.BytesIO()
     drawing.savefig(stream, format="svg", metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -14,8 +14,6 @@ from mopo_agents.reports.terminal import shown
 from mopo_agents.runs.results import Run
 from mopo_env.figures.canvas import COLOURS
 
-__all__ = ["runs_page"]
-
 _NOTES = (
     "Last 10 is the mean of the last ten evaluations, or of all if there are fewer; last is the last one. No number is "
     "that of the best seed or of the best evaluation.",
@@ -32,16 +30,7 @@ _NOTES = (
 
 
 def runs_page(groups: Sequence[Sequence[Run]], left_out: Sequence[str] = ()) -> str:
-    """Return the page.
-
-    Args:
-        groups: The runs of each identity, as `group_runs` returns them.
-        left_out: Why other runs are left out.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-        StoreError: If the progress of a run is damaged.
-    """
+    """Return the page about the runs of each identity, as `group_runs` returns them, and why others are left out."""
     tasks = by_task(groups)
     parts = [_task(part) for part in tasks]
     overall = over_tasks(groups)
@@ -62,13 +51,7 @@ def runs_page(groups: Sequence[Sequence[Run]], left_out: Sequence[str] = ()) -> 
 
 def _overall(overall: Sequence[Overall]) -> Html:
     rows = [
-        (
-            row.method if row.agent == "SAC" else f"{row.method} ({row.agent})",
-            ", ".join(row.tasks),
-            row.runs,
-            f"{row.iqm:.1f} [{row.low:.1f}, {row.high:.1f}]",
-        )
-        for row in overall
+        (row.name, ", ".join(row.tasks), row.runs, f"{row.iqm:.1f} [{row.low:.1f}, {row.high:.1f}]") for row in overall
     ]
     head = ("method", "tasks", "runs", "IQM [95 %], normalised, last 10")
     return page.section("Over tasks", page.table(head, rows, texts=2))

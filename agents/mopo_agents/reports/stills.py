@@ -22,8 +22,6 @@ from mopo_env.tasks import Task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_stills"]
-
 
 def draw_stills(
     policy: Policy, penalized_model: PenalizedModel, task: Task, *, stills: int = 7, size: int = 170, seed: int = 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import groupby
 
 from mopo_agents.reports.comparison import Overall, Row
-
-__all__ = ["shown", "terminal_table"]
 
 _WIDTH = 80
 _NAME = 13
@@ -65,23 +63,25 @@ def _heading(task: str, data: str) -> Iterator[str]:
 
 def _named(row: Row, numbers: str) -> Iterator[str]:
     """Yield a name before its numbers, on lines of its own where it is long, and what went wrong below them."""
-    name = row.name
-    if len(name) > _NAME:
-        yield from textwrap.wrap(name, _WIDTH, subsequent_indent="  ")
-        name = ""
+    name = yield from _long_name(row.name)
     yield f"{name:<{_NAME}}{numbers}"
     if row.failures:
         yield f"{'':<{_NAME + 1}}of {row.seeds}: {row.failures}"
+
+
+def _long_name(name: str) -> Generator[str, None, str]:
+    """Yield a long name, on lines of its own, and return what stands before the numbers."""
+    if len(name) <= _NAME:
+        return name
+    yield from textwrap.wrap(name, _WIDTH, subsequent_indent="  ")
+    return ""
 
 
 def _overall(overall: Sequence[Overall]) -> Iterator[str]:
     yield "Over tasks, normalised, last 10"
     yield f"{'':<{_NAME}}{'runs':>6}{'IQM [95 %]':>22}  tasks"
     for row in overall:
-        name = row.method if row.agent == "SAC" else f"{row.method} ({row.agent})"
-        if len(name) > _NAME:
-            yield from textwrap.wrap(name, _WIDTH, subsequent_indent="  ")
-            name = ""
+        name = yield from _long_name(row.name)
         interval = f"{row.iqm:.1f} [{row.low:.1f}, {row.high:.1f}]"
         start = f"{name:<{_NAME}}{row.runs:>6}{interval:>22}  "
         yield from textwrap.wrap(", ".join(row.tasks), _WIDTH, initial_indent=start, subsequent_indent=" " * len(start))

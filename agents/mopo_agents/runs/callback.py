@@ -12,23 +12,20 @@ import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
+from mopo_agents._utils.csv_tables import csv_text
 from mopo_agents.evaluation import Evaluation, Policy, evaluate, evaluation_seed
 from mopo_agents.policies import SavedPolicy, copy_policy
-from mopo_agents.runs.divergence import non_finite_quantity
 from mopo_agents.runs.logs import ProgressTable
 from mopo_agents.runs.policy_files import checkpoint_folder, policy_metadata, remove_checkpoints_after
 from mopo_agents.runs.resolve import ResolvedRun
-from mopo_agents.runs.results import csv_text
 from mopo_agents.runs.rows import EvaluationRow, ModelRow
 from mopo_agents.runs.run_state import RunState
-from mopo_agents.runs.watch import Watch
+from mopo_agents.runs.watch import Watch, non_finite_quantity
 from mopo_agents.vec_env import RolloutInfos
 from mopo_env._utils.progress import progress_bar
 from mopo_env._utils.store import write_file
 from mopo_env.envs.envelope import EXITS
 from mopo_env.errors import DivergenceError
-
-__all__ = ["EpochCallback", "Watcher"]
 
 
 class Watcher(CallbackList):
@@ -49,11 +46,8 @@ class EpochCallback(BaseCallback):
     Evaluations draw no random numbers from the agent's generators, so the run ends with the same weights without them.
 
     Attributes:
-        epoch: Number of finished epochs.
-        updates: Number of updates in these epochs.
-        policy: A copy of the policy after these epochs, in which everything is finite.
+        policy: A copy of the policy after the finished epochs, in which everything is finite.
         rows: The evaluations so far.
-        watch: Scores and alarms so far, from data and model alone.
         model_rows: The means of each epoch's rollouts so far; empty if the agent learns from the dataset alone.
         last_evaluation: The latest evaluation of this process, with every episode.
         resumed: A record of each resume of the run: after which epoch, and what was different on that machine.
@@ -72,15 +66,7 @@ class EpochCallback(BaseCallback):
         interrupted: Callable[[], bool],
         progress: bool,
     ) -> None:
-        """Set up a run.
-
-        Args:
-            run: The run.
-            folder: The folder of its files.
-            state: Where the run is saved; None: nowhere.
-            interrupted: Whether the run is to stop after the present epoch.
-            progress: Whether to show a progress bar.
-        """
+        """Set up a run, saved in `state` (None: nowhere), that stops after an epoch in which it is `interrupted`."""
         super().__init__()
         self.epoch = self.updates = 0
         self.rows: list[EvaluationRow] = []
@@ -99,11 +85,7 @@ class EpochCallback(BaseCallback):
         self._saved_at = time.monotonic()
 
     def restore(self, agent: Any) -> None:
-        """Continue from the saved state, or from the start if there is none. Later files of the run are removed.
-
-        Raises:
-            StoreError: If the state is damaged or belongs to another kind of run.
-        """
+        """Continue from the saved state, or from the start if there is none. Later files of the run are removed."""
         found = None if self._state is None else self._state.restore(agent)
         notes, differences = ({}, []) if found is None else found
         self.epoch, self.seconds = notes.get("epoch", 0), notes.get("seconds", 0.0)

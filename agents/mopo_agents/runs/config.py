@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
-from tyro.constructors import PrimitiveConstructorSpec
 
-from mopo_env._utils.json_files import json_ready
+from mopo_agents.runs.agent_options import AgentOptions, as_data
 from mopo_env._utils.options import (
     CONFORMAL,
     DEFAULT_MARGIN,
@@ -31,9 +25,7 @@ from mopo_env._utils.options import (
     check_number,
     check_text,
 )
-from mopo_env.errors import ConfigError, StoreError
-
-__all__ = ["NEEDS", "ROLES", "Need", "Role", "TrainConfig", "read_agent_options"]
+from mopo_env.errors import ConfigError
 
 Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """What an option means for a run.
@@ -48,59 +40,6 @@ Role = Literal["source", "method", "size", "evaluation", "seed", "how"]
 """
 Need = Literal["model", "off-policy"]
 """What an agent must have before an option applies to it: a model to roll out, or a replay buffer."""
-
-_WORD = re.compile("[A-Za-z_][\\w.-]*")
-_OF_PYTHON = {"True": "true", "False": "false", "None": "null"}
-
-
-def read_agent_options(words: Sequence[str]) -> dict[str, Any]:
-    """Read options that were typed: ``NAME=VALUE`` each, or all as one JSON object.
-
-    A value is a literal of JSON or TOML, such as 1e-4, true, [256,256] or "text"; a single word is text. Nothing is
-    evaluated.
-
-    Raises:
-        ValueError: If a word is none of these.
-    """
-    if len(words) == 1 and words[0].lstrip().startswith("{"):
-        try:
-            found: dict[str, Any] = json.loads(words[0])
-        except ValueError as error:
-            raise ValueError(f"found {words[0]}, expected JSON or NAME=VALUE: {error}.") from error
-        return found
-    options = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.isidentifier():
-            raise ValueError(f"found {word!r}, expected NAME=VALUE, such as learning_rate=1e-4.")
-        if name in options:
-            raise ValueError(f"found {name} twice.")
-        options[name] = _literal(name, value)
-    return options
-
-
-def _literal(name: str, value: str) -> Any:
-    if value in _OF_PYTHON:
-        raise ValueError(f"found {name}={value}, expected {name}={_OF_PYTHON[value]}, as in JSON.")
-    with contextlib.suppress(ValueError):
-        return json.loads(value)
-    with contextlib.suppress(ValueError):
-        return tomllib.loads(f"value = {value}")["value"]
-    if _WORD.fullmatch(value):
-        return value
-    raise ValueError(f'found {name}={value}, expected a value such as 1e-4, true, [256,256] or "text".')
-
-
-AgentOptions = Annotated[
-    Mapping[str, Any],
-    PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="NAME=VALUE ...",
-        instance_from_str=read_agent_options,
-        is_instance=lambda value: isinstance(value, Mapping),
-        str_from_instance=lambda value: [f"{name}={json.dumps(entry)}" for name, entry in value.items()],
-    ),
-]
 
 
 def _is(role: Role, *needs: Need) -> dict[str, Any]:
@@ -226,33 +165,27 @@ class TrainConfig:
     threads: int = field(default=1, metadata=_is("how"))
 
     def __post_init__(self) -> None:
-        """Check every option.
-
-        Raises:
-            ConfigError: If an option has the wrong type or is outside its range; the message names it.
-        """
+        """Refuse every option of a wrong type or outside its range, by a `ConfigError` that names it."""
         check_fields(self, check_text, "task", "device")
         check_fields(self, check_text, "method", "agent", "penalty", "termination", optional=True)
         check_fields(self, check_text, "dataset", "ensemble", "real_env", optional=True)
-        object.__setattr__(self, "agent_options", _as_data(self.agent_options))
+        check_fields(self, as_data, "agent_options", of_run=NEEDS)
         check_fields(self, check_integer, "epochs", "gradient_steps", "retain_epochs", "evaluation_episodes", "threads")
         check_fields(self, check_integer, "evaluate_every", "score_every", "seed", minimum=0)
         check_fields(self, check_integer, "checkpoint_every", optional=True, minimum=0)
-        check_fields(self, check_number, "save_every", optional=True, minimum=0.0)
         check_fields(self, check_integer, "rollout_batch_size", "horizon", optional=True)
-        check_fields(self, check_number, "mean_penalty", optional=True, minimum=0.0)
+        check_fields(self, check_number, "save_every", "mean_penalty", "envelope_margin", optional=True, minimum=0.0)
         if self.penalty_coef != CONFORMAL:
             check_fields(self, check_number, "penalty_coef", optional=True, minimum=0.0)
         if self.penalty_coef is not None and self.mean_penalty is not None:
             raise ConfigError("penalty_coef, mean_penalty: found both. Each decides λ; leave one out.")
         check_fields(self, check_number, "exit_reward", "target_entropy", optional=True)
-        check_fields(self, check_number, "envelope_margin", optional=True, minimum=0.0)
-        check_fields(self, check_number, "envelope_quantile", optional=True, minimum=0.0, maximum=1.0)
+        check_fields(self, check_number, "envelope_quantile", "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_choice, "on_exit", optional=True, choices=OnExit)
-        check_fields(self, check_number, "real_ratio", optional=True, minimum=0.0, maximum=1.0)
         check_fields(self, check_boolean, "envelope", "random_rollouts", "standardise", "penalty_reward", optional=True)
-        check_fields(self, check_boolean, "deterministic", "allow_other_data", "overlap", "fast")
-        check_fields(self, check_boolean, "stop_when_collapsing")
+        check_fields(
+            self, check_boolean, "deterministic", "allow_other_data", "stop_when_collapsing", "overlap", "fast"
+        )
         check_fields(self, check_choice, "member_per", optional=True, choices=MemberPer)
         check_fields(self, check_choice, "precision", choices=Precision)
         check_fields(self, check_choice, "penalty_members", optional=True, choices=Members)
@@ -261,19 +194,3 @@ class TrainConfig:
 
 ROLES: dict[str, Role] = {option.name: option.metadata["role"] for option in fields(TrainConfig)}
 NEEDS: dict[str, frozenset[Need]] = {option.name: option.metadata["needs"] for option in fields(TrainConfig)}
-
-
-def _as_data(options: Any) -> dict[str, Any]:
-    """Return the agent's options as JSON data; refuse what config.json cannot record."""
-    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        raise ConfigError(f"agent_options: expected a mapping from names to values, found {options!r}.")
-    if twice := [name for name in options if name in NEEDS]:
-        raise ConfigError(f"agent_options: found {', '.join(twice)}. Set it as an option of the run, not of the agent.")
-    try:
-        data: dict[str, Any] = json.loads(json.dumps(json_ready(options)))
-    except StoreError as error:
-        raise ConfigError(
-            f"agent_options: expected data that JSON can hold, because config.json records them: {error} Instead, "
-            "write a subclass of the agent that sets this option and pass agent_class=, or use make_agent and `learn`."
-        ) from error
-    return data

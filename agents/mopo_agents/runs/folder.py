@@ -1,32 +1,21 @@
-"""The folder of a run: found or made for one process at a time, and read again to resume the run."""
+"""The folder of a run: found or made for one process at a time, and read again to resume the run.
+
+What is refused raises a `ConfigError` that says what to do; what is missing or damaged, a `StoreError`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mopo_agents._utils.trees import flatten
+from mopo_agents._utils.trees import differing
 from mopo_agents.runs.config import NEEDS, TrainConfig
 from mopo_agents.runs.state.files import remove_folder
 from mopo_env._utils.json_files import json_ready, read_json
-from mopo_env.errors import BusyError, ConfigError, StoreError
-
-__all__ = [
-    "check_free",
-    "check_same_run",
-    "check_unfinished",
-    "is_finished",
-    "new_folder",
-    "options_of",
-    "read_config",
-    "recorded_config",
-    "running",
-    "state_folder",
-]
+from mopo_env._utils.locks import lock_file
+from mopo_env.errors import ConfigError, StoreError
 
 
 def state_folder(run: Path) -> Path:
@@ -40,11 +29,7 @@ def is_finished(run: Path) -> bool:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that holds a run.
-
-    Raises:
-        ConfigError: If it holds one; the message says what to do with it.
-    """
+    """Refuse a folder that holds a run."""
     if not (folder / "config.json").exists():
         if state_folder(folder).is_dir() and any(state_folder(folder).glob("*.json")):
             raise ConfigError(f"{folder} holds a run, but no config.json. Choose another folder, or remove this one.")
@@ -73,73 +58,22 @@ def new_folder(name: str) -> Path:
 
 @contextmanager
 def running(run: Path) -> Iterator[None]:
-    """Keep other processes from working on a run. The system releases the lock when this process ends.
-
-    At the end, the state of a finished run is removed.
+    """Keep other processes from working on a run. At the end, the state of a finished run is removed.
 
     Raises:
         BusyError: If another process works on it.
         StoreError: If the folder cannot be written.
     """
-    path = state_folder(run) / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    try:
-        _lock(run, descriptor)
+    with lock_file(state_folder(run), "run", seconds=0):
         try:
             yield
         finally:  # a run that diverged is finished, too
             if is_finished(run):
                 remove_folder(state_folder(run))
-    finally:
-        os.close(descriptor)
-
-
-def _lock(run: Path, descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        process = os.read(descriptor, 20).decode(errors="replace") or "unknown"
-        raise BusyError(
-            f"{run}: process {process} works on this run. Wait for its end, or choose another folder."
-        ) from None
-    except OSError:  # a file system without locks
-        return
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-
-
-def read_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the options of a run to resume, and all that its ``config.json`` says.
-
-    Raises:
-        ConfigError: If the run is finished, or this version has other options.
-        StoreError: If there is no run, or its file is damaged.
-    """
-    config, record = recorded_config(run)
-    check_unfinished(run, record)
-    missing = sorted(NEEDS.keys() - record.keys())
-    if missing:
-        raise ConfigError(
-            f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
-        )
-    return config, record
 
 
 def check_unfinished(run: Path, record: Mapping[str, Any]) -> None:
-    """Refuse to resume a run that has its result.
-
-    Raises:
-        ConfigError: If it has.
-    """
+    """Refuse to resume a run that has its result."""
     if is_finished(run):
         remove_folder(state_folder(run))  # from a crash right after the result was written
         raise ConfigError(
@@ -149,15 +83,14 @@ def check_unfinished(run: Path, record: Mapping[str, Any]) -> None:
 
 
 def recorded_config(run: Path) -> tuple[TrainConfig, dict[str, Any]]:
-    """Return the options of a run, finished or not, and all that its ``config.json`` says.
-
-    Raises:
-        ConfigError: If an option is wrong.
-        StoreError: If there is no run, or its file is damaged.
-    """
+    """Return the options of a run, finished or not, and all that its ``config.json`` says."""
     if not (run / "config.json").is_file():
         raise StoreError(f"{run}: found no config.json, expected the folder of a training run.")
     record = read_json(run / "config.json")
+    if missing := sorted(NEEDS.keys() - record.keys()):
+        raise ConfigError(
+            f"{run}: config.json has no {', '.join(missing)}. Use the version of mopo-env that began the run."
+        )
     return TrainConfig(**options_of(record)), record
 
 
@@ -170,23 +103,15 @@ def options_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same_run(run: Path, record: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume a run whose dataset, ensemble or anything else that changes its result is another one now.
-
-    Raises:
-        ConfigError: If there is a difference; the message names it.
-    """
+    """Refuse to resume a run whose dataset, ensemble or anything else that changes its result is another one now."""
     now = json_ready(now)
     if record.get("identity") == now["identity"]:
         return
     left_out = {"identity", "versions", "changed", "device", "threads"}
     before, after = (
-        flatten({name: value for name, value in content.items() if name not in left_out}) for content in (record, now)
+        {name: value for name, value in content.items() if name not in left_out} for content in (record, now)
     )
-    differences = [
-        f"{name}: begun with {before.get(name)!r}, now {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    differences = differing(before, after)
     if not differences:  # the options are read from the record, so they cannot differ from it
         raise ConfigError(
             f"{run}: cannot be resumed, because its config.json was edited: its options give the identity "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -12,14 +11,12 @@ from torch import nn
 from mopo_agents.agents import agent_name
 from mopo_agents.runs.config import ROLES
 from mopo_agents.runs.resolve import ResolvedRun
-from mopo_env._utils.json_files import json_ready
+from mopo_env._utils.json_files import canonical_digest, json_ready
 from mopo_env._utils.references import is_reference, source_digest
 from mopo_env._utils.store import library_versions
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions
-
-__all__ = ["describe", "digest", "module_digest"]
 
 _CODE = ("penalty", "termination")
 
@@ -72,8 +69,7 @@ def describe(run: ResolvedRun, transitions: Transitions, penalized_model: Penali
 
 def digest(content: Any) -> str:
     """Return the SHA-256 of JSON data. The order of keys does not matter, and 1 equals 1.0."""
-    text = json.dumps(_canonical(json_ready(content)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return canonical_digest(_canonical(json_ready(content)))
 
 
 def module_digest(module: nn.Module) -> str:

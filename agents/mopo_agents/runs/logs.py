@@ -11,9 +11,8 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat, filter_excluded_keys
 
+from mopo_agents._utils.csv_tables import csv_text
 from mopo_env._utils.store import write_file
-
-__all__ = ["ProgressTable", "make_logger"]
 
 
 class ProgressTable(KVWriter):
@@ -33,13 +32,8 @@ class ProgressTable(KVWriter):
 
     @property
     def text(self) -> str:
-        """All rows as CSV. A cell is empty if the row has no such number."""
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        return table.getvalue()
+        """All rows as CSV."""
+        return csv_text(self._rows)
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Add a row."""

@@ -21,8 +21,6 @@ from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.transitions import Transitions
 
-__all__ = ["ensemble_with"]
-
 # Seconds that a process waits for another one that fits the same ensemble.
 _LONGEST_FIT = 86_400.0
 
@@ -34,21 +32,7 @@ def ensemble_with(
 
     The folder lies in ``ensembles`` in the cache. Its name is a digest of configuration and dataset, so a change of
     either leads to a new fit. If several processes need it, one fits and the others wait. If the cache cannot be
-    written, the ensemble lies in a temporary folder.
-
-    Args:
-        options: Options of `FitConfig`.
-        dataset: A task's name, a folder or a Minari id.
-        device: Where to fit.
-        progress: Whether to announce the fit.
-
-    Returns:
-        The folder, or None if the dataset's own ensemble has these options.
-
-    Raises:
-        DatasetError: If the data are missing or wrong.
-        StoreError: If the folder cannot be written.
-        ConfigError: If an option is wrong.
+    written, the ensemble lies in a temporary folder. None: the dataset's own ensemble has these options.
     """
     transitions, own = load_dataset(dataset), _own_config(dataset)
     base = own or FitConfig()

@@ -13,8 +13,6 @@ from mopo_agents.runs.published import MBPO_HORIZONS, MOPO_RETURNS, OF_MOBILE, O
 from mopo_env._utils.options import DEFAULT_PENALTY
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Method", "get_method", "method_of_agent"]
-
 DEFAULT_METHOD = "ours"
 """MOPO with what was measured to be better than the paper's choices; the paper's own code ran `mopo-no-lip`."""
 
@@ -49,131 +47,69 @@ class Method:
     paper_returns: Mapping[str, float] = field(default_factory=dict)
 
 
+def _method(
+    name: str, title: str, train: Mapping[str, Any], paper_returns: Mapping[str, float] | None = None, **more: Any
+) -> Method:
+    return Method(name=name, title=title, train=train, paper_returns=paper_returns or {}, **more)
+
+
 def _baseline(name: str, title: str, agent: str) -> Method:
-    returns = column(title)
-    return Method(name=name, title=title, train={"agent": agent}, model_free=True, paper_returns=returns)
+    return _method(name, title, {"agent": agent}, column(title), model_free=True)
 
 
 # What the paper's code does, where ours is another choice.
 _PAPER = {"penalty": "learned-variance", "envelope": False}
 _LIP = {"lipschitz": LIPSCHITZ}
-_ONE_MODEL = {"num_members": 1, "num_elites": 1}
+_ONE = {"num_members": 1, "num_elites": 1}
 _ENSEMBLE = {"penalty": "ensemble-disagreement", "envelope": False}
 _ORACLE = {"penalty": "oracle", "envelope": False}
 _NONE = {"penalty": "none", "envelope": False}
+_OWN_ROLLOUTS = {"penalty": "none", "random_rollouts": False}
 
 _CRITICS = {"policy_kwargs": {"n_critics": 10, "net_arch": [256, 256, 256]}}
 # An epoch still has b·h = 250,000 transitions, as in the paper.
 _LONG = {"horizon": 50, "rollout_batch_size": 5_000, "member_per": "rollout"}
-
+_OURS = {"penalty": DEFAULT_PENALTY, "random_rollouts": False}
+_TRUNC = {"penalty": "ensemble-std", "random_rollouts": False, **_LONG}
+# Tables 1 and 2 call it MOPO, because the normalisation never took effect in the paper's code.
+_NO_LIP_RETURNS = {**MOPO_RETURNS, **of_table_3(6393.3, 3912.3)}
+_KIT = "OfflineRL-Kit's settings for D4RL v2 (yihaosun1124/OfflineRL-Kit)"
+_TATU = "after TATU (Zhang et al., 2023) and Neubay: long rollouts that end where u leaves the data's"
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(
-            name="ours",
-            title="MOPO, our choices",
-            source="docs/penalties.md",
-            train={"penalty": DEFAULT_PENALTY, "random_rollouts": False},
-            paper_returns=MOPO_RETURNS,
-        ),
-        Method(name="mopo", title="MOPO", fit=_LIP, train=_PAPER, paper_returns=MOPO_RETURNS),
-        Method(
-            name="mopo-no-lip",
-            title="MOPO, no Lip",
-            train=_PAPER,
-            # Tables 1 and 2 call it MOPO, because the normalisation never took effect in the paper's code.
-            paper_returns={**MOPO_RETURNS, **of_table_3(6393.3, 3912.3)},
-        ),
-        Method(
-            name="mopo-ens-penalty",
-            title="MOPO, ens. penalty",
-            fit=_LIP,
-            train=_ENSEMBLE,
-            paper_returns=of_table_3(6405.2, 3763.2),
-        ),
-        Method(
-            name="mopo-no-lip-ens-penalty",
-            title="MOPO, no Lip, ens. penalty",
-            train=_ENSEMBLE,
-            paper_returns=of_table_3(6502.4, 3239.4),
-        ),
-        Method(
-            name="mopo-no-penalty",
-            title="MOPO, no penalty",
-            fit=_LIP,
-            train=_NONE,
-            paper_returns=of_table_3(6409.1, -980.8),
-        ),
-        Method(name="mbpo", title="MBPO", train=_NONE, by_task=MBPO_HORIZONS, paper_returns=column("MBPO")),
-        Method(
-            name="mbpo-no-ens",
-            title="MBPO, no ens.",
-            fit=_ONE_MODEL,
-            train=_NONE,
-            by_task=MBPO_HORIZONS,
-            paper_returns=of_table_3(2247.2, -68.7),
-        ),
-        Method(
-            name="mopo-oracle",
-            title="MOPO, oracle uncertainty",
-            fit=_LIP,
-            train=_ORACLE,
-            paper_returns=of_table_3(7092.1, 3948.8),
-        ),
-        Method(
-            name="mopo-no-lip-oracle",
-            title="MOPO, no Lip, oracle uncertainty",
-            train=_ORACLE,
-            paper_returns=of_table_3(6837.3, 3917.6),
-        ),
+        _method("ours", "MOPO, our choices", _OURS, MOPO_RETURNS, source="docs/penalties.md"),
+        _method("mopo", "MOPO", _PAPER, MOPO_RETURNS, fit=_LIP),
+        _method("mopo-no-lip", "MOPO, no Lip", _PAPER, _NO_LIP_RETURNS),
+        _method("mopo-ens-penalty", "MOPO, ens. penalty", _ENSEMBLE, of_table_3(6405.2, 3763.2), fit=_LIP),
+        _method("mopo-no-lip-ens-penalty", "MOPO, no Lip, ens. penalty", _ENSEMBLE, of_table_3(6502.4, 3239.4)),
+        _method("mopo-no-penalty", "MOPO, no penalty", _NONE, of_table_3(6409.1, -980.8), fit=_LIP),
+        _method("mbpo", "MBPO", _NONE, column("MBPO"), by_task=MBPO_HORIZONS),
+        _method("mbpo-no-ens", "MBPO, no ens.", _NONE, of_table_3(2247.2, -68.7), fit=_ONE, by_task=MBPO_HORIZONS),
+        _method("mopo-oracle", "MOPO, oracle uncertainty", _ORACLE, of_table_3(7092.1, 3948.8), fit=_LIP),
+        _method("mopo-no-lip-oracle", "MOPO, no Lip, oracle uncertainty", _ORACLE, of_table_3(6837.3, 3917.6)),
         _baseline("sac", "SAC", "offline-SAC"),
         _baseline("bear", "BEAR", "BEAR"),
         _baseline("brac-p", "BRAC-p", "BRAC-p"),
         _baseline("brac-v", "BRAC-v", "BRAC-v"),
         _baseline("bc", "BC", "BC"),  # the paper has no such row
-        Method(
-            name="mopo-kit",
-            title="MOPO, h and λ by task",
-            source="OfflineRL-Kit's settings for D4RL v2 (yihaosun1124/OfflineRL-Kit)",
-            train=_PAPER,
-            by_task=OF_THE_KIT,
-        ),
-        Method(
-            name="mopo-trunc",
-            title="long rollouts, truncated",
-            source="after TATU (Zhang et al., 2023) and Neubay: long rollouts that end where u leaves the data's",
-            train={"penalty": "ensemble-std", "random_rollouts": False, **_LONG},
-        ),
-        Method(
-            name="sac-n",
-            title="SAC-N in the model",
+        _method("mopo-kit", "MOPO, h and λ by task", _PAPER, source=_KIT, by_task=OF_THE_KIT),
+        _method("mopo-trunc", "long rollouts, truncated", _TRUNC, source=_TATU),
+        _method(
+            "sac-n",
+            "SAC-N in the model",
+            {**_OWN_ROLLOUTS, "agent_options": _CRITICS},
             source="An et al., 2021; Sims et al., 2024",
-            train={"penalty": "none", "random_rollouts": False, "agent_options": _CRITICS},
         ),
-        Method(
-            name="ravl",
-            title="RAVL",
-            source="Sims et al., 2024",
-            train={"penalty": "none", "random_rollouts": False, "agent": "RAVL"},
-        ),
-        Method(
-            name="mobile",
-            title="MOBILE",
-            source="Sun et al., 2023",
-            train={"penalty": "none", "random_rollouts": False, "agent": "MOBILE"},
-            by_task=OF_MOBILE,
-        ),
+        _method("ravl", "RAVL", {**_OWN_ROLLOUTS, "agent": "RAVL"}, source="Sims et al., 2024"),
+        _method("mobile", "MOBILE", {**_OWN_ROLLOUTS, "agent": "MOBILE"}, source="Sun et al., 2023", by_task=OF_MOBILE),
     )
 }
 
 
 def get_method(name: str) -> Method:
-    """Return the method of this name.
-
-    Raises:
-        UnknownNameError: If there is none; the message lists the nearest names.
-    """
+    """Return the method of this name."""
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     return METHODS[name]

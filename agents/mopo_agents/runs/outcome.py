@@ -18,17 +18,15 @@ from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import Evaluation
 from mopo_agents.policies import load_policy
 from mopo_agents.runs.callback import EpochCallback, Watcher
-from mopo_agents.runs.divergence import cause_of_failure
 from mopo_agents.runs.logs import make_logger
 from mopo_agents.runs.policy_files import policy_metadata
 from mopo_agents.runs.resolve import ResolvedRun
 from mopo_agents.runs.rows import EvaluationRow, ModelRow, ScoreRow
+from mopo_agents.runs.watch import cause_of_failure
 from mopo_env._utils.json_files import json_text
 from mopo_env._utils.store import write_file
 from mopo_env.errors import DivergenceError, StoreError
 from mopo_env.transitions import Transitions
-
-__all__ = ["TrainResult", "learn_and_save"]
 
 
 @dataclass(frozen=True, kw_only=True)

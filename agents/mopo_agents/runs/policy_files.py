@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_env._utils.store import read_artifact
-from mopo_env.errors import ConfigError, StoreError
+from mopo_env.errors import ConfigError
 from mopo_env.tasks import Task
-
-__all__ = ["checkpoint_folder", "find_policy", "policy_metadata", "remove_checkpoints_after"]
 
 _CHECKPOINTS = "checkpoints"
 _BEST_OF = {"best": ("evaluations.csv", "return_mean"), "best-score": ("scores.csv", "score")}
@@ -66,13 +64,7 @@ def _best(run: Path, names: list[str], which: str) -> Path:
     saved = {int(name.removeprefix("epoch-")): run / _CHECKPOINTS / name for name in names}
     if (run / "policy.json").is_file():
         saved[read_artifact(run, "policy")[1].get("epoch", -1)] = run
-    try:
-        with (run / table).open(newline="") as stream:
-            returns = {int(row["epoch"]): float(row[column]) for row in csv.DictReader(stream)}
-    except FileNotFoundError:
-        returns = {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{run / table}: cannot be read: {type(error).__name__}: {error}.") from error
+    returns = dict(read_csv(run / table, lambda row: (int(row["epoch"]), float(row[column]))))
     known = returns.keys() & saved.keys()
     if not known:
         raise ConfigError(

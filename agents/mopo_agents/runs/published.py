@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mopo_env.tasks import TASKS
-
-__all__ = ["MBPO_HORIZONS", "MOPO_RETURNS", "OF_MOBILE", "OF_THE_KIT", "column", "of_table_3"]
 
 
 def of_table_3(mixed: float, jump: float) -> dict[str, float]:
@@ -52,37 +51,26 @@ MBPO_HORIZONS = {
 }
 
 
-def _settings(**h_and_lambda: tuple[int, float]) -> dict[str, dict[str, Any]]:
+def _settings(data: Sequence[str], **h_and_lambda: Sequence[tuple[int, float]]) -> dict[str, dict[str, Any]]:
+    """Return h and λ by task, given both for each robot and the kinds of its data."""
     return {
-        name.replace("_", "-"): {"horizon": horizon, "penalty_coef": penalty_coef}
-        for name, (horizon, penalty_coef) in h_and_lambda.items()
+        f"{robot}-{kind}": {"horizon": horizon, "penalty_coef": penalty_coef}
+        for robot, settings in h_and_lambda.items()
+        for kind, (horizon, penalty_coef) in zip(data, settings, strict=True)
     }
 
 
 OF_THE_KIT = _settings(
-    halfcheetah_medium=(5, 0.5),
-    hopper_medium=(5, 5.0),
-    walker2d_medium=(5, 0.5),
-    halfcheetah_mixed=(5, 0.5),
-    hopper_mixed=(5, 2.5),
-    walker2d_mixed=(1, 2.5),
-    halfcheetah_med_expert=(5, 2.5),
-    hopper_med_expert=(5, 5.0),
-    walker2d_med_expert=(1, 2.5),
+    ("medium", "mixed", "med-expert"),
+    halfcheetah=((5, 0.5), (5, 0.5), (5, 2.5)),
+    hopper=((5, 5.0), (5, 2.5), (5, 5.0)),
+    walker2d=((5, 0.5), (1, 2.5), (1, 2.5)),
 )
 OF_MOBILE = _settings(
-    halfcheetah_random=(5, 0.5),
-    hopper_random=(5, 5.0),
-    walker2d_random=(5, 2.0),
-    halfcheetah_medium=(5, 0.5),
-    hopper_medium=(5, 1.5),
-    walker2d_medium=(5, 0.5),
-    halfcheetah_mixed=(5, 0.1),
-    hopper_mixed=(5, 0.1),
-    walker2d_mixed=(1, 0.5),
-    halfcheetah_med_expert=(5, 1.0),
-    hopper_med_expert=(5, 1.5),
-    walker2d_med_expert=(1, 1.5),
+    ("random", "medium", "mixed", "med-expert"),
+    halfcheetah=((5, 0.5), (5, 0.5), (5, 0.1), (5, 1.0)),
+    hopper=((5, 5.0), (5, 1.5), (5, 0.1), (5, 1.5)),
+    walker2d=((5, 2.0), (5, 0.5), (1, 0.5), (1, 1.5)),
 )
 for _task in ("hopper-medium", "hopper-mixed"):
     OF_MOBILE[_task]["agent_options"] = {"ent_coef": 0.2}

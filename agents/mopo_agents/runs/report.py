@@ -11,8 +11,6 @@ from mopo_agents.runs.outcome import TrainResult
 from mopo_env.figures.canvas import save_figure
 from mopo_env.tasks import Task
 
-__all__ = ["plot_learning_curve", "result_table"]
-
 
 def result_table(task: Task, result: TrainResult) -> str:
     """Return a Markdown table: returns if there is a real environment, otherwise the rewards in the model."""
@@ -53,12 +51,7 @@ def _model_table(task: Task, result: TrainResult) -> str:
 
 
 def plot_learning_curve(task: Task, result: TrainResult, path: Path | str) -> Path:
-    """Draw the return over the updates of a run, with the dataset's mean and best episode. The band is over episodes.
-
-    Raises:
-        MissingExtraError: If matplotlib is not installed.
-        StoreError: If the file cannot be written.
-    """
+    """Draw the returns over the updates of a run, and the dataset's mean and best. The band is over episodes."""
     curve = Curve(
         label="policy in the real environment, ± 1 standard deviation over episodes",
         updates=np.array([row.updates for row in result.evaluations], dtype=np.float64),

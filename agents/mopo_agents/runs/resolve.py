@@ -13,18 +13,18 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from mopo_agents.agents import agent_name, get_agent_class
 from mopo_agents.baselines.offline import OfflineAgent
-from mopo_agents.runs.agent_options import agent_arguments
 from mopo_agents.runs.config import NEEDS, ROLES, Need, TrainConfig
 from mopo_agents.runs.methods import DEFAULT_METHOD, METHODS, Method, get_method, method_of_agent
 from mopo_env._utils.options import CONFORMAL, DEFAULT_ON_EXIT, DEFAULT_PENALTY
 from mopo_env.datasets.locate import resolve_task
 from mopo_env.envs.make import dataset_of
-from mopo_env.errors import ConfigError
+from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, get_penalty
 from mopo_env.penalties.oracle import OraclePenalty
 from mopo_env.tasks import Task
 
-__all__ = ["ResolvedRun", "resolve"]
+# Arguments that the training decides, not the user.
+_DECIDED = {"self", "env", "args", "kwargs", "observation_space", "action_space", "lr_schedule"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def resolve(config: TrainConfig, agent_class: type[BaseAlgorithm] | None = None)
         task=task,
         method=method,
         agent_class=agent_class,
-        agent_options={**target_entropy, **agent_arguments(agent_class, filled.agent_options)},
+        agent_options={**target_entropy, **_agent_arguments(agent_class, filled.agent_options)},
         dataset=dataset_of(task, config.dataset),
         rollout_batch_size=filled.rollout_batch_size or 0,
         standardise=bool(filled.standardise),
@@ -204,3 +204,28 @@ def _check_method(method: Method, agent_class: type[BaseAlgorithm]) -> None:
         return
     if name != own and not issubclass(agent_class, get_agent_class(own)):
         raise ConfigError(f"agent: the method {method.name} is {own}, found {name}. Leave out the agent or the method.")
+
+
+def _agent_arguments(agent_class: type[BaseAlgorithm], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an agent's class. What only its policy knows goes into ``policy_kwargs``."""
+    of_class = _parameters(agent_class)
+    policy = agent_class.policy_aliases.get("MlpPolicy")
+    of_policy = set() if policy is None else _parameters(policy) - of_class
+    for name in options:
+        if name not in of_class | of_policy:
+            raise UnknownNameError(f"option of {agent_class.__name__}", name, of_class | of_policy)
+    moved = {name: value for name, value in options.items() if name not in of_class}
+    kept = {name: value for name, value in options.items() if name in of_class}
+    return {**kept, "policy_kwargs": {**(kept.get("policy_kwargs") or {}), **moved}} if moved else kept
+
+
+def _parameters(kind: type[Any]) -> set[str]:
+    """Return the names of a class's arguments, those included that it passes on to its parents."""
+    names: set[str] = set()
+    for parent in kind.__mro__:
+        if "__init__" in vars(parent):
+            parameters = inspect.signature(vars(parent)["__init__"]).parameters
+            names |= parameters.keys()
+            if not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
+                break
+    return {name for name in names - _DECIDED - set(NEEDS) if not name.startswith("_")}

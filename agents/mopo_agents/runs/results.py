@@ -1,13 +1,11 @@
-"""Read finished training runs from ``config.json`` and ``result.json``, and write tables as CSV."""
+"""Read finished training runs from ``config.json`` and ``result.json``."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from mopo_env._utils.json_files import read_json
 from mopo_env.errors import StoreError
 from mopo_env.tasks import TASKS, Task
 
-__all__ = ["Run", "csv_text", "find_runs", "has_fallen", "read_json", "read_run"]
+_NUMBERS = ("dataset_mean", "dataset_max", "dataset_reward", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,26 +100,22 @@ def read_run(folder: Path) -> Run:
         returns, scores = tuple(_number(row["return_mean"]) for row in evaluations), tuple(read_scores(folder))
         if not evaluations and in_model is None:
             raise StoreError(f"{folder}: the run was never evaluated, and has no model whose numbers could be shown.")
-        dataset_mean = _number(result["dataset_mean"])
+        texts: dict[str, Any] = {name: str(config[name]) for name in ("identity", "task", "method", "agent")}
+        found: dict[str, Any] = {name: _number(result[name]) for name in _NUMBERS}
         return Run(
             folder=folder,
-            identity=str(config["identity"]),
-            task=str(config["task"]),
+            **texts,
+            **found,
+            epochs=int(config["epochs"]),
+            seed=int(config["seed"]),
             setting=_setting(config),
-            method=str(config["method"]),
             label=_label(config),
-            agent=str(config["agent"]),
             dataset=str(config["dataset_fingerprint"]),
             rollout_batch_size=None if (size := config["rollout_batch_size"]) is None else int(size),
-            epochs=int(config["epochs"]),
             updates=int(result["updates"]),
-            seed=int(config["seed"]),
             diverged=result["diverged_epoch"] is not None,
-            collapsed=has_fallen(returns, dataset_mean) if returns else bool(scores) and has_collapsed(scores),
+            collapsed=has_fallen(returns, found["dataset_mean"]) if returns else bool(scores) and has_collapsed(scores),
             paper=_paper_return(config),
-            dataset_mean=dataset_mean,
-            dataset_max=_number(result["dataset_max"]),
-            dataset_reward=_number(result["dataset_reward"]),
             returns=returns,
             evaluated_at=tuple(int(row["updates"]) for row in evaluations),
             has_scale=bool(evaluations) and evaluations[-1]["normalised"] is not None,
@@ -129,7 +123,6 @@ def read_run(folder: Path) -> Run:
             penalty=None if in_model is None else _number(in_model["penalty"]),
             scores=scores,
             alarms=tuple(str(alarm) for alarm in result.get("alarms", {}).values()),
-            seconds=_number(result["seconds"]),
             machine=result.get("machine"),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -140,15 +133,6 @@ def has_fallen(returns: Sequence[float], dataset_mean: float) -> bool:
     """Return whether the last return has lost two fifths of the best one's gain over the data and the first policy."""
     best = max(returns)
     return best - returns[-1] > 0.4 * (best - min(returns[0], dataset_mean))
-
-
-def csv_text(rows: Sequence[Any]) -> str:
-    """Return dataclass instances of one type as CSV, unrounded; None is an empty cell."""
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, [column.name for column in fields(rows[0])], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(vars(row) for row in rows)
-    return table.getvalue()
 
 
 def _label(config: Mapping[str, Any]) -> str:

@@ -12,15 +12,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mopo_agents.agents import AGENTS
 from mopo_agents.runs.config import NEEDS, TrainConfig
-from mopo_agents.runs.folder import options_of, read_config
+from mopo_agents.runs.folder import check_unfinished, options_of, recorded_config
 from mopo_agents.runs.outcome import TrainResult
 from mopo_agents.runs.resolve import resolve
 from mopo_agents.runs.train import carry_out
 from mopo_env._utils.json_files import read_json
 from mopo_env._utils.references import is_reference
 from mopo_env.errors import ConfigError, StoreError
-
-__all__ = ["recorded_options", "resume"]
 
 _UNNAMED = "{name}: {run} names the code {value!r}, which a file alone does not start. Name it again: {name}={value!r}."
 
@@ -58,11 +56,13 @@ def resume(
         progress: Whether to show a progress bar.
 
     Raises:
-        ConfigError: If the run is finished, another process works on it, or its dataset or ensemble has changed.
+        ConfigError: If the run is finished, or its dataset or ensemble has changed.
+        BusyError: If another process works on it.
         StoreError: If there is no run, or a file is damaged.
         MopoError: As in `train`.
     """
-    config, record = read_config(Path(folder))
+    config, record = recorded_config(Path(folder))
+    check_unfinished(Path(folder), record)
     _check_code(record, {"penalty": penalty, "termination": termination, "real_env": real_env}, Path(folder))
     given = {"device": device, "threads": threads}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -83,13 +83,8 @@ def recorded_options(
     """Return the options that make a new run like a recorded one, by name.
 
     What the method, the task or the agent decided then is left open, so that another one decides anew. What another
-    agent has no use for is left out.
-
-    Args:
-        path: The folder of a run, or its ``config.json``.
-        method: The method of the new run. None: the same.
-        agent: The agent of the new run. None: the same, or the method's.
-        **named: Options of the new run that may name code, ``penalty``, ``termination`` and ``real_env``.
+    agent has no use for is left out. `named` are the options of the new run that may name code: ``penalty``,
+    ``termination`` and ``real_env``.
 
     Raises:
         StoreError: If there is no such file, or it is damaged.

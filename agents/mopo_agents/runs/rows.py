@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from mopo_agents.trust.score import PolicyScore
 
-__all__ = ["EvaluationRow", "ModelRow", "ScoreRow"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRow:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mopo_agents._utils.trees import differing
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.replay_buffer import MixedReplayBuffer
 from mopo_agents.runs.state.agent_state import agent_state, set_agent_state, unsaved_state
@@ -27,8 +28,6 @@ from mopo_agents.runs.state.generators import (
 from mopo_agents.sb3.overlap import OverlappedRollouts
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.store import library_versions
-
-__all__ = ["RunState", "obstacle_to_resume"]
 
 _NAME = "training"
 
@@ -60,7 +59,7 @@ class RunState:
             oldest = newest - buffer.size()
             new = min(newest - self._log.position, buffer.size())
             if new:
-                self._log.skip_to(newest - new)
+                self._log.position = newest - new
                 self._log.append({"steps": buffer.newest_steps(new)}, length=new)
             oldest = self._log.start_of(oldest)
             state["buffer"] = {
@@ -77,9 +76,6 @@ class RunState:
         Returns:
             The notes, and what is different on this machine: if there is anything, the resumed run may differ in the
             last digits from the uninterrupted one. None: there is no state.
-
-        Raises:
-            StoreError: If the files are damaged or belong to another kind of run.
         """
         state = read_state(self._folder, _NAME)
         if state is None:
@@ -95,12 +91,7 @@ class RunState:
                 self._log.keep_only(saved["oldest"], saved["newest"])
             _restore_rollouts(agent, state)
             set_global_generators(state["generators"])
-            before, now = state["computed_with"], computed_with(agent)
-            differences = [
-                f"{name}: {before.get(name)}, now {now.get(name)}"
-                for name in sorted(before.keys() | now.keys())
-                if before.get(name) != now.get(name)
-            ]
+            differences = differing(state["computed_with"], computed_with(agent))
             if agent.device.type != "cpu":
                 differences.append(f"device: on {agent.device.type}, sums are not always in the same order")
             return state.get("notes", {}), differences

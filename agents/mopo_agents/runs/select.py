@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_agents.runs.policy_files import checkpoint_folder
 from mopo_agents.runs.rows import ScoreRow
 from mopo_env._utils.json_files import read_json
-from mopo_env.errors import ConfigError, StoreError
-
-__all__ = ["Candidate", "read_scores", "select"]
+from mopo_env.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A policy that was scored.
-
-    Attributes:
-        run: The folder of its run.
-        folder: The folder of the policy; None if it was not kept.
-        row: Its score.
-    """
+    """A policy that was scored: its run, its own folder (None: it was not kept), and its score."""
 
     run: Path
     folder: Path | None
@@ -58,21 +50,9 @@ def select(runs: Iterable[Path]) -> list[Candidate]:
 
 
 def read_scores(run: Path) -> Sequence[ScoreRow]:
-    """Return the rows of a run's ``scores.csv``; none if there is no such file.
-
-    Raises:
-        StoreError: If the file is damaged.
-    """
-    path = run / "scores.csv"
-    try:
-        with path.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
-        return [
-            ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers if name in row})
-            for row in rows
-        ]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: cannot be read: {type(error).__name__}: {error}.") from error
+    """Return the rows of a run's ``scores.csv``; none if there is no such file."""
+    numbers = [field.name for field in fields(ScoreRow) if field.name != "epoch"]
+    return read_csv(
+        run / "scores.csv",
+        lambda row: ScoreRow(epoch=int(row["epoch"]), **{name: float(row[name]) for name in numbers if name in row}),
+    )

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mopo_agents._utils.hints import terminal_rows_hint
-from mopo_agents._utils.threads import torch_threads
+from mopo_agents._utils.machine import torch_threads
 from mopo_agents.agents import agent_name, fast_path, make_agent, make_offline_agent
 from mopo_agents.baselines.offline import OfflineAgent
 from mopo_agents.evaluation import check_spaces
@@ -45,8 +45,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import make_real_env
 from mopo_env.transitions import Transitions
-
-__all__ = ["build_penalized_model", "carry_out", "train"]
 
 _NOTICE = "The run stops when this epoch is finished and saved. Interrupt it again to stop at once without saving."
 

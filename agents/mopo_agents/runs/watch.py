@@ -1,20 +1,26 @@
-"""The watch on a policy during training, by data and model alone: scores, alarms, and whether to stop."""
+"""The watch on a training: what has ceased to be finite, and the policy by data and model alone."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mopo_agents.policies import policy_weights
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.rows import ScoreRow
 from mopo_agents.trust.alarms import find_alarms, has_collapsed
 from mopo_agents.trust.score import PolicyScorer
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env._utils.progress import announce
+from mopo_env.errors import InputError
 
-__all__ = ["Watch"]
+# The explained variance of returns that are all equal is not a number, and this is no sign of divergence.
+_MAY_BE_NAN = "train/explained_variance"
 
 
 class Watch:
@@ -64,3 +70,28 @@ class Watch:
                 announce(f"Warning, {self.alarms[kind]}")
         self.stopped = self._config.stop_when_collapsing and has_collapsed(self.scores)
         return is_highest
+
+
+def non_finite_quantity(agent: BaseAlgorithm) -> str | None:
+    """Return the name of a loss of the last epoch, or of a weight, that is not finite; None: all are finite.
+
+    A loss can overflow while the weights are finite: Adam then divides by infinity and never changes them again.
+    """
+    logged: dict[str, Any] = agent.logger.name_to_value
+    for name, value in logged.items():
+        if name.startswith("train/") and name != _MAY_BE_NAN and isinstance(value, Real) and not math.isfinite(value):
+            return f"{name} is {value}"
+    for name, array in policy_weights(agent).items():
+        if not np.isfinite(array).all():
+            return f"a weight in {name} is {array[~np.isfinite(array)].flat[0]}"
+    return None
+
+
+def cause_of_failure(agent: BaseAlgorithm, error: Exception) -> str | None:
+    """Return what was not finite when an error ended an epoch; None: the error has another cause.
+
+    PyTorch's distributions refuse means that are not finite, and the environment such actions.
+    """
+    if isinstance(error, InputError):
+        return "the policy chose actions that are not finite"
+    return non_finite_quantity(agent) if isinstance(error, ValueError | RuntimeError) else None

@@ -25,8 +25,6 @@ from mopo_env._utils.arrays import check_actions
 from mopo_env.envs.rollouts import RolloutStep
 from mopo_env.errors import InputError
 
-__all__ = ["BatchedRollouts", "CollectedStep", "by_parts", "policy_decides", "to_model"]
-
 _ROWS_AT_ONCE = 512  # on a CPU: the activations between two layers of 256 units then fit in its cache
 
 # Methods of Stable-Baselines3's loop; a class that overrides one of them keeps the loop.

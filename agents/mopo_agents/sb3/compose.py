@@ -16,20 +16,13 @@ from mopo_agents.sb3.value_agents import VALUE_AGENT_OPTIONS, ValueAgent, is_val
 from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
 
-__all__ = ["compose", "off_policy_options"]
-
 
 def compose(
     agent_class: type[BaseAlgorithm], *, fast: bool = True, random_rollouts: bool = False, overlap: bool = False
 ) -> type[BaseAlgorithm]:
     """Return an agent's class with the mixins it needs; the name of the new class lists them.
 
-    Args:
-        agent_class: Any off-policy or on-policy class.
-        fast: Whether faster code with the same results may run rollouts and updates. A class that overrides the
-            methods in question keeps its own.
-        random_rollouts: Whether rollouts take uniform random actions.
-        overlap: Whether rollouts run at the same time as the updates.
+    The options are those of `make_agent`. A class that overrides what `fast` would replace keeps its own methods.
 
     Raises:
         ConfigError: If the class does not support one of the options.
@@ -68,9 +61,6 @@ def off_policy_options(
     """Return MOPO's options for an off-policy agent.
 
     The arguments are those of `make_agent`. ``replay_buffer_kwargs`` moves from `agent_options` to the result.
-
-    Raises:
-        ConfigError: If a number is not a positive integer, or the buffer is not a `MixedReplayBuffer`.
     """
     gradient_steps = 1000 if gradient_steps is None else check_integer("gradient_steps", gradient_steps)
     retain_epochs = 5 if retain_epochs is None else check_integer("retain_epochs", retain_epochs)

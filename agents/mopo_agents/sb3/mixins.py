@@ -15,8 +15,6 @@ from torch import nn
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 
-__all__ = ["FastPath", "OwnActionRandom", "RandomRollouts", "fast_path", "is_untouched", "plain_class", "with_mixins"]
-
 _OWN = "by the agent's own code"
 _MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")

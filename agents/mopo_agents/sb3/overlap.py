@@ -23,8 +23,6 @@ from mopo_agents.sb3.squashed_gaussian import squash
 from mopo_agents.vec_env import PenalizedModelVecEnv
 from mopo_env.errors import ConfigError
 
-__all__ = ["OverlappedRollouts"]
-
 
 class OverlappedRollouts(BatchedRollouts):
     """Mixin for agents with an actor: a thread rolls out while the agent updates.

@@ -15,8 +15,6 @@ from jaxtyping import Float
 from stable_baselines3.sac.policies import LOG_STD_MAX, LOG_STD_MIN
 from torch import Tensor
 
-__all__ = ["DrawnActions", "draw", "draw_actions", "log_prob", "squash", "unsquash"]
-
 _TINY = 1e-6  # Stable-Baselines3's constant; it keeps the logarithm finite where the tanh saturates
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 

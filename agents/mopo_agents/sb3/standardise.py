@@ -14,8 +14,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["Standardise", "standardised"]
-
 
 class Standardise(BaseFeaturesExtractor):
     """Scale observations to zero mean and unit variance before the networks.

@@ -12,8 +12,6 @@ from stable_baselines3.common.utils import polyak_update
 
 from mopo_agents.sb3.mixins import OwnActionRandom
 
-__all__ = ["VALUE_AGENT_OPTIONS", "ValueAgent", "is_value_agent"]
-
 # The learning rate is that of Stable-Baselines3's SAC, since the default of DQN, 1e-4, is for Atari. The target is
 # copied as a whole every 250 updates, as in the DQN paper.
 VALUE_AGENT_OPTIONS = {"learning_rate": 3e-4, "target_update_interval": 250}

@@ -10,8 +10,6 @@ from typing import Literal, Protocol
 from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number
 from mopo_env.errors import ConfigError
 
-__all__ = ["Attempt", "Backend", "Start"]
-
 Name = Literal["local", "ray", "slurm"]
 
 
@@ -58,11 +56,7 @@ class Backend:
     slurm_parameters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the options.
-
-        Raises:
-            ConfigError: If one is wrong, or is of another backend.
-        """
+        """Refuse every option that is wrong, or of another backend, by a `ConfigError` that names it."""
         check_fields(self, check_choice, "backend", choices=Name)
         check_fields(self, check_integer, "workers", optional=True)
         check_fields(self, check_integer, "retries", minimum=0)

@@ -15,8 +15,6 @@ from mopo_agents.sweeps.backends import Attempt, Backend, Start
 from mopo_agents.sweeps.plan import Job
 from mopo_agents.sweeps.work import BUSY, REFUSED, SAVED, write_job
 
-__all__ = ["run_jobs"]
-
 _NOTICE = "The runs finish their epoch and save; the same command continues them."
 
 
@@ -27,13 +25,8 @@ def run_jobs(
 
     A job whose process dies is tried again, and continues from its saved state. So does one that was asked to stop by
     others, such as a cluster that takes a machine back. A job on which another process works is waited for. The folder
-    `out` gets the jobs as files, and in ``logs/`` what each process prints.
-
-    Args:
-        jobs: The jobs.
-        out: The folder of the plan.
-        backend: Where they are done.
-        notify: Gets a line for each job that begins or ends.
+    `out` gets the jobs as files, and in ``logs/`` what each process prints. `notify` gets a line
+    for each job that begins or ends.
 
     Raises:
         ConfigError: If the backend cannot be used as asked.

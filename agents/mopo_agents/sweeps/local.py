@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["start"]
-
 
 class _Process(subprocess.Popen[bytes]):
     def poll(self) -> int | None:

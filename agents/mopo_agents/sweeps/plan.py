@@ -14,8 +14,6 @@ from mopo_agents.runs.identity import digest
 from mopo_agents.runs.resolve import resolve
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["Job", "Plan", "config_of", "make_job", "read_plan", "read_toml"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -86,11 +84,7 @@ def _combinations(path: Path, grid: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_toml(path: Path, parts: Sequence[str]) -> dict[str, Any]:
-    """Return the content of a plan.
-
-    Raises:
-        ConfigError: If it is not TOML, or has other parts than these.
-    """
+    """Return the content of a plan, which must have no other parts than these."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -101,11 +95,7 @@ def read_toml(path: Path, parts: Sequence[str]) -> dict[str, Any]:
 
 
 def config_of(path: Path, options: Mapping[str, Any]) -> TrainConfig:
-    """Return the options of a run in a plan, all of which fit together.
-
-    Raises:
-        ConfigError: If they do not; the message names the plan.
-    """
+    """Return the options of a run in a plan, all of which fit together."""
     known = [field.name for field in fields(TrainConfig)]
     for name in options.keys() - set(known):
         raise UnknownNameError(f"option in {path}", name, known)

@@ -16,17 +16,10 @@ from mopo_agents.sweeps.backends import Backend, Start
 from mopo_agents.sweeps.work import CRASHED, SAVED, attempt
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["ray_cluster"]
-
 
 @contextmanager
 def ray_cluster(backend: Backend) -> Iterator[Start]:
-    """Connect to Ray. Each attempt gets a fresh worker process, because a policy's numbers must not depend on others.
-
-    Raises:
-        ConfigError: If there is no cluster at the address.
-        MissingExtraError: If Ray is not installed.
-    """
+    """Connect to Ray. Each attempt gets a fresh process, because a policy's numbers must not depend on others."""
     # Ray's sockets lie here, and the names of sockets have at most 107 letters: too few for most other folders.
     short = "/tmp" if os.name == "posix" else None  # noqa: S108
     with tempfile.TemporaryDirectory(prefix="mopo-ray-", dir=short) as folder:

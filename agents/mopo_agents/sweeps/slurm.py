@@ -10,20 +10,11 @@ from mopo_agents.sweeps.backends import Backend, Start
 from mopo_agents.sweeps.work import CRASHED, attempt
 from mopo_env.errors import ConfigError, require_extra
 
-__all__ = ["slurm_queue"]
-
 
 def slurm_queue(backend: Backend, folder: Path, *, cluster: str = "slurm") -> Start:
-    """Prepare to send jobs to Slurm.
+    """Prepare to send jobs to Slurm. All machines see the folder, which is for submitit's files.
 
-    Args:
-        backend: The resources of a job.
-        folder: For submitit's files, seen by all machines.
-        cluster: ``"local"``: processes of this machine instead, for tests.
-
-    Raises:
-        ConfigError: If there is no Slurm on this machine.
-        MissingExtraError: If submitit is not installed.
+    The cluster ``"local"`` stands for processes of this machine, for tests.
     """
     submitit = require_extra("submitit", "slurm")
     try:

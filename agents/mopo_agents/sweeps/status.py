@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from mopo_agents._utils.csv_tables import read_csv
 from mopo_agents.runs.folder import is_finished, state_folder
 from mopo_agents.runs.select import read_scores
 from mopo_agents.sweeps.plan import Job, Plan
 from mopo_env._utils.json_files import read_json
 from mopo_env.errors import require_extra
 
-__all__ = ["JobStatus", "csv_of", "parquet_of", "result_rows", "status_of"]
-
 State = Literal["done", "diverged", "begun", "open"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """How far a job is.
+    """How far a job is: its state, its finished epochs, and what it gave until now; None: nothing.
 
     Attributes:
         state: done, diverged, begun (running or interrupted), or open.
-        epoch: Finished epochs.
-        last_return: The latest return in the real environment; None without one.
-        last_10_return: The mean of the last ten, or of all if there are fewer; None without one.
-        best_score: The best score by the model alone; None without one.
+        last_10_return: The mean of the last ten returns in the real environment, or of all if there are fewer.
+        best_score: The best score by the model alone.
     """
 
     state: State
@@ -42,19 +37,15 @@ class JobStatus:
 
 
 def status_of(job: Job) -> JobStatus:
-    """Look at a job's folder.
-
-    Raises:
-        StoreError: If a file of the run is damaged.
-    """
+    """Look at a job's folder."""
     state: State = "begun" if (job.folder / "config.json").is_file() else "open"
-    epoch = len(_column(job.folder / "progress.csv", "mopo/epoch"))
+    epoch = len(read_csv(job.folder / "progress.csv", dict))
     if is_finished(job.folder):
         result = read_json(job.folder / "result.json")
         state, epoch = "done" if result["diverged_epoch"] is None else "diverged", result["epochs"]
     elif state == "open" and state_folder(job.folder).is_dir():
         state = "begun"
-    returns = [float(value) for value in _column(job.folder / "evaluations.csv", "return_mean")]
+    returns = read_csv(job.folder / "evaluations.csv", lambda row: float(row["return_mean"]))
     return JobStatus(
         state=state,
         epoch=epoch,
@@ -74,30 +65,9 @@ def result_rows(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV, with a header."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
-
-
 def parquet_of(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Return rows as a Parquet file.
-
-    Raises:
-        MissingExtraError: If pyarrow is not installed.
-    """
+    """Return rows as a Parquet file."""
     pyarrow, parquet = require_extra("pyarrow", "tables"), require_extra("pyarrow.parquet", "tables")
     stream = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(list(rows)), stream)
     return stream.getvalue()
-
-
-def _column(path: Path, name: str) -> list[str]:
-    try:
-        with path.open(newline="") as stream:
-            return [row[name] for row in csv.DictReader(stream) if row.get(name)]
-    except FileNotFoundError:
-        return []

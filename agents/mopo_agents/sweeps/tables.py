@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mopo_agents.runs.config import TrainConfig
 from mopo_agents.runs.methods import get_method
@@ -14,20 +14,12 @@ from mopo_env.datasets.folders import find_folder
 from mopo_env.errors import ConfigError, UnknownNameError
 from mopo_env.tasks import TASKS
 
-__all__ = ["TABLES", "PaperTable", "plan_of"]
-
 EPOCHS = 500
 ROLLOUT_BATCH_SIZE = 50_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperTable:
-    """Rows of a table of the paper.
-
-    Attributes:
-        tasks: The tasks.
-        methods: The methods; `mopo-no-lip` is what the paper's code ran as MOPO.
-    """
+class PaperTable(NamedTuple):
+    """The tasks of a table of the paper, and its methods; `mopo-no-lip` is what the paper's code ran as MOPO."""
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
@@ -37,26 +29,16 @@ _OUT_OF_DISTRIBUTION = ("halfcheetah-jump", "ant-angle")
 _OF_D4RL = tuple(name for name, task in TASKS.items() if task.paper_return and name not in _OUT_OF_DISTRIBUTION)
 
 TABLES = {
-    "table1": PaperTable(tasks=_OF_D4RL, methods=("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-v")),
-    "table2": PaperTable(
-        tasks=_OUT_OF_DISTRIBUTION, methods=("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-p", "brac-v")
-    ),
+    "table1": PaperTable(_OF_D4RL, ("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-v")),
+    "table2": PaperTable(_OUT_OF_DISTRIBUTION, ("ours", "mopo-no-lip", "mbpo", "sac", "bear", "brac-p", "brac-v")),
     "table3": PaperTable(
-        tasks=("halfcheetah-mixed", "halfcheetah-jump"),
-        methods=(
-            "ours",
-            "mopo",
-            "mopo-no-lip",
-            "mopo-ens-penalty",
-            "mopo-no-lip-ens-penalty",
-            "mopo-no-penalty",
-            "mbpo",
-            "mbpo-no-ens",
-            "mopo-oracle",
-            "mopo-no-lip-oracle",
+        ("halfcheetah-mixed", "halfcheetah-jump"),
+        (
+            *("ours", "mopo", "mopo-no-lip", "mopo-ens-penalty", "mopo-no-lip-ens-penalty", "mopo-no-penalty"),
+            *("mbpo", "mbpo-no-ens", "mopo-oracle", "mopo-no-lip-oracle"),
         ),
     ),
-    "figure1": PaperTable(tasks=("halfcheetah-mixed", "halfcheetah-jump"), methods=("mbpo", "mbpo-no-ens", "sac")),
+    "figure1": PaperTable(("halfcheetah-mixed", "halfcheetah-jump"), ("mbpo", "mbpo-no-ens", "sac")),
 }
 """Table 1 also has the batch's mean and largest return; every report has these."""
 
@@ -72,13 +54,7 @@ def plan_of(
 ) -> tuple[Plan, list[str]]:
     """Return the runs of a table, and the tasks that are left out because nobody has collected their data here.
 
-    Args:
-        name: A key of `TABLES`.
-        scale: Share of the paper's 500 epochs and, up to 1, of its b = 50,000; b is at least 20,000.
-        seeds: One run each; the paper has three.
-        out: The folder of the runs.
-        tasks: Only these tasks; default: the table's.
-        methods: These methods; default: the table's.
+    The arguments are those of `mopo reproduce`.
 
     Raises:
         UnknownNameError: If there is no such table, task or method.

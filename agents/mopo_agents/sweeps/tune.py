@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["Search", "best_job", "read_search", "tune"]
-
 Objective = Literal["score", "return"]
 _PARTS = ("out", "objective", "trials", "seed", "batch", "options", "search")
 _TUNABLE = ("method", "size")
@@ -36,11 +34,9 @@ class Search:
     """What is searched.
 
     Attributes:
-        path: The plan.
         out: Where the runs go, and ``study.db``, the study of Optuna.
         objective: score for the best score by the model alone; return for the mean of the last ten real returns.
         trials: Number of trials in all.
-        seed: Of the search.
         batch: Trials that are chosen before any of them is done, so that they can be done at once.
         options: What all runs share.
         space: What is searched, as Optuna's distributions.
@@ -56,11 +52,7 @@ class Search:
     space: Mapping[str, BaseDistribution]
 
     def job(self, values: Mapping[str, Any]) -> Job:
-        """Return the run of a trial; ``agent_options.learning_rate`` is an option of the agent.
-
-        Raises:
-            ConfigError: If a value is wrong.
-        """
+        """Return the run of a trial; ``agent_options.learning_rate`` is an option of the agent."""
         options = {**self.options, "agent_options": dict(self.options.get("agent_options", {}))}
         for name, value in values.items():
             first, _, inner = name.partition(".")
@@ -121,12 +113,7 @@ def tune(search: Search, backend: Backend, *, notify: Callable[[str], None] = la
     """Carry out a search, or continue it. It ends as if it had not been interrupted.
 
     Every suggestion depends on the seed, its number and the batches before. So it matters neither how many jobs are
-    done at once nor in which order they end.
-
-    Args:
-        search: The search.
-        backend: Where the runs are done.
-        notify: Gets a line for each run that begins or ends, and for each trial.
+    done at once nor in which order they end. `notify` gets a line for each run that begins or ends, and for each trial.
 
     Raises:
         ConfigError: If the first runs fail, as all would.
@@ -156,11 +143,7 @@ def tune(search: Search, backend: Backend, *, notify: Callable[[str], None] = la
 
 
 def best_job(study: Study, search: Search) -> tuple[Job, float]:
-    """Return the run of the best trial, and its value.
-
-    Raises:
-        ConfigError: If no trial has a value.
-    """
+    """Return the run of the best trial, and its value."""
     complete = [trial for trial in study.trials if trial.value is not None]
     if not complete:
         raise ConfigError(f"{search.path}: no trial has a {search.objective}. {search.out / 'logs'} says why.")

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mopo_agents.sweeps.plan import Job
 
-__all__ = ["BUSY", "CRASHED", "REFUSED", "SAVED", "attempt", "do_job", "write_job"]
-
 CRASHED = 1
 REFUSED = 2  # the same attempt would end the same way
 BUSY = 3  # another process works on the run
@@ -30,9 +28,7 @@ _ENVIRONMENT = ("MOPO_", "MINARI_", "MUJOCO_")
 def attempt(file: Path, log: Path | None = None) -> int:
     """Do the job of a file; return 0 when it is done, otherwise how this process could not do it.
 
-    Args:
-        file: What `write_job` wrote.
-        log: Gets everything that this process prints from now on; None: it is printed.
+    The log gets everything that this process prints from now on; None: it is printed.
     """
     content = json.loads(file.read_text())
     if log is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from mopo_agents.baselines.action_vae import ActionVAE, kl_to_standard_normal, vae_loss
+from mopo_agents.baselines.bear import ActionVAE, kl_to_standard_normal, vae_loss
 
 
 def test_the_divergence_of_the_latents_has_its_closed_form() -> None:

@@ -17,7 +17,7 @@ from helpers.runs import TASK, leave_run
 
 import mopo_env
 from mopo_agents.cli import doctor
-from mopo_agents.cli.results import as_json
+from mopo_agents.cli.messages import as_json
 from mopo_env._utils.progress import PlainLines, progress_bar
 from mopo_env.datasets.files import save_transitions
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -22,7 +21,6 @@ from mopo_agents.collection.episodes import (
     EpisodeRunner,
     make_rollout_policy,
     squashed_gaussian,
-    uniform,
 )
 from mopo_agents.collection.rollouts import roll_out
 from mopo_agents.policies import save_policy
@@ -38,9 +36,9 @@ HOPPER = functools.partial(make_behaviour_env, "hopper-random", max_episode_step
 ROWS = 1200  # whole groups of sixteen episodes, and a part of one
 
 
-def hopper_episodes(**changes: Any) -> list[Episode]:
+def hopper_episodes(policy: Path, **changes: Any) -> list[Episode]:
     """Roll out in Hopper, which falls after some twenty random steps or is stopped after thirty."""
-    return roll_out(HOPPER, **{"policy": None, "rows": ROWS, "seed": 7, "progress": False, **changes})
+    return roll_out(HOPPER, **{"policy": policy, "rows": ROWS, "seed": 7, "progress": False, **changes})
 
 
 def fingerprint(episodes: list[Episode]) -> str:
@@ -49,8 +47,8 @@ def fingerprint(episodes: list[Episode]) -> str:
 
 
 @pytest.fixture(scope="module")
-def episodes() -> list[Episode]:
-    return hopper_episodes()
+def episodes(policy: Path) -> list[Episode]:
+    return hopper_episodes(policy)
 
 
 @pytest.fixture(scope="module")
@@ -85,29 +83,29 @@ class TestEpisodes:
             assert episode.terminated == terminated
         assert {episode.terminated for episode in episodes} == {True, False}
 
-    def test_there_are_as_many_rows_as_were_asked_for(self, episodes: list[Episode]) -> None:
+    def test_there_are_as_many_rows_as_were_asked_for(self, policy: Path, episodes: list[Episode]) -> None:
         """The last episode is cut off; what came before is whole."""
         data = Transitions.from_episodes(episodes)
         assert len(data) == ROWS
         assert data.truncations[-1]
-        longer = hopper_episodes(rows=ROWS + 40)
+        longer = hopper_episodes(policy, rows=ROWS + 40)
         assert fingerprint(episodes[:-1]) == fingerprint(longer[: len(episodes) - 1])
         kept = len(episodes[-1].actions)
         np.testing.assert_array_equal(episodes[-1].observations, longer[len(episodes) - 1].observations[: kept + 1])
 
-    def test_an_end_that_fits_is_not_called_a_cut(self, episodes: list[Episode]) -> None:
+    def test_an_end_that_fits_is_not_called_a_cut(self, policy: Path, episodes: list[Episode]) -> None:
         """Where the rows end with a fall, it stays a fall."""
         number = next(index for index, episode in enumerate(episodes) if episode.terminated and index > 2)
         rows = sum(len(episode.actions) for episode in episodes[: number + 1])
-        exact = hopper_episodes(rows=rows)
+        exact = hopper_episodes(policy, rows=rows)
         assert len(exact) == number + 1
         assert exact[-1].terminated
 
-    def test_seed_and_stream_decide(self, episodes: list[Episode]) -> None:
+    def test_seed_and_stream_decide(self, policy: Path, episodes: list[Episode]) -> None:
         """The same seed for two policies must not start all their episodes alike."""
-        assert fingerprint(hopper_episodes()) == fingerprint(episodes)
+        assert fingerprint(hopper_episodes(policy)) == fingerprint(episodes)
         for change in ({"seed": 8}, {"stream": 1}):
-            other = hopper_episodes(**change)
+            other = hopper_episodes(policy, **change)
             starts = {episode.observations[0].tobytes() for episode in other}
             assert len(starts) == len(other)
             assert not starts & {episode.observations[0].tobytes() for episode in episodes}
@@ -124,19 +122,17 @@ class TestEpisodes:
         assert len(first) == EPISODES_SIDE_BY_SIDE
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("random", [True, False])
-    def test_processes_change_nothing(self, policy: Path, random: bool) -> None:
+    def test_processes_change_nothing(self, policy: Path) -> None:
         """One, two and three of them; starting each costs seconds of imports."""
-        chosen = None if random else policy
-        alone = fingerprint(hopper_episodes(policy=chosen))
+        alone = fingerprint(hopper_episodes(policy))
         for workers in (2, 3):
-            assert fingerprint(hopper_episodes(policy=chosen, workers=workers)) == alone
+            assert fingerprint(hopper_episodes(policy, workers=workers)) == alone
 
     @pytest.mark.slow
-    def test_a_dead_process_is_reported(self) -> None:
+    def test_a_dead_process_is_reported(self, policy: Path) -> None:
         """Out of memory, say; the library's own message names no option."""
         with pytest.raises(ConfigError, match="workers: one of 2 processes ended early"):
-            roll_out(functools.partial(os._exit, 1), policy=None, rows=10, seed=0, workers=2, progress=False)
+            roll_out(functools.partial(os._exit, 1), policy=policy, rows=10, seed=0, workers=2, progress=False)
 
 
 class TestResume:
@@ -156,65 +152,46 @@ class TestResume:
         monkeypatch.setattr(EpisodeRunner, "run", counted)
         return asked
 
-    def test_after_a_crash(self, episodes: list[Episode], tmp_path: Path) -> None:
+    def test_after_a_crash(self, policy: Path, episodes: list[Episode], tmp_path: Path) -> None:
         def crash() -> None:
             raise MemoryError
 
         with pytest.MonkeyPatch.context() as patch:
             self.run_until(patch, 3, crash)
             with pytest.raises(MemoryError):
-                hopper_episodes(folder=tmp_path, checkpoint_minutes=0.0)
+                hopper_episodes(policy, folder=tmp_path, checkpoint_minutes=0.0)
         with pytest.MonkeyPatch.context() as patch:
             asked = self.run_until(patch, 99, crash)
-            assert fingerprint(hopper_episodes(folder=tmp_path)) == fingerprint(episodes)
+            assert fingerprint(hopper_episodes(policy, folder=tmp_path)) == fingerprint(episodes)
             assert asked[0] == 2  # the first two groups were on disk
             asked.clear()
-            assert fingerprint(hopper_episodes(folder=tmp_path)) == fingerprint(episodes)
+            assert fingerprint(hopper_episodes(policy, folder=tmp_path)) == fingerprint(episodes)
             assert asked == []  # nothing is left to do
-            assert fingerprint(hopper_episodes(folder=tmp_path, rows=2000)) == fingerprint(hopper_episodes(rows=2000))
-            assert fingerprint(hopper_episodes(folder=tmp_path, rows=500)) == fingerprint(hopper_episodes(rows=500))
+            assert fingerprint(hopper_episodes(policy, folder=tmp_path, rows=2000)) == fingerprint(
+                hopper_episodes(policy, rows=2000)
+            )
+            assert fingerprint(hopper_episodes(policy, folder=tmp_path, rows=500)) == fingerprint(
+                hopper_episodes(policy, rows=500)
+            )
 
-    def test_after_ctrl_c(self, episodes: list[Episode], tmp_path: Path) -> None:
+    def test_after_ctrl_c(self, policy: Path, episodes: list[Episode], tmp_path: Path) -> None:
         """The group under way is finished and saved, though no checkpoint was due."""
         with pytest.MonkeyPatch.context() as patch:
             self.run_until(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
-                hopper_episodes(folder=tmp_path, checkpoint_minutes=60.0)
+                hopper_episodes(policy, folder=tmp_path, checkpoint_minutes=60.0)
         assert len(AppendLog(tmp_path).read()[0]["lengths"]) == 2 * EPISODES_SIDE_BY_SIDE
-        assert fingerprint(hopper_episodes(folder=tmp_path)) == fingerprint(episodes)
+        assert fingerprint(hopper_episodes(policy, folder=tmp_path)) == fingerprint(episodes)
 
     def test_other_rollouts_are_refused(self, policy: Path, tmp_path: Path) -> None:
-        hopper_episodes(folder=tmp_path, rows=100)
-        for change, named in [({"seed": 8}, "seed: begun with 7, now 8"), ({"policy": policy}, "policy: begun with")]:
+        agent = SAC("MlpPolicy", HOPPER(), policy_kwargs={"net_arch": [16, 16]}, buffer_size=10, seed=1, device="cpu")
+        save_policy(agent, tmp_path / "other")
+        log = tmp_path / "log"
+        hopper_episodes(policy, folder=log, rows=100)
+        other = {"policy": tmp_path / "other"}
+        for change, named in [({"seed": 8}, "seed: begun with 7, now 8"), (other, "policy: begun with")]:
             with pytest.raises(ConfigError, match=named):
-                hopper_episodes(folder=tmp_path, **change)
-
-
-class TestUniform:
-    """The recipe "random"."""
-
-    @staticmethod
-    def actions(space: Box, rows: int) -> np.ndarray:
-        act, generators = uniform(space), [np.random.default_rng(index) for index in range(4)]
-        return np.concatenate([act(np.zeros((4, 1)), generators, range(4)) for _ in range(rows // 4)])
-
-    def test_actions_fill_the_box_evenly(self) -> None:
-        """Mean and variance of a uniform draw within five standard errors, and nothing outside."""
-        space = Box(np.float32([-1.0, 0.0]), np.float32([1.0, 10.0]))
-        actions = self.actions(space, 20_000)
-        assert actions.dtype == np.float32
-        assert (actions >= space.low).all()
-        assert (actions <= space.high).all()
-        span = space.high - space.low
-        units = (actions - space.low) / span
-        np.testing.assert_allclose(units.mean(axis=0), 0.5, atol=5 * np.sqrt(1 / 12 / 20_000))
-        np.testing.assert_allclose(units.var(axis=0), 1 / 12, atol=5 * np.sqrt(1 / 180 / 20_000))
-        assert abs(np.corrcoef(units.T)[0, 1]) < 5 / np.sqrt(20_000)
-
-    def test_a_box_without_bounds_is_refused(self) -> None:
-        for space in (Box(-np.inf, np.inf, (1,)), gym.spaces.Discrete(2)):
-            with pytest.raises(ConfigError, match="random actions need a box"):
-                make_rollout_policy(None, space)
+                hopper_episodes(**{"policy": policy, "folder": log, **change})
 
 
 class TestSquashedGaussian:
@@ -262,6 +239,6 @@ class TestSquashedGaussian:
         """TD3's policy has no noise of its own: rolled out, it would be another recipe."""
         save_policy(TD3("MlpPolicy", HOPPER(), policy_kwargs={"net_arch": [4]}, buffer_size=10), tmp_path)
         with pytest.raises(ConfigError, match="only policies of SAC"):
-            make_rollout_policy(tmp_path, HOPPER().action_space)
+            make_rollout_policy(tmp_path)
         with pytest.raises(StoreError, match="there is no policy"):
-            hopper_episodes(policy=tmp_path / "nowhere", folder=tmp_path / "log")
+            hopper_episodes(tmp_path / "nowhere", folder=tmp_path / "log")

@@ -10,8 +10,8 @@ import pytest
 from helpers.damage import rewrite_json
 from helpers.runs import leave_run
 
+from mopo_agents._utils.csv_tables import csv_text
 from mopo_agents.reports.comparison import Row, compare, group_runs, over_tasks
-from mopo_agents.runs.results import csv_text
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from helpers.runs import ON_POLICY, TASK, UPDATES, rows, run
 
 from mopo_agents.agents import get_agent_class
 from mopo_agents.policies import load_policy
-from mopo_agents.runs.divergence import non_finite_quantity
 from mopo_agents.runs.results import read_run
+from mopo_agents.runs.watch import non_finite_quantity
 from mopo_agents.sb3.fast_sac.update import FastSAC
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import save_transitions

@@ -32,7 +32,7 @@ from mopo_agents.runs.train import train
 from mopo_env._utils.store import read_artifact
 from mopo_env.datasets.files import load_transitions, save_transitions
 from mopo_env.datasets.relabel import relabel
-from mopo_env.errors import ConfigError, MopoError
+from mopo_env.errors import BusyError, ConfigError, MopoError
 from mopo_env.models.ensemble import save_ensemble
 from mopo_env.models.fit import fit_ensemble
 from mopo_env.models.fit_config import FitConfig
@@ -295,8 +295,8 @@ def test_a_changed_ensemble_is_refused(dataset: Path, tmp_path: Path) -> None:
     rewritten(data, "ensemble", change_tensor(name, lambda array: 1.5 * array))
     with pytest.raises(ConfigError, match=r"inputs have changed \(ensemble_digest: begun with '.*', now '"):
         resume(folder, progress=False)
-    assert {name: body for name, body in files(folder).items() if name != "unfinished/lock"} == {
-        name: body for name, body in before.items() if name != "unfinished/lock"
+    assert {name: body for name, body in files(folder).items() if name != "unfinished/.run.lock"} == {
+        name: body for name, body in before.items() if name != "unfinished/.run.lock"
     }
 
 
@@ -395,7 +395,7 @@ def test_an_agent_with_a_memory_is_refused_before_it_trains(dataset: Path, tmp_p
 def test_a_run_has_one_process(dataset: Path, tmp_path: Path) -> None:
     """Two would write into each other's files; the lock of a dead one does not count."""
     folder = interrupted(dataset, tmp_path / "run")
-    with running(folder), pytest.raises(ConfigError, match=f"process {os.getpid()} works on this run"):
+    with running(folder), pytest.raises(BusyError, match=f"process {os.getpid()} on .* works in this folder"):
         resume(folder, progress=False)
     resume(folder, progress=False)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.interrupted import outcome
-from helpers.runs import config, run
+from helpers.runs import config, process_of, run
 
 from mopo_agents.sweeps.backends import Backend
 from mopo_agents.sweeps.execute import run_jobs
@@ -38,7 +38,7 @@ def send_in_mid_job(job: Job, number: signal.Signals) -> threading.Thread:
     def wait_and_send() -> None:
         while status_of(job).epoch < 5:
             time.sleep(0.02)
-        os.kill(int((job.folder / "unfinished" / "lock").read_text()), number)
+        os.kill(process_of(job.folder), number)
 
     thread = threading.Thread(target=wait_and_send, daemon=True)
     thread.start()

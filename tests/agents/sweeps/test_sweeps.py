@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from helpers.interrupted import outcome
-from helpers.runs import run
+from helpers.runs import process_of, run
 
 from mopo_agents.runs.folder import is_finished, running
 from mopo_agents.sweeps import execute, local
@@ -211,7 +211,7 @@ def test_workers_end_when_their_parent_is_killed(dataset: Path, tmp_path: Path) 
                 break
         except BusyError:
             if time.monotonic() > deadline:
-                os.kill(int((job.folder / "unfinished" / "lock").read_text()), signal.SIGKILL)
+                os.kill(process_of(job.folder), signal.SIGKILL)
                 raise
             time.sleep(0.05)
     assert any((job.folder / "unfinished").glob("*.json"))

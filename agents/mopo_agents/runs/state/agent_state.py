@@ -1,14 +1,15 @@
 """The state of an agent as arrays and numbers: networks, optimizers, counters and generators.
 
-Stable-Baselines3's own `save` omits the generators and writes a pickle. The environment and the replay buffer are saved
-elsewhere, because each kind of run has different ones.
+Stable-Baselines3's own `save` omits the generators and writes a pickle. Agents of SBX hold their networks, optimizers
+and keys in attributes that JAX made. The environment and the replay buffer are saved elsewhere, because each kind of
+run has different ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -21,9 +22,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mopo_agents.runs.state.generators import generator_state, set_generator_state
-from mopo_agents.runs.state.jax_state import is_jax_agent, jax_parts, jax_state, set_jax_state
-
-__all__ = ["agent_state", "set_agent_state", "unsaved_state"]
 
 # They are None before the first step, and always in agents that take no steps.
 _LAST_STEP = ("_last_obs", "_last_episode_starts")
@@ -44,11 +42,13 @@ def agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "modules": {name: _convert(_state_of(attrgetter(name)(agent)), _to_array) for name in modules},
         "variables": {name: _to_array(attrgetter(name)(agent)) for name in variables},
         "counters": {
-            name: value for name, value in vars(agent).items() if name not in _OF_THIS_PROCESS and _is_number(value)
+            name: value
+            for name, value in vars(agent).items()
+            if name not in _OF_THIS_PROCESS and isinstance(value, bool | int | float) and math.isfinite(value)
         },
         "last_step": {name: np.array(value) for name in _LAST_STEP if (value := getattr(agent, name)) is not None},
         "generators": {name: generator_state(generator) for name, generator in _generators_of(agent).items()},
-        **({"jax": jax_state(agent)} if is_jax_agent(agent) else {}),
+        **({"jax": _jax_state(agent)} if _is_jax_agent(agent) else {}),
     }
 
 
@@ -68,8 +68,8 @@ def set_agent_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
         setattr(agent, name, value)
     for name, generator in _generators_of(agent).items():
         set_generator_state(generator, state["generators"][name])
-    if is_jax_agent(agent):
-        set_jax_state(agent, state["jax"])
+    if _is_jax_agent(agent):
+        _set_jax_state(agent, state["jax"])
 
 
 def unsaved_state(agent: BaseAlgorithm) -> str | None:
@@ -83,8 +83,8 @@ def unsaved_state(agent: BaseAlgorithm) -> str | None:
     parts = [attrgetter(name)(agent) for name in (*modules, *variables)]
     saved = {id(part) for part in parts}
     saved |= {id(tensor) for part in parts if isinstance(part, nn.Module) for tensor in _tensors_of(part)}
-    if is_jax_agent(agent):
-        saved |= {id(value) for _, _, value in jax_parts(agent)}
+    if _is_jax_agent(agent):
+        saved |= {id(value) for _, _, value in _jax_parts(agent)}
     for name, value in vars(agent).items():
         if name not in _LAST_STEP and not _is_covered(value, saved):
             return f"its attribute {name} is not saved"
@@ -111,10 +111,6 @@ def _tensors_of(module: nn.Module) -> Iterable[torch.Tensor]:
     return (*module.parameters(), *module.buffers())
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float) and math.isfinite(value)
-
-
 def _generators_of(agent: BaseAlgorithm) -> dict[str, np.random.Generator | torch.Generator]:
     own = {name: part for name, part in vars(agent).items() if isinstance(part, np.random.Generator | torch.Generator)}
     return {**own, "action_space": agent.action_space.np_random}
@@ -137,3 +133,48 @@ def _to_array(tensor: torch.Tensor) -> np.ndarray:
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array).clone()  # in PyTorch's own memory, aligned as in the interrupted run
+
+
+def _is_jax_agent(agent: BaseAlgorithm) -> bool:
+    """Return whether an agent is one of SBX's."""
+    return any(kind.__module__.startswith("sbx.") for kind in type(agent).__mro__)
+
+
+def _jax_parts(agent: BaseAlgorithm) -> Iterator[tuple[Any, str, Any]]:
+    """Yield the owner, the name and the value of each attribute that consists of JAX's arrays."""
+    import jax
+
+    for owner in (agent, agent.policy):
+        for name, value in vars(owner).items():
+            leaves = jax.tree_util.tree_leaves(value)
+            if any(isinstance(leaf, jax.Array) for leaf in leaves):
+                yield owner, name, value
+
+
+def _jax_state(agent: BaseAlgorithm) -> dict[str, Any]:
+    """Return a copy of the arrays for `_set_jax_state`."""
+    import jax
+
+    return {
+        _jax_name(agent, owner, name): {
+            str(place): np.array(leaf) for place, leaf in enumerate(jax.tree_util.tree_leaves(value))
+        }
+        for owner, name, value in _jax_parts(agent)
+    }
+
+
+def _set_jax_state(agent: BaseAlgorithm, state: dict[str, Any]) -> None:
+    """Restore a state in an agent with the same options."""
+    import jax
+
+    for owner, name, value in list(_jax_parts(agent)):
+        saved = state[_jax_name(agent, owner, name)]
+        leaves, structure = jax.tree_util.tree_flatten(value)
+        if len(saved) != len(leaves):
+            raise ValueError(f"{name} has {len(leaves)} arrays, the state has {len(saved)}")
+        arrays = [jax.numpy.asarray(saved[str(place)]) for place in range(len(leaves))]
+        setattr(owner, name, jax.tree_util.tree_unflatten(structure, arrays))
+
+
+def _jax_name(agent: BaseAlgorithm, owner: Any, name: str) -> str:
+    return name if owner is agent else f"policy.{name}"

@@ -1,4 +1,7 @@
-"""The files of an unfinished run: a folder that belongs to one configuration, a log of rows, and one state file."""
+"""The files of an unfinished run: a folder that belongs to one configuration, a log of rows, and one state file.
+
+Files that are missing, damaged or of another version raise a `StoreError`.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from mopo_agents._utils.trees import flatten, unflatten
+from mopo_agents._utils.trees import differing, flatten, unflatten
 from mopo_env._utils.json_files import json_ready
 from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import ConfigError, MopoError, StoreError
-
-__all__ = [
-    "AppendLog",
-    "claim_folder",
-    "read_state",
-    "remove_folder",
-    "remove_strays",
-    "restoring",
-    "write_state",
-]
 
 _CONFIGURATION = "configuration"
 # Increase it when the same names in a state get another meaning.
@@ -46,13 +39,7 @@ def claim_folder(folder: Path, configuration: Mapping[str, Any]) -> None:
             raise ConfigError(f"{folder} holds files that are not of unfinished work. Choose another folder.")
         write_artifact(folder, _CONFIGURATION, {}, configuration)
         return
-    begun, now = flatten(read_artifact(folder, _CONFIGURATION)[1]), flatten(json_ready(configuration))
-    differences = [
-        f"{name}: begun with {begun.get(name)!r}, now {now.get(name)!r}"
-        for name in sorted(begun.keys() | now.keys())
-        if begun.get(name) != now.get(name)
-    ]
-    if differences:
+    if differences := differing(read_artifact(folder, _CONFIGURATION)[1], json_ready(configuration)):
         raise ConfigError(
             f"{folder} holds unfinished work with other options ({'; '.join(differences)}). Use the original options "
             "to resume it, choose another folder, or remove this one to start anew."
@@ -75,7 +62,8 @@ class AppendLog:
     therefore needs no clean-up.
 
     Attributes:
-        position: The length of what was appended or read so far, in the caller's unit, such as rows.
+        position: The length of what was appended or read so far, in the caller's unit, such as rows. If the caller
+            sets it to a later one, what lies between is never read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,10 +81,6 @@ class AppendLog:
         self._starts.append(self.position)
         self.position += length
 
-    def skip_to(self, position: int) -> None:
-        """Continue at a later position; what lies between is never read."""
-        self.position = position
-
     def start_of(self, position: int) -> int:
         """Return where the part with this position starts."""
         return max((start for start in self._starts if start <= position), default=position)
@@ -111,15 +95,7 @@ class AppendLog:
                 path.unlink(missing_ok=True)
 
     def read(self, *, start: int = 0, until: int | None = None) -> list[dict[str, np.ndarray]]:
-        """Return the parts from one position to another. The next `append` continues after them.
-
-        Args:
-            start: The position at which the first part starts.
-            until: The position at which to stop. None: after the last part.
-
-        Raises:
-            StoreError: If a part before that position is damaged or missing.
-        """
+        """Return the parts from one position to another; None: to the last. The next `append` continues after them."""
         self.position, self._starts = start, []
         parts = []
         while self.position < until if until is not None else (self._folder / f"{self._part}.json").is_file():
@@ -155,11 +131,7 @@ def write_state(folder: Path, name: str, state: Mapping[str, Any]) -> None:
 
 
 def read_state(folder: Path, name: str) -> dict[str, Any] | None:
-    """Return the state of this name, or None if there is none. Empty dictionaries are not preserved.
-
-    Raises:
-        StoreError: If the files are damaged, or of another version.
-    """
+    """Return the state of this name, or None if there is none. Empty dictionaries are not preserved."""
     if not (folder / f"{name}.json").is_file():
         return None
     arrays, metadata = read_artifact(folder, name)

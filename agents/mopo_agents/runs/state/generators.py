@@ -10,14 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = [
-    "generator_state",
-    "generators_untouched",
-    "global_generators",
-    "set_generator_state",
-    "set_global_generators",
-]
-
 
 def generator_state(generator: np.random.Generator | torch.Generator) -> dict[str, Any]:
     """Return a generator's state for `set_generator_state`."""

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "interruptible"]
-
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
@@ -38,10 +36,7 @@ def interruptible(notice: str = "") -> Iterator[Callable[[], bool]]:
     The work then saves and raises `KeyboardInterrupt`. At the end of the block this becomes `Interrupted`, which is
     also raised if the work ends before it asks. Two cases catch nothing: threads other than the main one, which cannot
     catch signals, and signals that the process ignores, such as SIGINT in the background jobs of a script and SIGHUP
-    under nohup.
-
-    Args:
-        notice: A text for standard error at the first signal.
+    under nohup. The first signal shows the `notice` on standard error.
     """
     came: int | None = None
     previous = _handlers() if threading.current_thread() is threading.main_thread() else {}

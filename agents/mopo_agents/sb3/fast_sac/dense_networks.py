@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["DenseNetworks", "dense_layers", "gather", "scatter"]
-
 
 class DenseNetworks:
     """Copies of N networks with the same widths, evaluated together: linear layers with ReLU between them.

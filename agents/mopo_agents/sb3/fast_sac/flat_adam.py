@@ -11,8 +11,6 @@ from torch.optim.adam import adam
 
 from mopo_agents.sb3.fast_sac.dense_networks import gather, scatter
 
-__all__ = ["FlatAdam", "adam_options"]
-
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 

@@ -21,8 +21,6 @@ from mopo_agents.sb3.mixins import FastPath, is_untouched
 from mopo_agents.sb3.squashed_gaussian import draw_actions
 from mopo_agents.sb3.standardise import Standardise
 
-__all__ = ["FastSAC", "SACUpdate", "obstacle"]
-
 
 class FastSAC(FastPath, SAC):
     """Mixin for SAC whose `train` uses `SACUpdate`, unless `obstacle` gives a reason against it.

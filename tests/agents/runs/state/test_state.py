@@ -218,7 +218,7 @@ class TestAppendLog:
         """Between two saves, more rows can come than a replay buffer holds."""
         log = AppendLog(tmp_path)
         self.append(log, 1, 2)
-        log.skip_to(10)
+        log.position = 10
         self.append(log, 11, 12)
         assert log.start_of(10) == 10
         log.keep_only(10, 12)
