@@ -10,22 +10,6 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
-__all__ = [
-    "BusyError",
-    "ConfigError",
-    "DataWarning",
-    "DatasetError",
-    "DivergenceError",
-    "FitWarning",
-    "InputError",
-    "MissingExtraError",
-    "MopoError",
-    "SpaceMismatchError",
-    "StoreError",
-    "UnknownNameError",
-    "require_extra",
-]
-
 
 class MopoError(Exception):
     """Base class, so that one `except` catches whatever this project refuses."""

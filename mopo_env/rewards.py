@@ -22,8 +22,6 @@ import numpy as np
 
 from mopo_env._utils.arrays import check_rows
 
-__all__ = ["RewardFunction", "ant_angle", "ant_forward", "halfcheetah_capped", "halfcheetah_jump"]
-
 _HALFCHEETAH_WIDTHS = (17, 6)
 _HEIGHT, _VELOCITY = 0, 8  # z and v_x
 _MAX_VELOCITY = 3.0

@@ -9,8 +9,6 @@ import gymnasium as gym
 from mopo_env._utils.options import check_text
 from mopo_env.errors import UnknownNameError
 
-__all__ = ["ID_PREFIX", "REWARD_ENV_IDS", "TASKS", "TOY_ID", "Task", "get_task", "register_all"]
-
 ID_PREFIX = "MOPO-"
 Recipe = Literal["random", "medium", "mixed", "med-expert", "replay"]
 RolloutPolicy = Literal["agent", "random"]

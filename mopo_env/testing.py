@@ -26,8 +26,6 @@ from torch import Tensor
 
 from mopo_env.models.protocol import DynamicsModel, GaussianPrediction, Prediction
 
-__all__ = ["DynamicsModelContract", "PenaltyContract", "TerminationContract"]
-
 Answer = tuple[Tensor, ...]
 
 

@@ -16,8 +16,6 @@ from mopo_env.datasets.rows import as_flags, check_finite, transitions_from_rows
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["D4RL_FILES", "action_width", "check_sha256", "d4rl_task", "load_d4rl"]
-
 # The kinds of numbers that a field may hold. Flags are booleans, bytes or floats, depending on the file's version.
 _REQUIRED = {"observations": "fiu", "actions": "fiu", "rewards": "fiu", "terminals": "biuf"}
 _OPTIONAL = {"timeouts": "biuf", "next_observations": "fiu"}

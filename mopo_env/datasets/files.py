@@ -15,8 +15,6 @@ from mopo_env._utils.store import read_artifact, write_artifact
 from mopo_env.errors import DatasetError, StoreError
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_transitions", "read_through", "save_transitions"]
-
 _NAME = "dataset"
 _ROWS = ("observations", "actions", "rewards", "terminations", "truncations")
 

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from mopo_env.tasks import ID_PREFIX, TASKS
 
-__all__ = ["bundled_folder", "cache_folder", "find_artifact", "find_folder", "task_name", "user_folder"]
-
 _BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 
 

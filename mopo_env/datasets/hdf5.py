@@ -13,8 +13,6 @@ from h5py import h5d, h5g, h5i, h5l, h5o, h5p, h5s, h5t
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["LARGEST_RATIO", "PlainArray", "open_hdf5", "plain_array", "plain_group", "plain_strings"]
-
 # DEFLATE packs at most 258 bytes into two bits, and LZF packs less. A file that claims more is forged.
 LARGEST_RATIO = 1032
 _COMPRESSORS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}

@@ -11,8 +11,6 @@ from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 from mopo_env.tasks import ID_PREFIX, TASKS, Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_dataset", "resolve_task"]
-
 
 def load_dataset(name: str | Path) -> Transitions:
     """Load a dataset by task name, by the path of its folder, or by Minari id.

@@ -9,8 +9,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.rewards import RewardFunction
 from mopo_env.transitions import Transitions
 
-__all__ = ["relabel"]
-
 # These describe the old rewards.
 _STALE_METADATA = ("episode_returns", "fingerprint")
 

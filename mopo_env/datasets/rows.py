@@ -9,8 +9,6 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["as_flags", "check_finite", "transitions_from_rows"]
-
 
 def transitions_from_rows(
     *,

@@ -12,8 +12,6 @@ from mopo_env.models.ensemble import GaussianEnsemble, load_ensemble
 from mopo_env.terminations.learned import LearnedTermination, load_termination
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_shared_dataset", "load_shared_ensemble", "load_shared_termination"]
-
 Name = str | Path
 Loaded = TypeVar("Loaded")
 

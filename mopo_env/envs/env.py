@@ -15,8 +15,6 @@ from mopo_env.envs.rollouts import given_starts
 from mopo_env.errors import ConfigError
 from mopo_env.real.drawing import StateRenderer
 
-__all__ = ["PenalizedModelEnv"]
-
 
 class PenalizedModelEnv(gym.Env[np.ndarray, Any]):
     """Starts in a state of the dataset, truncates after h steps, and pays r̃ = r̂ − λ·u(s, a).

@@ -21,18 +21,6 @@ from mopo_env.models.protocol import DynamicsModel
 from mopo_env.penalties import FittedPenalty, Penalty
 from mopo_env.transitions import Transitions
 
-__all__ = [
-    "EXITS",
-    "NON_FINITE",
-    "OUTSIDE",
-    "UNCERTAIN",
-    "Envelope",
-    "check_penalties",
-    "check_rows",
-    "learn_envelope",
-    "penalties_on_data",
-]
-
 EXITS = ("", "non-finite", "outside", "uncertain")
 """Why a rollout left the envelope, by code; 0: it did not."""
 

@@ -32,14 +32,6 @@ from mopo_env.real.drawing import make_renderer
 from mopo_env.tasks import Task
 from mopo_env.terminations import Termination
 
-__all__ = [
-    "dataset_of",
-    "make_env",
-    "make_penalized_model",
-    "make_vector_env",
-    "resolve_penalty",
-]
-
 Name = str | Path
 
 

@@ -26,8 +26,6 @@ from mopo_env.penalties.conformal import conformal_coef
 from mopo_env.terminations import Termination, get_termination, never
 from mopo_env.transitions import Transitions
 
-__all__ = ["ModelStep", "PenalizedModel"]
-
 
 class ModelStep(NamedTuple):
     """One step of a batch. Every number is finite and in raw units.

@@ -14,8 +14,6 @@ from mopo_env._utils.options import check_integer
 from mopo_env.envs.penalized_model import ModelStep, PenalizedModel
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = ["RolloutStep", "Rollouts", "given_starts", "refuse_rendering"]
-
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 

@@ -14,8 +14,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.envs.rollouts import Rollouts, RolloutStep, given_starts, refuse_rendering
 from mopo_env.errors import ConfigError, InputError
 
-__all__ = ["PenalizedModelVectorEnv"]
-
 
 class PenalizedModelVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """`num_envs` copies of `PenalizedModelEnv` that share one batched model.

@@ -16,8 +16,6 @@ from mopo_env.transitions import Transitions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_coverage", "draw_returns", "principal_components"]
-
 
 def draw_coverage(
     transitions: Transitions, dimensions: tuple[int, int] | None = None, *, points: int = 4000, seed: int = 0

@@ -19,8 +19,6 @@ from mopo_env.models.protocol import GaussianPrediction, pick_members
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_model_card", "draw_penalty_against_error", "draw_penalty_field", "draw_trajectories"]
-
 _BEYOND = 0.5
 """A field reaches beyond the data by this share of their range."""
 

@@ -18,8 +18,6 @@ from mopo_env.errors import StoreError
 from mopo_env.models.layers import MANY_ROWS, EnsembleLinear, evaluate_at_once, evaluate_by_member, evaluate_each
 from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 
-__all__ = ["EnsembleLinear", "GaussianEnsemble", "load_ensemble", "save_ensemble"]
-
 _NAME = "ensemble"
 
 

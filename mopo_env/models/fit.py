@@ -20,8 +20,6 @@ from mopo_env.models.optimizer import make_optimizer, make_schedule
 from mopo_env.models.provenance import provenance
 from mopo_env.transitions import Transitions
 
-__all__ = ["fit_ensemble"]
-
 BETA_ENDS = 0.8
 """Share of the fit over which β falls to zero; the rest is plain likelihood, so that the variances settle."""
 

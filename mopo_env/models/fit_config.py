@@ -18,8 +18,6 @@ from mopo_env._utils.options import (
 )
 from mopo_env.errors import ConfigError
 
-__all__ = ["PRESETS", "FitConfig"]
-
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "paper": {

@@ -12,8 +12,6 @@ from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.losses import gaussian_loss, negative_log_likelihood
 from mopo_env.transitions import Transitions
 
-__all__ = ["FitData", "TargetScale", "batches", "regression_arrays"]
-
 
 def regression_arrays(transitions: Transitions) -> tuple[Float[Tensor, "row input"], Float[Tensor, "row output"]]:
     """Return raw inputs (s, a), and the targets: the change of the observation, then the reward."""

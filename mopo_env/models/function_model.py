@@ -13,8 +13,6 @@ from mopo_env._utils.options import check_integer
 from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 
-__all__ = ["FunctionModel", "Outcome"]
-
 Outcome: TypeAlias = tuple[Tensor | np.ndarray, Tensor | np.ndarray] | Distribution
 
 

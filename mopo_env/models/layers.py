@@ -8,8 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["MANY_ROWS", "EnsembleLinear", "evaluate_at_once", "evaluate_by_member", "evaluate_each"]
-
 
 class EnsembleLinear(nn.Module):
     """One linear layer for each member. One batched product evaluates all of them.

@@ -8,8 +8,6 @@ from torch.nn.utils import parametrize
 
 from mopo_env.models.ensemble import GaussianEnsemble
 
-__all__ = ["SILU_LIPSCHITZ", "SpectralNormalisation", "bake", "regularise", "spectral_norms"]
-
 SILU_LIPSCHITZ = 1.0999
 """The steepest slope of SiLU, 1.09984 at x ≈ 2.4. Each activation can multiply the bound of the layers by this."""
 

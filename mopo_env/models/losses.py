@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["gaussian_loss", "negative_log_likelihood"]
-
 
 def gaussian_loss(
     mean: Float[Tensor, "member batch output"],

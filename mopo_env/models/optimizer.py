@@ -11,8 +11,6 @@ from mopo_env.models.ensemble import GaussianEnsemble
 from mopo_env.models.fit_config import FitConfig
 from mopo_env.models.layers import EnsembleLinear
 
-__all__ = ["cosine_share", "make_optimizer", "make_schedule"]
-
 WARM_UP = 0.03
 """Share of the updates over which the rate rises: Adam's first steps are as long as the rate is high, whatever the
 gradient, and have too few gradients behind them to be trusted."""

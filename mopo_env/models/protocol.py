@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ["Actions", "Draws", "DynamicsModel", "GaussianPrediction", "Observations", "Prediction", "pick_members"]
-
 # In raw units; discrete actions are one-hot.
 Observations: TypeAlias = Float[Tensor, "batch observation"]
 Actions: TypeAlias = Float[Tensor, "batch action"]

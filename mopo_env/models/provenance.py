@@ -13,8 +13,6 @@ from mopo_env._utils.spaces import ActionSpace
 from mopo_env.errors import SpaceMismatchError
 from mopo_env.transitions import Transitions
 
-__all__ = ["check_provenance", "provenance"]
-
 
 def provenance(transitions: Transitions) -> dict[str, Any]:
     """Return what a fitted model keeps of its dataset, as JSON data: fingerprints, spaces in numbers, column names."""

@@ -25,15 +25,6 @@ from mopo_env.models.protocol import GaussianPrediction
 from mopo_env.penalties import EnsemblePenalty, FittedPenalty, Penalty, target_std_of
 from mopo_env.transitions import Transitions
 
-__all__ = [
-    "conformal_band",
-    "conformal_coef",
-    "conformal_quantile",
-    "one_step_errors",
-    "open_loop_errors",
-    "split_coverage",
-]
-
 _ROWS_AT_ONCE = 1000
 
 

@@ -13,18 +13,6 @@ from torch import Tensor
 
 from mopo_env.errors import ConfigError
 
-__all__ = [
-    "Formula",
-    "ensemble_std",
-    "ensemble_variance",
-    "leave_one_out_kl",
-    "log_likelihood_variance",
-    "max_aleatoric",
-    "max_covariance_norm",
-    "max_deviation",
-    "max_pairwise_difference",
-]
-
 Outputs: TypeAlias = Float[Tensor, "member batch output"]
 Rows: TypeAlias = Float[Tensor, " batch"]
 Formula: TypeAlias = Callable[[Tensor, Tensor], Tensor]

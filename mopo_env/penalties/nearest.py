@@ -14,8 +14,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import Actions, Observations, Prediction
 from mopo_env.transitions import Transitions
 
-__all__ = ["DistanceToData", "NearestNeighbourPenalty", "make_nearest_neighbour_penalty"]
-
 # Tiles of this many rows stay in the processor's cache: seven times as fast as all recorded rows at once.
 _TILE = 1000
 

@@ -23,8 +23,6 @@ from mopo_env.real.true_dynamics import TrueDynamics
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
-__all__ = ["Combine", "OraclePenalty", "make_oracle_penalty"]
-
 Combine = Literal["mean", "max", "consensus"]
 
 

@@ -9,8 +9,6 @@ from mopo_env.real.real_env import drawing_without_screen, make_env_by_id, quiet
 from mopo_env.real.robots import ROBOTS, get_robot
 from mopo_env.tasks import Task
 
-__all__ = ["StateRenderer", "make_renderer"]
-
 
 class StateRenderer:
     """Draws observations of a robot as its environment draws its states.

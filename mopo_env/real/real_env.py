@@ -15,9 +15,6 @@ from mopo_env._utils.spaces import as_float32_box, finite_box
 from mopo_env.errors import ConfigError, MopoError, require_extra
 from mopo_env.tasks import Task, get_task
 
-__all__ = ["drawing_without_screen", "make_behaviour_env", "make_env_by_id", "make_real_env", "quiet_mujoco"]
-
-
 # The modules of the environments that need MuJoCo.
 _MUJOCO_MODULES = ("gymnasium.envs.mujoco", "mopo_env.real.reward_envs")
 

@@ -20,8 +20,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.real.real_env import quiet_mujoco
 from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
 
-__all__ = ["AntAngle", "AntForward", "HalfCheetahCapped", "HalfCheetahJump", "RewardFromTransition"]
-
 # Options of Gymnasium's environments for the reward and the observation, which are fixed here.
 _FIXED = frozenset(
     {

@@ -14,8 +14,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.rewards import RewardFunction, ant_angle, ant_forward, halfcheetah_capped, halfcheetah_jump
 from mopo_env.terminations import Termination, hopper, walker2d
 
-__all__ = ["ROBOTS", "Motion", "Robot", "get_robot"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:

@@ -17,8 +17,6 @@ from mopo_env.models.protocol import Actions, GaussianPrediction, Observations
 from mopo_env.real.real_env import make_env_by_id, quiet_mujoco
 from mopo_env.real.robots import Motion, get_robot
 
-__all__ = ["TrueDynamics", "TrueStep"]
-
 # MuJoCo returns every substep: 5 MB for this many rows of the largest robot.
 _ROWS_PER_CHUNK = 4096
 # MuJoCo's own bound: it calls a larger state unstable, and replaces it by the initial one on the next substep.

@@ -5,8 +5,6 @@ from typing import Literal
 
 from mopo_env._utils.options import check_choice, check_fields, check_integer, check_number, check_tuple
 
-__all__ = ["TerminationConfig", "TerminationInputs"]
-
 TerminationInputs = Literal["next-observation", "transition"]
 
 

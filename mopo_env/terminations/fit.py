@@ -19,8 +19,6 @@ from mopo_env.terminations.config import TerminationConfig
 from mopo_env.terminations.learned import LearnedTermination
 from mopo_env.transitions import Transitions
 
-__all__ = ["Detection", "best_threshold", "detection", "fit_termination", "split_episodes"]
-
 # One terminated episode for each of the three parts.
 _FEWEST_TERMINATED = 3
 # Weight of a group lasso that drops whole inputs, in units of the loss of a terminal row. Usually few columns decide

@@ -17,8 +17,6 @@ from mopo_env.models.layers import EnsembleLinear
 from mopo_env.terminations.config import TerminationInputs
 from mopo_env.terminations.rules import Actions, Flags, States
 
-__all__ = ["LearnedTermination", "load_termination", "save_termination"]
-
 _NAME = "termination"
 # The activations of this many rows fit the second-level cache.
 _ROWS_PER_CHUNK = 2048

@@ -14,20 +14,6 @@ from torch import Tensor
 from mopo_env._utils.references import import_named, is_reference
 from mopo_env.errors import ConfigError, UnknownNameError
 
-__all__ = [
-    "TERMINATIONS",
-    "Actions",
-    "Flags",
-    "States",
-    "Termination",
-    "ant",
-    "cartpole",
-    "get_termination",
-    "hopper",
-    "never",
-    "walker2d",
-]
-
 # In raw units; discrete actions come as integers.
 States: TypeAlias = Float[Tensor, "batch observation"]
 Actions: TypeAlias = Float[Tensor, "batch action"] | Int64[Tensor, " batch"]

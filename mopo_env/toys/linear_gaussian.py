@@ -18,8 +18,6 @@ from mopo_env.errors import ConfigError
 from mopo_env.toys.stub import StubEnsemble
 from mopo_env.transitions import Episode, Transitions
 
-__all__ = ["LinearGaussianSystem", "make_toy_env", "make_toy_vector_env"]
-
 Matrix = Sequence[Sequence[float]]
 
 

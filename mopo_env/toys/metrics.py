@@ -10,8 +10,6 @@ from jaxtyping import Float
 
 from mopo_env.errors import ConfigError
 
-__all__ = ["kernel_norm", "lipschitz_constant", "max_mean_discrepancy", "total_variation", "wasserstein"]
-
 Distributions = Float[np.ndarray, "*table state"]
 
 

@@ -12,8 +12,6 @@ from torch import Tensor
 from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import GaussianPrediction
 
-__all__ = ["StubEnsemble"]
-
 MeanFunction: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 StdFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["TabularMDP", "TabularModel", "TabularPrediction", "tabular_error"]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TabularMDP:

@@ -13,17 +13,6 @@ from gymnasium.spaces import Box, Discrete
 from mopo_env._utils.spaces import ActionSpace, number_range
 from mopo_env.errors import DatasetError, DataWarning
 
-__all__ = [
-    "as_column",
-    "as_flags",
-    "as_float32",
-    "check_actions_inside",
-    "check_finite",
-    "check_shapes",
-    "default_action_space",
-    "widened",
-]
-
 # float32 rounding may carry an action that sat on a bound just past it.
 _BOUND_TOLERANCE = 1e-4
 

@@ -7,8 +7,6 @@ import numpy as np
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["Episode", "joined"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:

@@ -16,8 +16,6 @@ from mopo_env.errors import DatasetError
 from mopo_env.transitions import checks
 from mopo_env.transitions.episodes import Episode, joined
 
-__all__ = ["Transitions"]
-
 _FLOATING = ("observations", "actions", "rewards", "next_observations")
 _FLAGS = ("terminations", "truncations")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-__all__ = ["mutate"]
-
 # Values at which parsers err: limits of integers, numbers without end, names of our own files, brackets without end.
 _WORDS = (
     *(b"", b"\x00", b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\xff" * 8, b"\x00" * 8, b"\x01" * 16),

@@ -41,8 +41,6 @@ from mopo_env.models.ensemble import load_ensemble, save_ensemble
 from mopo_env.terminations.learned import LearnedTermination, load_termination, save_termination
 from mopo_env.transitions import Transitions
 
-__all__ = ["TARGETS", "Fuzzed", "Target", "Violation"]
-
 SECONDS, MEGABYTES = 1.0, 200.0
 _STATUS = Path("/proc/self/status")
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Elements", "needs_browser", "open_in_browser"]
-
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(_BROWSER is None, reason="there is no Chromium")
 

@@ -7,8 +7,6 @@ import pytest
 
 from mopo_env.errors import MopoError
 
-__all__ = ["CAN_DRAW", "needs_drawing"]
-
 
 def _can_draw() -> bool:
     try:

@@ -7,8 +7,6 @@ from gymnasium.spaces import Box
 
 from mopo_env.transitions import Transitions
 
-__all__ = ["NOISE", "thermal_log"]
-
 NOISE = np.array([0.05, 0.05, 40.0, 0.2])
 """True standard deviations of the next room temperature (°C), wall temperature (°C), pressure (Pa), and reward."""
 

@@ -8,8 +8,6 @@ from mopo_agents.sb3.fast_sac.update import FastSAC, obstacle
 from mopo_agents.sb3.mixins import plain_class
 from mopo_env.errors import ConfigError
 
-__all__ = ["PessimisticSAC"]
-
 
 class PessimisticSAC(FastSAC, SAC):
     """SAC whose `update_class` replaces a part of the update."""

@@ -20,8 +20,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.models.protocol import GaussianPrediction
 
-__all__ = ["MOBILE"]
-
 
 class MOBILE(PessimisticSAC):
     """SAC that lowers its targets by λ times the inconsistency of the ensemble's Bellman targets.

@@ -12,8 +12,6 @@ from mopo_agents.pessimism.base import PessimisticSAC
 from mopo_agents.sb3.fast_sac.update import SACUpdate
 from mopo_env._utils.options import check_number
 
-__all__ = ["RAVL", "diversity_gradient"]
-
 _TINY = 1e-10
 
 

@@ -31,8 +31,6 @@ from mopo_env.models.card.scores import ModelCard
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["trust_page"]
-
 _UNKNOWN = (
     "Whether the model is right where all its members are wrong together. No number of the model sees such an "
     "error: policies with good scores have failed in the real system.",

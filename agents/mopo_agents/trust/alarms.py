@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 
 from mopo_agents.trust.score import PolicyScore
 
-__all__ = ["ALARMS", "find_alarms", "has_collapsed"]
-
 _FALL = 0.4
 _ERRORS = 3.0
 """A score falls by chance, too: so many standard errors do not count. The best of several noisy scores is too high."""

@@ -28,8 +28,6 @@ from mopo_env.penalties.conformal import one_step_errors
 from mopo_env.terminations import Termination, never
 from mopo_env.transitions import Transitions
 
-__all__ = ["Assumption", "LowerBound", "bounded_return", "error_weight", "lower_bound"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Assumption:

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from mopo_agents.evaluation import Policy
 
-__all__ = ["actor_entropy", "critic_slopes", "critic_values"]
-
 _NODES = 16
 
 

@@ -31,8 +31,6 @@ from mopo_env.penalties import get_penalty
 from mopo_env.penalties.conformal import one_step_errors, split_coverage
 from mopo_env.transitions import Transitions
 
-__all__ = ["Evidence", "Finding", "gather_evidence"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

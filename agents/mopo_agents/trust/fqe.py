@@ -15,8 +15,6 @@ from mopo_agents.trust.model_returns import first_observations
 from mopo_env._utils.tensors import mean_and_std
 from mopo_env.transitions import Transitions
 
-__all__ = ["FittedValue", "fitted_q_evaluation"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FittedValue:

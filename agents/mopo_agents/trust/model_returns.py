@@ -14,8 +14,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 from mopo_env.transitions import Transitions
 
-__all__ = ["ModelReturns", "first_observations", "model_returns"]
-
 _LOOKS = 20
 """How often in the longest episode the pairs (s, a) are kept."""
 

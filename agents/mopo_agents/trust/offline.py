@@ -25,8 +25,6 @@ from mopo_env._utils.store import read_artifact
 from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.errors import ConfigError
 
-__all__ = ["OfflineReport", "PolicyOfRun", "evaluate_offline", "open_policy", "report_rows", "report_text"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class OfflineReport:

@@ -18,8 +18,6 @@ from mopo_env.envs.penalized_model import PenalizedModel
 from mopo_env.penalties.nearest import DistanceToData
 from mopo_env.transitions import Transitions
 
-__all__ = ["PolicyScore", "PolicyScorer", "scoring_horizon", "scoring_model"]
-
 _LONGEST = 1000
 _AT_BOUND = 0.99
 _AT_CEILING = 0.95

@@ -10,8 +10,6 @@ from mopo_env.datasets.card.problems import Problem, find_problems
 from mopo_env.tasks import Task, get_task
 from mopo_env.transitions import Transitions
 
-__all__ = ["Column", "DatasetCard", "dataset_card"]
-
 # Rows at a time: a float64 copy of a large dataset would take too much memory.
 _CHUNK = 65_536
 

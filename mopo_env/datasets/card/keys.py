@@ -4,8 +4,6 @@ import numpy as np
 
 from mopo_env.transitions import Transitions
 
-__all__ = ["episode_keys", "row_keys"]
-
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 

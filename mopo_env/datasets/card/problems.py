@@ -10,8 +10,6 @@ from mopo_env.datasets.card.keys import episode_keys, row_keys
 from mopo_env.tasks import Task
 from mopo_env.transitions import Transitions
 
-__all__ = ["PROBLEMS", "Problem", "find_problems"]
-
 _FEW_ROWS = 1_000
 # Interquartile ranges from the median. The largest of a million Gaussian values is at 4, MuJoCo's are below 50.
 _OUTLIER = 100.0

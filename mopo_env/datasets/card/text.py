@@ -6,8 +6,6 @@ from typing import Any
 
 from mopo_env.datasets.card.card import Column, DatasetCard
 
-__all__ = ["card_text", "printable"]
-
 _WIDTH = 100
 _MOST_COLUMNS = 60
 # Shown elsewhere on the card, or too long.

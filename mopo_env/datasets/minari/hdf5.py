@@ -19,8 +19,6 @@ from mopo_env.datasets.rows import as_flags
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Episode, Transitions
 
-__all__ = ["read_minari_episodes"]
-
 # The kinds of numbers that a field may hold. Other fields of an episode are ignored.
 _FIELDS = {"actions": "fiu", "rewards": "fiu", "terminations": "biu", "truncations": "biu"}
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["MOST_COLUMNS", "Part", "parts_of"]
-
 MOST_COLUMNS = 10_000
 """Columns of one-hot numbers, and of all parts together. Larger observations are images."""
 

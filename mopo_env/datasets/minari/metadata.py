@@ -13,8 +13,6 @@ from mopo_env._utils.spaces import ActionSpace, as_action_space, as_float32_box
 from mopo_env.datasets.minari.layout import MOST_COLUMNS, Part, parts_of
 from mopo_env.errors import DatasetError, StoreError
 
-__all__ = ["MinariMetadata", "read_minari_metadata"]
-
 # Bytes. Parsed, the worst JSON takes thirty times its size.
 _LARGEST_FILE = 4_000_000
 _KINDS = {str: "a string", int: "an integer"}

@@ -15,8 +15,6 @@ from mopo_env.datasets.minari.metadata import read_minari_metadata
 from mopo_env.errors import DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["check_new_minari_id", "has_minari_dataset", "load_minari", "save_minari"]
-
 # Minari's own syntax, with a version. No dot is allowed, so no id leads out of the folder.
 _ID = re.compile(r"([-_\w][-_\w/]*[-_\w]/)?[-_\w]+-v\d+")
 # To find an episode in HDF5 takes about half a millisecond, so this many take a second.

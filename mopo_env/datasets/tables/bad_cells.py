@@ -12,8 +12,6 @@ from mopo_env.datasets.tables.cells import EXPECTED, is_missing
 from mopo_env.datasets.tables.files import Table
 from mopo_env.errors import DatasetError
 
-__all__ = ["refuse_bad_cells"]
-
 _SHOWN = 10
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 

@@ -12,8 +12,6 @@ import numpy as np
 
 from mopo_env.errors import DatasetError
 
-__all__ = ["EXPECTED", "CellReader", "Column", "Kind", "is_missing"]
-
 Kind = Literal["number", "flag", "text", "time"]
 EXPECTED: dict[Kind, str] = {
     "number": "a number",

@@ -11,8 +11,6 @@ from mopo_env.datasets.tables.parquet_files import parquet_blocks
 from mopo_env.datasets.tables.text_files import OPENERS, TableFormat, text_blocks, unpacked
 from mopo_env.errors import DatasetError, MopoError
 
-__all__ = ["Table", "read_table"]
-
 _TEXT, _PARQUET = (".csv", ".tsv", ".txt"), ".parquet"
 
 

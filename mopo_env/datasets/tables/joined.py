@@ -10,8 +10,6 @@ from mopo_env.datasets.tables.files import Table
 from mopo_env.datasets.tables.roles import Roles
 from mopo_env.errors import DatasetError
 
-__all__ = ["TableRows", "time_steps"]
-
 # A column with more is a time, a label or a comment. Each category is an output that the model must learn.
 _MOST_CATEGORIES = 100
 

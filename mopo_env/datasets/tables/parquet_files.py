@@ -10,8 +10,6 @@ from mopo_env.datasets.tables.cells import Column, Kind
 from mopo_env.datasets.tables.text_files import places_of
 from mopo_env.errors import DatasetError, require_extra
 
-__all__ = ["parquet_blocks"]
-
 # Measured values never compress this well. A forged file of a few bytes can declare a billion equal rows.
 _LARGEST_RATIO = 1032
 

@@ -17,8 +17,6 @@ from mopo_env.datasets.tables.text_files import TableFormat, unpacked
 from mopo_env.errors import ConfigError, DatasetError
 from mopo_env.transitions import Transitions
 
-__all__ = ["load_table"]
-
 
 def load_table(
     paths: Path | str | Sequence[Path | str],

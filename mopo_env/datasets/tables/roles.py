@@ -7,8 +7,6 @@ from mopo_env.datasets.tables.cells import Column
 from mopo_env.datasets.tables.text_files import check_texts
 from mopo_env.errors import ConfigError
 
-__all__ = ["Roles"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:

@@ -13,8 +13,6 @@ from typing import Any, TextIO
 
 from mopo_env.errors import ConfigError, DatasetError, UnknownNameError
 
-__all__ = ["OPENERS", "TableFormat", "check_texts", "places_of", "text_blocks", "unpacked"]
-
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """What reads compressed files, by their ending."""
 

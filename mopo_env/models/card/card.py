@@ -22,8 +22,6 @@ from mopo_env.models.provenance import check_provenance
 from mopo_env.penalties import EnsemblePenalty, Penalty, get_penalty
 from mopo_env.transitions import Transitions
 
-__all__ = ["model_card", "rank_correlation"]
-
 _STARTS = 500
 _OUTSIDE = 0.1
 """A state is outside the data if a column leaves its range by more than this share of the range."""

@@ -6,8 +6,6 @@ import numpy as np
 
 from mopo_env.models.card.scores import ModelCard
 
-__all__ = ["find_problems"]
-
 
 def find_problems(card: ModelCard) -> tuple[str, ...]:
     """Return what looks wrong; every sentence names a number and what to do."""

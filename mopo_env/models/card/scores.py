@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ColumnScore", "ModelCard", "RolloutScore", "WorstRow"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnScore:

@@ -3,8 +3,6 @@
 from mopo_env.datasets.card.text import printable
 from mopo_env.models.card.scores import ModelCard
 
-__all__ = ["card_text"]
-
 
 def card_text(card: ModelCard) -> str:
     """Return the card in lines of at most 100 characters."""
