@@ -327,7 +327,7 @@ def test_a_device_that_is_not_there_is_a_clear_error(toy: PenalizedModel, device
 def test_unbounded_actions_are_refused() -> None:
     """Scaling to −1…1 by infinite bounds would turn every real action into NaN."""
     unbounded = transitions(widths=(2, 1), action_space=Box(-np.inf, np.inf, (1,), np.float32))
-    with pytest.raises(ConfigError, match="action_space"):
+    with pytest.raises(ConfigError, match="every action needs finite bounds"):
         small("SAC", PenalizedModel(LinearGaussianSystem().model(), unbounded))
 
 

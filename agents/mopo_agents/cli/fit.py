@@ -126,8 +126,11 @@ def show_model(
     from mopo_env.datasets.shared import load_shared_ensemble
     from mopo_env.models.card.card import model_card
     from mopo_env.models.card.text import card_text
-    from mopo_env.penalties import make_penalty
+    from mopo_env.penalties import NEAREST_NEIGHBOUR, ORACLE, make_penalty
 
+    if penalty in (NEAREST_NEIGHBOUR, ORACLE):
+        why = "has seen them" if penalty == NEAREST_NEIGHBOUR else "is that error"
+        raise ConfigError(f"penalty: is compared with the error on unseen rows, and {penalty} {why}. Choose another.")
     card = model_card(load_shared_ensemble(folder), transitions, penalty=make_penalty(penalty, units=units))
     print(card_text(card))
     if plot is not None:

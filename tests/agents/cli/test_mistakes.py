@@ -61,6 +61,7 @@ MISTAKES = {
     "data import-table x.csv --out m --observations a": "--actions STR [STR ...] and --reward STR must be given",
     "data show data --task hoper": "Did you mean 'hopper",
     "model show data": "mopo fit data",
+    "model show data --penalty nearest-neighbour": "--penalty: is compared with the error on unseen rows",
     "sweep run nowhere.toml": "nowhere.toml: cannot be read as a plan",
     "push data data": "data: found something there",
     "push nowhere out": "nowhere: found no dataset, ensemble or policy",
