@@ -169,8 +169,8 @@ def report_rows(report: OfflineReport) -> list[tuple[str, str, str]]:
 
     score, fitted, bound = report.score, report.fitted_value, report.bound
     lines = [
-        ("score", f"{score.score:.1f} ± {score.error:.1f}", "return in the model until it leaves the envelope; no λ"),
-        ("model return", f"{score.model_return:.1f}", "without the price of leaving"),
+        ("score", f"{score.score:.1f} ± {score.error:.1f}", "return in the model; off the data as the data pay; no λ"),
+        ("model return", f"{score.model_return:.1f}", "until episodes leave the data"),
         ("by member", " ".join(f"{value:.0f}" for value in report.members), "agreement is no proof"),
         (
             "penalised return",

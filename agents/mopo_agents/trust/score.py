@@ -29,11 +29,12 @@ class PolicyScore:
     """What the model says about a policy, in whole episodes from where recorded episodes begin.
 
     Attributes:
-        score: Mean over members and episodes of the model's return until the episode leaves the envelope, and the price
-            of leaving. It has no λ, so policies of different methods can be compared.
+        score: Mean over members and episodes of the model's return. Where an episode leaves the envelope, the model is
+            believed no longer, and recorded episodes are: what is left pays as they do on average. The score has no λ,
+            so policies of different methods can be compared.
         worst_member: The same for the member that thinks least of the policy.
         spread: Standard deviation of the members' means.
-        model_return: Mean of the model's return, without the price.
+        model_return: Mean of the model's return up to there alone.
         left: Share of episodes that leave the envelope.
         length: Mean length of the episodes.
         error: Standard error of the score over the starts of episodes.
@@ -108,6 +109,7 @@ class PolicyScorer:
         self._distance = DistanceToData(data, device=penalized_model.device)
         self._usual_distance = float(np.quantile(self._distance.of_data(), 0.99))
         self._largest_penalty = float(penalties_on_data(data, penalized_model.model, penalized_model.penalty).max())
+        self._recorded_return = float(data.episode_returns.mean(dtype=np.float64))
         self._reward_scale = float(data.rewards.std(dtype=np.float64)) / (1.0 - gamma) if gamma < 1.0 else math.inf
 
     @staticmethod
@@ -119,7 +121,9 @@ class PolicyScorer:
         """Score a policy; its deterministic actions count. No global random generator is read or moved."""
         limits = {"horizon": self.horizon, "num_starts": self._num_starts}
         found = model_returns(policy, self._model, gamma=self.gamma, seed=self._seed, **limits)
-        by_member, by_start = found.penalized.mean(axis=1), found.penalized.mean(axis=0, dtype=np.float64)
+        left = (found.exits > 0) * (1.0 - found.lengths / self.horizon)
+        returns = found.plain + self._recorded_return * left
+        by_member, by_start = returns.mean(axis=1), returns.mean(axis=0)
         value, discounted, overestimate = self._overestimate(policy, found)
         count = len(found.visited_actions)
         visits = np.linspace(0, count - 1, min(_MOST_VISITS, count)).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 from helpers.models import penalized_model
+from helpers.transitions import transitions
 
 from mopo_agents.trust.alarms import ALARMS, find_alarms, has_collapsed
 from mopo_agents.trust.score import PolicyScore, PolicyScorer
@@ -38,6 +39,18 @@ def test_the_error_is_that_of_the_starts() -> None:
     assert found.length == 1.0
     assert 0.1 < found.error < 0.2
     assert abs(found.score) < 3 * found.error
+
+
+@pytest.mark.parametrize(("step", "length", "expected"), [(0.0, 10, -1.0), (1.0, 2, -0.2 - 0.8 * 10.0)])
+def test_what_leaves_the_data_is_paid_as_they_are(step: float, length: int, expected: float) -> None:
+    """Of ten recorded steps that cost 1 each, two are played for 0.1; to leave is neither a way out nor the end."""
+    states = np.linspace(0.0, 1.0, 11)[:, None]
+    data = transitions(observations=states[:-1], next_observations=states[1:], rewards=np.tile([-2.0, 0.0], 5))
+    model = penalized_model(lambda seen, _: (seen + step, 0.0 * seen[:, 0] - 0.1), transitions=data)
+    found = PolicyScorer(model, num_starts=3).score(Always(0.0))
+    assert (found.length, found.left) == (length, float(step > 0))
+    assert found.score == pytest.approx(expected)
+    assert found.model_return == pytest.approx(-0.1 * length)
 
 
 def test_where_the_actions_are_and_how_far_from_the_data() -> None:
