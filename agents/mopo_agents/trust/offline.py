@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,7 +41,8 @@ class OfflineReport:
         penalized_spread: Standard deviation of the members' means.
         fitted_value: Fitted-Q evaluation: a discounted value from the transitions alone. It needs no model, and it
             extrapolates where the policy acts otherwise than the data.
-        bound: A lower bound of the discounted return, with its assumptions; None without a critic or a hold-out.
+        bound: A lower bound of the discounted return, with its assumptions; None without a critic, or if no
+            conformal bound of the model's error can be had.
     """
 
     epoch: int | None
@@ -139,7 +141,9 @@ def evaluate_offline(
     score = scorer.score(policy)
     sizes: dict[str, Any] = {"horizon": scorer.horizon, "num_starts": num_starts, "gamma": gamma}
     trained = model_returns(policy, model, seed=seed, **sizes)
-    has_holdout = bool(getattr(model.model, "metadata", {}).get("holdout_rows"))
+    bound = None
+    with contextlib.suppress(ConfigError):  # too few rows that the fit never saw
+        bound = lower_bound(policy, model, score, seed=seed, **sizes)
     return OfflineReport(
         epoch=saved.epoch,
         score=score,
@@ -149,7 +153,7 @@ def evaluate_offline(
         fitted_value=fitted_q_evaluation(
             policy, model.transitions, gamma=gamma, num_updates=fqe_updates, tau=0.05, seed=seed
         ),
-        bound=lower_bound(policy, model, score, seed=seed, **sizes) if has_holdout else None,
+        bound=bound,
     )
 
 

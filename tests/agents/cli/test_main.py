@@ -166,6 +166,10 @@ def test_a_policy_is_judged_without_a_simulator(mopo: Mopo, data: Path, monkeypa
     monkeypatch.setattr("mopo_agents.trust.offline.fitted_q_evaluation", quick)
     assert mopo("fit", data, *TINY_FIT)[0] == 0
     options = ("--penalty-coef", "conformal", "--evaluate-every", 0)
+    code, _, err = mopo("train", TASK, "--dataset", data, *TINY_RUN, *options)
+    assert (code, "found no bound with coverage 0.9 on 20 rows" in err) == (2, True), "29 would do"
+    save_transitions(halfcheetah_rows(200), data)
+    assert mopo("fit", data, *TINY_FIT, "--overwrite")[0] == 0
     assert mopo("train", TASK, "--dataset", data, *TINY_RUN, *options)[0] == 0
     folder = Path("runs") / f"{TASK}-SAC-seed2"
     record = json.loads((folder / "config.json").read_text())
