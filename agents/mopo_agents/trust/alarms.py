@@ -14,47 +14,48 @@ _FALL = 0.4
 _ERRORS = 3.0
 """A score falls by chance, too: so many standard errors do not count. The best of several noisy scores is too high."""
 
-Test = Callable[[PolicyScore], bool]
+Test = Callable[[Sequence[PolicyScore]], bool]
 Text = Callable[[PolicyScore], str]
 
 ALARMS: dict[str, tuple[Test, Text]] = {
     "left": (
-        lambda row: row.left > 0.5,
+        lambda rows: rows[-1].left > 0.5,
         lambda row: (
             f"the policy leaves the data in {row.left:.0%} of its episodes in the model. The model's rewards mean "
             "little there. Try a larger λ, a longer horizon, or rollouts by the agent itself."
         ),
     ),
     "overestimated": (
-        lambda row: row.overestimate > 0.5,
+        # A critic begins near 0, above returns that are costs, and has to come down first.
+        lambda rows: len(rows) > 1 and rows[-1].overestimate > max(0.5, rows[-2].overestimate),
         lambda row: (
             f"the critic expects {row.value:.0f} where the model pays {row.discounted:.0f}, discounted and without a "
             "penalty. Such values grow without a ground. Try more critics, a larger --real-ratio, or a longer horizon."
         ),
     ),
     "saturated": (
-        lambda row: row.saturated > 0.1,
+        lambda rows: rows[-1].saturated > 0.1,
         lambda row: (
             f"the penalty is at the largest value of the data in {row.saturated:.0%} of the steps. It cannot tell "
             "these apart. Try --penalty ensemble-std, which grows off the data, or a larger λ."
         ),
     ),
     "determined": (
-        lambda row: row.entropy < -3.0,
+        lambda rows: rows[-1].entropy < -3.0,
         lambda row: (
             f"the entropy of an action is {row.entropy:.1f} nats, where SAC aims at -1. The policy has stopped to try "
             "others. Try a higher --target-entropy, or a fixed ent_coef in --agent-options."
         ),
     ),
     "at-bounds": (
-        lambda row: row.at_bounds > 0.9,
+        lambda rows: rows[-1].at_bounds > 0.9,
         lambda row: (
             f"{row.at_bounds:.0%} of the actions are at their bounds. The data may hold few like them. Look at the "
             "reward, and at the actions of the data with `mopo data show`; try a larger λ."
         ),
     ),
     "far": (
-        lambda row: row.distance > 1.0,
+        lambda rows: rows[-1].distance > 1.0,
         lambda row: (
             f"half of the policy's steps are farther from the data than {row.distance:.1f} times what 99 % of the data "
             "are from other episodes. Penalties and bounds were learned nearer. Try a larger λ or --real-ratio."
@@ -73,7 +74,7 @@ def find_alarms(scores: Sequence[PolicyScore]) -> dict[str, str]:
     if not scores:
         return {}
     latest = scores[-1]
-    alarms = {kind: text(latest) for kind, (test, text) in ALARMS.items() if test(latest)}
+    alarms = {kind: text(latest) for kind, (test, text) in ALARMS.items() if test(scores)}
     if has_collapsed(scores):
         best = max(score.score for score in scores)
         alarms["fallen"] = (

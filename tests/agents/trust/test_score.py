@@ -85,10 +85,16 @@ def test_a_penalty_at_its_ceiling(high: float, share: float) -> None:
 def test_each_alarm_names_its_number_and_what_to_try(kind: str, change: dict[str, float]) -> None:
     """A number that is not known raises none, so the quiet row has none."""
     assert find_alarms([QUIET]) == {}
-    alarms = find_alarms([replace(QUIET, **change)])
+    alarms = find_alarms([replace(QUIET, overestimate=0.2), replace(QUIET, **change)])
     assert list(alarms) == [kind]
     assert kind in ALARMS
     assert "ry " in alarms[kind] or "ook at" in alarms[kind]
+
+
+def test_a_critic_that_comes_down_raises_no_alarm() -> None:
+    """It begins near 0. Where every reward is a cost, that is above any return, and says nothing of a policy."""
+    rows = [replace(QUIET, overestimate=value) for value in (0.98, 0.95, 0.6, 0.7)]
+    assert [list(find_alarms(rows[:count])) for count in (1, 2, 3, 4)] == [[], [], [], ["overestimated"]]
 
 
 def test_a_fall_within_the_noise_is_no_collapse() -> None:
