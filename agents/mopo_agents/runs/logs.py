@@ -19,26 +19,28 @@ class ProgressTable(KVWriter):
     """A CSV file that is replaced as a whole after each row, so that a crash leaves all of the last row or none of it.
 
     Stable-Baselines3's writer empties the file when it opens it, and rewrites it in place when a column is new.
+
+    Attributes:
+        text: All rows as CSV.
     """
 
     def __init__(self, path: Path, text: str = "") -> None:
         """Start with the rows of a CSV text."""
-        self._path = path
-        self._rows: list[dict[str, str]] = list(csv.DictReader(io.StringIO(text, newline="")))
+        self._path, self.text = path, text
         if text:
             write_file(path, text.encode())
         else:
             path.unlink(missing_ok=True)
 
-    @property
-    def text(self) -> str:
-        """All rows as CSV."""
-        return csv_text(self._rows)
-
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Add a row."""
-        kept = filter_excluded_keys(key_values, key_excluded, "csv")
-        self._rows.append({name: str(value) for name, value in kept.items()})
+        row = {name: str(value) for name, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
+        (columns,) = csv.reader([self.text.partition("\n")[0]]) if self.text else [[]]
+        if row.keys() <= set(columns):
+            # Rows of thousands of epochs are kept as text: as mappings they would take ten times the memory.
+            self.text += csv_text([{name: row.get(name, "") for name in columns}]).partition("\n")[2]
+        else:
+            self.text = csv_text([*csv.DictReader(io.StringIO(self.text, newline="")), row])
         write_file(self._path, self.text.encode())
 
     def close(self) -> None:
