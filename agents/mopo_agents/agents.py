@@ -242,9 +242,7 @@ def _check_policy(agent_class: type[BaseAlgorithm], policy: str | type[BasePolic
 def _check_action_space(space: ActionSpace) -> None:
     if isinstance(space, Discrete):
         if space.start != 0:
-            raise ConfigError(
-                f"agents number actions from 0, and those of the dataset start at {space.start}. Number them anew."
-            )
+            raise ConfigError(f"agents number actions from 0, and the dataset from {space.start}. Number them anew.")
     elif not space.is_bounded():
         raise ConfigError(
             f"agents scale actions to −1…1, so every action needs finite bounds, and the dataset has {space}. Import "

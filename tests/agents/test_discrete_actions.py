@@ -295,7 +295,7 @@ class TestAgents:
     def test_agents_count_from_zero(self) -> None:
         """They would choose 0 where the first action is called 5."""
         penalized_model = PenalizedModel(toy().model, shifted(), penalty="none")
-        with pytest.raises(ConfigError, match="agents number actions from 0, and those of the dataset start at 5"):
+        with pytest.raises(ConfigError, match="agents number actions from 0, and the dataset from 5"):
             make_agent("DQN", penalized_model, horizon=4, rollout_batch_size=4)
 
     @pytest.mark.parametrize("name", ["DQN", "QRDQN"])
